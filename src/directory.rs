@@ -1,0 +1,1 @@
+//! Certificates of others and stored trust anchors.

@@ -1,0 +1,35 @@
+//! Segel: an S/MIME mail gateway.
+
+#![forbid(unsafe_code)]
+
+// Pure: values in, values out.
+pub mod limits;
+pub mod reason;
+pub mod mail;
+pub mod smtp;
+pub mod asn1;
+pub mod crypto;
+pub mod pki;
+pub mod cms;
+pub mod smime;
+pub mod policy;
+pub mod plan;
+// The shell: everything that waits or writes.
+pub mod clock;
+pub mod config;
+pub mod seal;
+pub mod store;
+pub mod audit;
+pub mod keys;
+pub mod revocation;
+pub mod directory;
+pub mod queue;
+pub mod outbound;
+pub mod pipeline;
+pub mod operations;
+pub mod inbound;
+pub mod console;
+pub mod server;
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;

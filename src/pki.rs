@@ -1,0 +1,13 @@
+//! Names, certificates, paths, purposes, CRLs and revocation status: RFC 5280, 8550, 9598, 9618.
+pub mod certificate;
+pub mod crl;
+pub mod name;
+pub mod path;
+pub mod purpose;
+pub mod revocation;
+pub use certificate::Certificate;
+pub use crl::Crl;
+pub use name::Name;
+pub use path::{PathReport, PathRequest, TrustAnchor};
+pub use purpose::Purpose;
+pub use revocation::{RevocationMode, RevocationStatus};
