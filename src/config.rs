@@ -8,13 +8,28 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 /// A next hop, `smtp://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NextHop { pub host: String, pub port: u16 }
+pub struct NextHop {
+    pub host: String,
+    pub port: u16,
+}
 #[derive(Clone, Debug)]
-pub struct Listener { pub name: String, pub bind: SocketAddr, pub side: Side, pub clients: Vec<Network> }
+pub struct Listener {
+    pub name: String,
+    pub bind: SocketAddr,
+    pub side: Side,
+    pub clients: Vec<Network>,
+}
 /// `192.0.2.0/24`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network { pub address: IpAddr, pub prefix: u8 }
-impl Network { pub fn contains(&self, _address: IpAddr) -> bool { todo!() } }
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+impl Network {
+    pub fn contains(&self, _address: IpAddr) -> bool {
+        todo!()
+    }
+}
 /// Everything, checked. What a session begins with, it keeps.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,10 +58,23 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MasterKeySource { /** credential, or a file that must exist */ File(PathBuf), /** made when missing, mode 0600, with a warning */ Generated(PathBuf) }
+pub enum MasterKeySource {
+    /** credential, or a file that must exist */
+    File(PathBuf),
+    /** made when missing, mode 0600, with a warning */
+    Generated(PathBuf),
+}
 /// path:line: key: expected …, found … ; hint
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: `{key}`: {problem}\n  hint: {hint}", file = file.display())]
-pub struct ConfigError { pub file: PathBuf, pub line: usize, pub key: String, pub problem: String, pub hint: String }
+pub struct ConfigError {
+    pub file: PathBuf,
+    pub line: usize,
+    pub key: String,
+    pub problem: String,
+    pub hint: String,
+}
 /// All errors that were found, not only the first.
-pub fn load(_file: &Path) -> Result<Config, Vec<ConfigError>> { todo!() }
+pub fn load(_file: &Path) -> Result<Config, Vec<ConfigError>> {
+    todo!()
+}

@@ -3,33 +3,33 @@
 #![forbid(unsafe_code)]
 
 // Pure: values in, values out.
-pub mod limits;
-pub mod reason;
-pub mod mail;
-pub mod smtp;
 pub mod asn1;
-pub mod crypto;
-pub mod pki;
 pub mod cms;
-pub mod smime;
-pub mod policy;
+pub mod crypto;
+pub mod limits;
+pub mod mail;
+pub mod pki;
 pub mod plan;
+pub mod policy;
+pub mod reason;
+pub mod smime;
+pub mod smtp;
 // The shell: everything that waits or writes.
+pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod seal;
-pub mod store;
-pub mod audit;
-pub mod keys;
-pub mod revocation;
-pub mod directory;
-pub mod queue;
-pub mod outbound;
-pub mod pipeline;
-pub mod operations;
-pub mod inbound;
 pub mod console;
-pub mod server;
-pub mod cli;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod directory;
+pub mod inbound;
+pub mod keys;
+pub mod operations;
+pub mod outbound;
+pub mod pipeline;
+pub mod queue;
+pub mod revocation;
+pub mod seal;
+pub mod server;
+pub mod store;

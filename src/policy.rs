@@ -4,4 +4,6 @@ pub mod facts;
 pub mod rule;
 pub use decide::{Decided, Decision, HoldClass, Refusal, RefusalKind, Treatment, decide};
 pub use facts::{Facts, KeyKind, SenderKey, Side, Standing};
-pub use rule::{Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Policy, Sign, Substitute, Unvouched};
+pub use rule::{
+    Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Policy, Sign, Substitute, Unvouched,
+};

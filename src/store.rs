@@ -2,4 +2,6 @@
 //! Knows no table's meaning: the modules below own their SQL.
 /// Concrete pools, not `AnyPool`. PostgreSQL joins here.
 #[derive(Clone, Debug)]
-pub enum Db { Sqlite(sqlx::SqlitePool) }
+pub enum Db {
+    Sqlite(sqlx::SqlitePool),
+}

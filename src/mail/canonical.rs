@@ -11,11 +11,29 @@ pub struct Canonical {
 }
 /// Clear: multipart/signed is safe. Opaque: the entity holds what must not be re-encoded (O04), so its bytes are kept and wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form { Clear, Opaque }
+pub enum Form {
+    Clear,
+    Opaque,
+}
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CanonicalError { #[error("{0}")] Unsuitable(&'static str) }
-pub fn canonical(_message: &[u8], _limits: &Limits) -> Result<Canonical, CanonicalError> { todo!() }
+pub enum CanonicalError {
+    #[error("{0}")]
+    Unsuitable(&'static str),
+}
+pub fn canonical(_message: &[u8], _limits: &Limits) -> Result<Canonical, CanonicalError> {
+    todo!()
+}
 /// `multipart/signed` around entity and the DER of a detached SignedData (O06, O07, O10). `boundary` random from the caller.
-pub fn multipart_signed(_outer: &[u8], _entity: &[u8], _signature_der: &[u8], _micalg: &str, _boundary: &str) -> Vec<u8> { todo!() }
+pub fn multipart_signed(
+    _outer: &[u8],
+    _entity: &[u8],
+    _signature_der: &[u8],
+    _micalg: &str,
+    _boundary: &str,
+) -> Vec<u8> {
+    todo!()
+}
 /// `application/pkcs7-mime; smime-type=…` around the DER of a CMS message (O08).
-pub fn pkcs7_mime(_outer: &[u8], _smime_type: &str, _der: &[u8]) -> Vec<u8> { todo!() }
+pub fn pkcs7_mime(_outer: &[u8], _smime_type: &str, _der: &[u8]) -> Vec<u8> {
+    todo!()
+}

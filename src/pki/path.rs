@@ -4,13 +4,29 @@ use crate::mail::{Address, Domain};
 use crate::reason::Reason;
 use jiff::Timestamp;
 #[derive(Clone, Debug)]
-pub struct TrustAnchor { pub certificate: Certificate, pub revocation: RevocationMode, /** sender domains it may speak for; empty: any */ pub domains: Vec<Domain>, pub source: AnchorSource }
+pub struct TrustAnchor {
+    pub certificate: Certificate,
+    pub revocation: RevocationMode,
+    /** sender domains it may speak for; empty: any */
+    pub domains: Vec<Domain>,
+    pub source: AnchorSource,
+}
 /// Where `trust list` says it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AnchorSource { Configuration(String), Imported(String), CommandLine }
+pub enum AnchorSource {
+    Configuration(String),
+    Imported(String),
+    CommandLine,
+}
 /// Inputs of RFC 5280 section 6.1.1 d to g.
 #[derive(Clone, Debug, Default)]
-pub struct PolicyInputs { /** initial set; empty: anyPolicy */ pub policies: Vec<der::asn1::ObjectIdentifier>, pub explicit: bool, pub inhibit_mapping: bool, pub inhibit_any: bool }
+pub struct PolicyInputs {
+    /** initial set; empty: anyPolicy */
+    pub policies: Vec<der::asn1::ObjectIdentifier>,
+    pub explicit: bool,
+    pub inhibit_mapping: bool,
+    pub inhibit_any: bool,
+}
 pub struct PathRequest<'a> {
     pub end_entity: &'a Certificate,
     pub untrusted: &'a [Certificate],
@@ -44,6 +60,12 @@ pub struct PathReport {
     /// Issuers whose CRLs would be needed (for look-ups).
     pub missing_crls: Vec<Name>,
 }
-impl PathReport { pub fn is_valid(&self) -> bool { self.reasons.is_empty() } }
+impl PathReport {
+    pub fn is_valid(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
 /// Builds and validates under a budget; of several paths the best one is reported.
-pub fn validate(_request: &PathRequest<'_>) -> PathReport { todo!() }
+pub fn validate(_request: &PathRequest<'_>) -> PathReport {
+    todo!()
+}

@@ -1,11 +1,24 @@
 use jiff::Timestamp;
 /// How an anchor's certificates are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevocationMode { HardFail, SoftFail, None }
+pub enum RevocationMode {
+    HardFail,
+    SoftFail,
+    None,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status { Good, Revoked, OnHold, Unknown, NotChecked }
+pub enum Status {
+    Good,
+    Revoked,
+    OnHold,
+    Unknown,
+    NotChecked,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source { Crl, Ocsp }
+pub enum Source {
+    Crl,
+    Ocsp,
+}
 /// The status of one path: the worst of its certificates, and what says so.
 #[derive(Clone, Debug)]
 pub struct RevocationStatus {

@@ -9,22 +9,51 @@ use jiff::Timestamp;
 use std::sync::Arc;
 /// What stays the same over all rounds.
 #[derive(Clone, Debug)]
-pub struct Options { pub scope: Scope, pub at: Timestamp, pub anchors: Arc<[TrustAnchor]>, /** `--revocation` overrides the anchors' modes */ pub revocation: Option<RevocationMode>, pub allow_weak: Vec<Digest>,
-  /** certificates blocked by the operator, by SHA-256 of DER */ pub blocked: Arc<std::collections::HashSet<[u8; 32]>>, pub limits: Arc<Limits> }
+pub struct Options {
+    pub scope: Scope,
+    pub at: Timestamp,
+    pub anchors: Arc<[TrustAnchor]>,
+    /** `--revocation` overrides the anchors' modes */
+    pub revocation: Option<RevocationMode>,
+    pub allow_weak: Vec<Digest>,
+    /** certificates blocked by the operator, by SHA-256 of DER */
+    pub blocked: Arc<std::collections::HashSet<[u8; 32]>>,
+    pub limits: Arc<Limits>,
+}
 /// Outgoing mail is inspected for structure only: no crypto, no needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope { Structure, Full }
-pub enum Step { Need(Vec<Need>, Paused), Done(Inspected) }
+pub enum Scope {
+    Structure,
+    Full,
+}
+pub enum Step {
+    Need(Vec<Need>, Paused),
+    Done(Inspected),
+}
 /// A fact that is wanted before going on. (Unwrapping keys joins with decryption.)
 #[derive(Clone, Debug)]
-pub enum Need { /** certificates with this subject */ Certificates { subject: Name }, /** CRLs issued by this name */ Crls { issuer: Name } }
+pub enum Need {
+    /** certificates with this subject */
+    Certificates { subject: Name },
+    /** CRLs issued by this name */
+    Crls { issuer: Name },
+}
 /// Answers, in the order of the needs. An empty answer means: could not be had.
 #[derive(Clone, Debug)]
-pub enum Fact { Certificates(Vec<Certificate>), Crls(Vec<Crl>) }
+pub enum Fact {
+    Certificates(Vec<Certificate>),
+    Crls(Vec<Crl>),
+}
 pub struct Paused {}
-impl Paused { pub fn resume(self, _facts: Vec<Fact>) -> Step { todo!() } }
+impl Paused {
+    pub fn resume(self, _facts: Vec<Fact>) -> Step {
+        todo!()
+    }
+}
 /// Begins. Owns its bytes so that it can run on a worker thread.
-pub fn inspect(_message: Bytes, _options: Options) -> Step { todo!() }
+pub fn inspect(_message: Bytes, _options: Options) -> Step {
+    todo!()
+}
 
 #[derive(Clone, Debug)]
 pub struct Inspected {
@@ -44,15 +73,47 @@ pub struct Inspected {
 }
 /// What outgoing mail already is (O56, O57).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Structure { Plain, SmimeSigned, SmimeEncrypted, PgpMime, /** DSN, MDN: multipart/report */ Report, /** not parsable or ambiguous enough that nothing may be added */ Broken }
+pub enum Structure {
+    Plain,
+    SmimeSigned,
+    SmimeEncrypted,
+    PgpMime,
+    /** DSN, MDN: multipart/report */
+    Report,
+    /** not parsable or ambiguous enough that nothing may be added */
+    Broken,
+}
 #[derive(Clone, Debug)]
-pub struct Layer { pub kind: LayerKind, pub reasons: Vec<Reason>, pub decrypted: bool, pub integrity: Option<Integrity>, pub content_encryption: Option<String>, pub recipients: Vec<RecipientSummary>, pub signers: Vec<Signer> }
+pub struct Layer {
+    pub kind: LayerKind,
+    pub reasons: Vec<Reason>,
+    pub decrypted: bool,
+    pub integrity: Option<Integrity>,
+    pub content_encryption: Option<String>,
+    pub recipients: Vec<RecipientSummary>,
+    pub signers: Vec<Signer>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerKind { Enveloped, AuthEnveloped, SignedDetached, SignedOpaque, Compressed, CertsOnly }
+pub enum LayerKind {
+    Enveloped,
+    AuthEnveloped,
+    SignedDetached,
+    SignedOpaque,
+    Compressed,
+    CertsOnly,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integrity { Authenticated, SignedInside, Unproven }
+pub enum Integrity {
+    Authenticated,
+    SignedInside,
+    Unproven,
+}
 #[derive(Clone, Debug)]
-pub struct RecipientSummary { pub kind: String, pub issuer: String, pub serial: String }
+pub struct RecipientSummary {
+    pub kind: String,
+    pub issuer: String,
+    pub serial: String,
+}
 #[derive(Clone, Debug)]
 pub struct Signer {
     pub verdict: Verdict,
@@ -72,4 +133,9 @@ pub struct Signer {
 }
 /// What the verdict rests on, so that it can be computed again.
 #[derive(Clone, Debug, Default)]
-pub struct Evidence { pub at: Option<Timestamp>, pub certificates: Vec<Certificate>, pub crls: Vec<Crl>, pub anchors: Vec<Certificate> }
+pub struct Evidence {
+    pub at: Option<Timestamp>,
+    pub certificates: Vec<Certificate>,
+    pub crls: Vec<Crl>,
+    pub anchors: Vec<Certificate>,
+}
