@@ -66,6 +66,8 @@ pub struct Inspected {
     pub encrypted: bool,
     pub decrypted: bool,
     pub covers_whole_message: bool,
+    /// A signer's revocation status is unknown, and his anchor tolerates that (`soft-fail`).
+    pub revocation_soft: bool,
     /// Outermost first.
     pub layers: Vec<Layer>,
     pub structure: Structure,
