@@ -80,6 +80,20 @@ pub enum AcceptError {
     Rounds,
 }
 
+impl AcceptError {
+    /// A short name for the audit record, where no row of the decision fired.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) | Self::Deferred(refusal) => refusal.rule,
+            Self::Looping { .. } => "loop",
+            Self::Deadline => "deadline",
+            Self::Plan(_) | Self::Signing(_) => "not-signed",
+            Self::Queue(_) => "not-stored",
+            Self::Worker | Self::Rounds => "internal",
+        }
+    }
+}
+
 /// Takes a message or says why not: the reply is 250 only after the commit.
 pub async fn accept(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Reply {
     let id = QueueId::random();
@@ -87,7 +101,7 @@ pub async fn accept(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, arrival: A
     match take(gateway, snapshot, &arrival, &id, now).await {
         Ok(()) => reply::accepted(&id),
         Err(error) => {
-            record::refused(gateway, &arrival, &id, &error).await;
+            record::refused(gateway, snapshot, &arrival, &id, &error).await;
             reply::of(&error)
         }
     }

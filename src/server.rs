@@ -120,7 +120,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tasks.spawn(inbound::listener::serve(shared.clone(), listener, socket, stopping.clone()));
     }
     tracing::info!("console on {console}");
-    gateway.audit_started().await;
+    gateway.started().await;
     Ok(Running { listeners, console, gateway, shutdown, tasks, _lock: lock })
 }
 

@@ -1,8 +1,8 @@
 //! The parts that every session, worker and operation shares, and the view of the configuration they work with.
 
 use super::AcceptError;
-use crate::audit::Audit;
-use crate::config::Config;
+use crate::audit::{Audit, AuditError, Event};
+use crate::config::{self, Config, ConfigError};
 use crate::directory::Directory;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -48,15 +48,9 @@ pub struct Gateway {
 /// Why the gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data directory could not be made.
-    #[error("cannot make data directory `{path}`")]
-    DataDir {
-        /// `gateway.data_dir`.
-        path: std::path::PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The audit log.
+    #[error("cannot open the audit log")]
+    Audit(#[from] AuditError),
     /// The master key.
     #[error("cannot open the master key")]
     Seal(#[from] SealError),
@@ -72,6 +66,39 @@ pub enum OpenError {
     /// The queue.
     #[error("cannot open the queue")]
     Queue(#[from] QueueError),
+}
+
+/// Why nothing was reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file has an error.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// A key that takes effect only at start was changed.
+    #[error("`{0}` was changed: that needs a restart")]
+    Restart(&'static str),
+    /// The store could not be read.
+    #[error("cannot read keys and certificates again")]
+    Open(#[source] OpenError),
+}
+
+/// Keys whose change needs a restart.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let sockets = |config: &Config| {
+        config.listeners.iter().map(|l| (l.name.clone(), l.bind, l.side)).collect::<Vec<_>>()
+    };
+    [
+        ("listener", sockets(old) != sockets(new)),
+        ("console.bind", old.console != new.console),
+        ("gateway.data_dir", old.data_dir != new.data_dir),
+        ("store.url", old.database != new.database),
+        ("keys.master", old.master_key != new.master_key),
+        ("limits.memory", old.limits.memory != new.limits.memory),
+        ("limits.connections", old.limits.connections != new.limits.connections),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
 }
 
 impl Gateway {
@@ -117,6 +144,51 @@ impl Gateway {
     pub fn refresh_trust(&self) {
         let config = self.snapshot().config.clone();
         self.replace(config);
+    }
+
+    /// Reads configuration, keys and certificates again: all of it takes effect, or nothing does.
+    ///
+    /// What sockets and files hang on (listeners, console, data directory, database) needs a restart; a change there
+    /// is an error.
+    pub async fn reload(&self) -> Result<(), Vec<ReloadError>> {
+        let old = self.snapshot();
+        let config = config::load(&old.config.file)
+            .map_err(|errors| errors.into_iter().map(ReloadError::Config).collect::<Vec<_>>())?;
+        let fixed = fixed(&old.config, &config);
+        if !fixed.is_empty() {
+            return Err(fixed.into_iter().map(ReloadError::Restart).collect());
+        }
+        let read = async {
+            self.keys.reload().await?;
+            self.directory.reload().await?;
+            Ok::<(), OpenError>(())
+        };
+        read.await.map_err(|error| vec![ReloadError::Open(error)])?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let policy = config.policy.hash.clone();
+        self.replace(config);
+        self.record(Event::Reloaded { policy }).await;
+        Ok(())
+    }
+
+    /// Tells the audit log that the gateway runs.
+    pub async fn started(&self) {
+        let policy = self.snapshot().config.policy.hash.clone();
+        self.record(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), policy }).await;
+    }
+
+    /// Tells the audit log that the gateway ends, and closes the store.
+    pub async fn close(&self) {
+        self.record(Event::Stopped).await;
+        self.store.clone().close().await;
+    }
+
+    async fn record(&self, event: Event) {
+        if let Err(error) = self.audit.record(vec![event]).await {
+            tracing::error!(%error, "an event could not be recorded.");
+        }
     }
 
     /// Where accepted mail goes from memory. Set by the server; without it mail waits to be claimed.
