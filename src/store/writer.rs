@@ -132,15 +132,18 @@ impl Writer {
         while close.is_none() {
             let Some(first) = queue.recv().await else { break };
             let mut batch = Batch::default();
+            let deadline = tokio::time::Instant::now() + SOON;
             close = batch.add(first);
             while close.is_none() && batch.jobs < BATCH {
                 let next = match queue.try_recv() {
                     Ok(next) => next,
                     // Only jobs that may wait: give others 20 ms to share their flush.
-                    Err(_) if batch.urgency == Urgency::Soon => match tokio::time::timeout(SOON, queue.recv()).await {
-                        Ok(Some(next)) => next,
-                        _ => break,
-                    },
+                    Err(_) if batch.urgency == Urgency::Soon => {
+                        match tokio::time::timeout_at(deadline, queue.recv()).await {
+                            Ok(Some(next)) => next,
+                            _ => break,
+                        }
+                    }
                     Err(_) => break,
                 };
                 close = batch.add(next);
@@ -282,8 +285,10 @@ trait Group: Send {
     fn fail(self: Box<Self>, error: &StoreError);
 }
 
+type Reply<W> = oneshot::Sender<Result<<W as Write>::Output, StoreError>>;
+
 struct Jobs<W: Write> {
-    jobs: Vec<(W, oneshot::Sender<Result<W::Output, StoreError>>)>,
+    jobs: Vec<(W, Reply<W>)>,
     outputs: Vec<W::Output>,
 }
 
