@@ -328,6 +328,8 @@ pub struct Inspected {
     pub decrypted: bool,
     /// Whether the outermost layer is the whole message.
     pub covers_whole_message: bool,
+    /// A signer's revocation status is unknown, and his anchor tolerates that (`soft-fail`).
+    pub revocation_soft: bool,
     /// Outermost first.
     pub layers: Vec<Layer>,
     /// Which of the layers decides: the outermost signed one.
