@@ -70,6 +70,15 @@ pub enum Command {
         /// Who asks.
         operator: String,
     },
+    /// Notes in the audit log that an operator takes an original or its evidence out.
+    Taken {
+        /// Queue id.
+        id: String,
+        /// Who asks.
+        operator: String,
+        /// `original` or `evidence`.
+        what: String,
+    },
     /// Reads configuration, certificates and policy again, all or nothing.
     Reload,
 }
@@ -122,6 +131,8 @@ pub enum Output {
         /// How many.
         recipients: u64,
     },
+    /// It stands in the audit log.
+    Noted,
     /// What holds from now on.
     Reloaded {
         /// Hash of the policy.
@@ -243,6 +254,13 @@ pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output,
             Ok(Output::Anchor { anchor: AnchorRow::of(&anchor) })
         }
         Command::QueueRetry { id, operator } => retry(gateway, &id, &operator).await,
+        Command::Taken { id, operator, what } => {
+            let queue_id = queue_id(&id)?.to_string();
+            let event = crate::audit::Event::OperatorRead { queue_id, operator, what };
+            let noted = gateway.audit.record(vec![event]).await;
+            noted.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+            Ok(Output::Noted)
+        }
         Command::Reload => reload(gateway).await,
     }
 }

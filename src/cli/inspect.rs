@@ -4,14 +4,14 @@ mod content;
 mod people;
 
 use super::print::Printer;
-use super::{CliError, Exit, local, read};
+use super::local::{self, Opened};
+use super::{CliError, Exit, read};
 use crate::config::Config;
 use crate::crypto::Digest;
 use crate::limits::Limits;
 use crate::mail::{Address, BodyType, Envelope, ReversePath};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
-use crate::pipeline::Gateway;
 use crate::policy::{self, Decision, Facts, Side, Treatment};
 use crate::smime::inspect::{Options, Scope};
 use crate::smime::{Fact, Inspected, Need, Step, Verdict, inspect, report};
@@ -56,7 +56,7 @@ struct Known {
     anchors: Vec<TrustAnchor>,
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
-    gateway: Option<Gateway>,
+    gateway: Option<Opened>,
     revocation: Option<RevocationMode>,
     blocked: Arc<HashSet<[u8; 32]>>,
     limits: Arc<Limits>,
@@ -100,10 +100,10 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
         crls.extend(config.crls.iter().cloned());
         anchors.extend(config.anchors.iter().cloned());
     }
-    if let Some(gateway) = &gateway {
-        anchors.extend(gateway.directory.anchors());
+    if let Some(opened) = &gateway {
+        anchors.extend(opened.gateway.directory.anchors());
     }
-    let blocked = gateway.as_ref().map(|gateway| gateway.directory.blocked()).unwrap_or_default();
+    let blocked = gateway.as_ref().map(|opened| opened.gateway.directory.blocked()).unwrap_or_default();
     let given = arguments.revocation.map(read::Revocation::mode);
     let revocation = if config.is_some() { given } else { Some(given.unwrap_or(RevocationMode::None)) };
     Ok(Known { anchors, certificates: read::certificates(&arguments.untrusted)?, crls, gateway, revocation, blocked, limits })
@@ -134,7 +134,7 @@ impl Known {
         match need {
             Need::Certificates { subject } => {
                 let given = self.certificates.iter().filter(|certificate| certificate.subject().matches(subject)).cloned();
-                let stored = self.gateway.iter().flat_map(|gateway| gateway.directory.by_subject(subject));
+                let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
                 Fact::Certificates(given.chain(stored).collect())
             }
             Need::Crls { issuer } => {

@@ -15,6 +15,12 @@ impl Printer {
         Ok(writeln!(self.0, "{text}")?)
     }
 
+    /// Octets as they are.
+    pub(super) fn raw(&mut self, octets: &[u8]) -> Result<(), CliError> {
+        self.0.write_all(octets)?;
+        Ok(self.0.flush()?)
+    }
+
     /// One JSON value on a line of its own.
     pub(super) fn json(&mut self, value: &impl serde::Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string(value).map_err(io::Error::from)?;

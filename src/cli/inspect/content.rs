@@ -43,7 +43,7 @@ fn opaque(message: &[u8], structure: &Structure, entity: &Entity, limits: &Limit
     }
     let decoded: Cow<'_, [u8]> = structure.decode(message, entity).ok()?;
     let info = ContentInfo::from_ber(decoded.into_owned(), limits).ok()?;
-    if info.kind != ContentKind::SignedData {
+    if info.kind != ContentKind::Signed {
         return None;
     }
     Some(SignedData::from_der(&info.content, limits).ok()?.content?.to_vec())
