@@ -105,12 +105,7 @@ impl MasterKey {
     }
 
     /// Opens what [`Self::seal`] made. All of it or nothing.
-    pub fn open_sealed(
-        &self,
-        context: &str,
-        key: &WrappedKey,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open_sealed(&self, context: &str, key: &WrappedKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         self.unwrap_key(context, key)?.open_chunks(sealed)
     }
 
@@ -186,8 +181,7 @@ impl MasterKey {
     fn generate(path: &Path) -> Result<(), SealError> {
         let read_error = |source| SealError::Read { path: path.to_owned(), source };
         let text = Zeroizing::new(data_encoding::BASE64.encode(&*random_key().0) + "\n");
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(read_error)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(read_error)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(read_error)?;
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_folder(folder).map_err(read_error)

@@ -137,12 +137,10 @@ impl Writer {
                 let next = match queue.try_recv() {
                     Ok(next) => next,
                     // Only jobs that may wait: give others 20 ms to share their flush.
-                    Err(_) if batch.urgency == Urgency::Soon => {
-                        match tokio::time::timeout(SOON, queue.recv()).await {
-                            Ok(Some(next)) => next,
-                            _ => break,
-                        }
-                    }
+                    Err(_) if batch.urgency == Urgency::Soon => match tokio::time::timeout(SOON, queue.recv()).await {
+                        Ok(Some(next)) => next,
+                        _ => break,
+                    },
                     Err(_) => break,
                 };
                 close = batch.add(next);
