@@ -50,6 +50,12 @@ pub enum DirectoryError {
     Store(#[from] StoreError),
 }
 
+impl From<sqlx::Error> for DirectoryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// Stored anchors and others' certificates. Cheap to clone.
 #[derive(Clone)]
 pub struct Directory(Arc<Inner>);

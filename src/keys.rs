@@ -136,7 +136,9 @@ pub enum KeyError {
     #[error("expected a PKCS#12 file with a MAC, found one without that is not wholly encrypted")]
     NoIntegrity,
     /// Encryption that is too weak to be read here. `convert` is what turns it into one that is not.
-    #[error("`{algorithm}` is outdated encryption, expected PBES2 with AES\n  hint: convert the file with\n  {convert}")]
+    #[error(
+        "`{algorithm}` is outdated encryption, expected PBES2 with AES\n  hint: convert the file with\n  {convert}"
+    )]
     Legacy {
         /// Name or OID.
         algorithm: String,
@@ -193,3 +195,8 @@ pub trait KeyBackend: Send + Sync {
     /// The key is not there, blocked, destroyed, or cannot sign with this algorithm.
     fn sign(&self, key: &str, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 }
+
+#[cfg(test)]
+pub(crate) mod bench;
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ impl Write for Change {
             if self.rows(tx).await? == 0 {
                 return Ok(Changed::Nothing);
             }
-            audit::append(tx, self.audit.writer(), &[self.event()]).await?;
+            audit::append(tx, self.audit.chain(), &[self.event()]).await?;
             Ok(Changed::Done)
         })
     }
@@ -66,12 +66,9 @@ impl Change {
 
     fn event(&self) -> Event {
         match &self.action {
-            Action::Import { certificate, revocation, domains } => Event::AnchorImported {
-                sha256: hex(&certificate.sha256()),
-                subject: certificate.subject().to_string(),
-                revocation: mode_name(*revocation).to_owned(),
-                domains: domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
-            },
+            Action::Import { certificate, .. } => {
+                Event::AnchorImported { sha256: hex(&certificate.sha256()), subject: certificate.subject().to_string() }
+            }
             Action::Remove { sha256 } => Event::AnchorRemoved { sha256: hex(sha256) },
         }
     }

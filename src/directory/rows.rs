@@ -3,7 +3,7 @@
 use super::{DirectoryError, Index, mode_from_name, source};
 use crate::mail::Domain;
 use crate::pki::{Certificate, Name, TrustAnchor};
-use crate::store::{Db, Store};
+use crate::store::Store;
 use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 /// Everything, as of one moment.
 pub(super) async fn load(store: &Store) -> Result<Index, DirectoryError> {
-    let Db::Sqlite(pool) = store.readers();
-    let mut tx = pool.begin().await?;
-    let anchors = sqlx::query("SELECT sha256, der, purposes, revocation, domains, imported FROM anchor ORDER BY imported")
-        .fetch_all(&mut *tx)
-        .await?;
+    let mut tx = store.readers().begin().await?;
+    let anchors =
+        sqlx::query("SELECT sha256, der, purposes, revocation, domains, imported FROM anchor ORDER BY imported")
+            .fetch_all(&mut *tx)
+            .await?;
     let certificates = sqlx::query("SELECT sha256, der, blocked FROM certificate").fetch_all(&mut *tx).await?;
     tx.rollback().await?;
 

@@ -190,17 +190,17 @@ pub(super) fn decrypt(
     }
     let parameters: Pbes2Params<'_> =
         algorithm.parameters.ok_or(MALFORMED)?.decode_as().map_err(|_: der::Error| MALFORMED)?;
-    let cipher: &cipher::Algorithm = match parameters.encryption.oid {
-        AES_128_CBC => &AES_128,
-        AES_192_CBC => &AES_192,
-        AES_256_CBC => &AES_256,
+    let (cipher, key_length): (&cipher::Algorithm, usize) = match parameters.encryption.oid {
+        AES_128_CBC => (&AES_128, cipher::AES_128_KEY_LEN),
+        AES_192_CBC => (&AES_192, cipher::AES_192_KEY_LEN),
+        AES_256_CBC => (&AES_256, cipher::AES_256_KEY_LEN),
         other => return Err(refused(container, &other)),
     };
     let iv: &OctetStringRef =
         parameters.encryption.parameters.ok_or(MALFORMED)?.decode_as().map_err(|_: der::Error| MALFORMED)?;
     let iv: [u8; 16] = iv.as_bytes().try_into().map_err(|_| MALFORMED)?;
 
-    let mut key = Zeroizing::new(vec![0; cipher.key_len()]);
+    let mut key = Zeroizing::new(vec![0; key_length]);
     derive(&parameters.key_derivation, password, &mut key, budget)?;
     let wrong = |_| KeyError::Password(String::from(container.name()));
     let key = UnboundCipherKey::new(cipher, &key).and_then(PaddedBlockDecryptingKey::cbc_pkcs7).map_err(wrong)?;
@@ -236,9 +236,8 @@ pub(super) fn encrypt(plain: &[u8], password: &str) -> Result<Encrypted, KeyErro
     let mut key = Zeroizing::new([0; 32]);
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, password.as_bytes(), &mut *key);
 
-    let key = UnboundCipherKey::new(&AES_256, &*key)
-        .and_then(PaddedBlockEncryptingKey::cbc_pkcs7)
-        .map_err(|_| FAILED)?;
+    let key =
+        UnboundCipherKey::new(&AES_256, &*key).and_then(PaddedBlockEncryptingKey::cbc_pkcs7).map_err(|_| FAILED)?;
     let mut ciphertext = plain.to_vec();
     let context = cipher::EncryptionContext::Iv128(FixedLength::from(iv));
     key.less_safe_encrypt(&mut ciphertext, context).map_err(|_| FAILED)?;
@@ -261,4 +260,22 @@ fn parameters(salt: &[u8], iv: &[u8]) -> der::Result<Vec<u8>> {
     }
     .to_der()?;
     AlgorithmRef { oid: PBES2, parameters: Some(AnyRef::from_der(&scheme)?) }.to_der()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p20_key_derivation_has_a_budget() {
+        let mut budget = Budget::new();
+        assert!(matches!(budget.spend(0), Err(KeyError::Malformed(_))));
+        assert!(matches!(budget.spend(MAX_ITERATIONS + 1), Err(KeyError::TooComplex(_))));
+        assert!(budget.spend(6_000_000).is_ok());
+        assert!(matches!(budget.spend(6_000_000), Err(KeyError::TooComplex(_))));
+        let salt = OctetStringRef::new(b"12345678").unwrap();
+        let parameters = Pbkdf2Params { salt, iterations: u32::MAX, key_length: None, prf: None }.to_der().unwrap();
+        let function = AlgorithmRef { oid: PBKDF2, parameters: Some(AnyRef::from_der(&parameters).unwrap()) };
+        assert!(matches!(derive(&function, "x", &mut [0; 32], &mut Budget::new()), Err(KeyError::TooComplex(_))));
+    }
 }

@@ -13,7 +13,7 @@ mod mac;
 mod read;
 mod write;
 
-pub(super) use read::{Contents, read};
+pub(super) use read::read;
 pub use write::write;
 
 const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");

@@ -166,8 +166,12 @@ impl Keys {
     async fn change(&self, action: Action) -> Result<Changed, KeyError> {
         let _one = self.0.changing.lock().await;
         let change = Change { audit: self.0.audit.clone(), at: clock::now(), action };
+        let (what, id) = change.action.describe();
         let changed = self.0.store.write(change).await?;
         self.read().await?;
+        if changed == Changed::Done {
+            tracing::info!(key = %id, "{what}");
+        }
         Ok(changed)
     }
 
@@ -272,7 +276,7 @@ impl KeyBackend for Keys {
 impl Index {
     fn new(rows: Vec<Held>, before: &Self) -> Self {
         let mut held: Vec<Arc<Held>> = rows.into_iter().map(|row| Arc::new(row.keep_open(before))).collect();
-        held.sort_by(|a, b| rank(&a.entry).cmp(&rank(&b.entry)));
+        held.sort_by_cached_key(|held| rank(&held.entry));
         let mut index = Self::default();
         for held in held {
             index.by_id.insert(held.entry.id.clone(), Arc::clone(&held));
@@ -327,10 +331,7 @@ fn addresses(request: &ImportRequest) -> Result<Vec<Address>, KeyError> {
     for address in asked {
         if !request.certificate.names_address(address) {
             let named: Vec<_> = named.iter().map(|address| format!("`{}`", address.as_str())).collect();
-            return Err(KeyError::AddressNotNamed {
-                address: address.as_str().to_owned(),
-                named: named.join(", "),
-            });
+            return Err(KeyError::AddressNotNamed { address: address.as_str().to_owned(), named: named.join(", ") });
         }
         if !addresses.iter().any(|seen| seen.same_mailbox(address)) {
             addresses.push(address.clone());
@@ -338,3 +339,6 @@ fn addresses(request: &ImportRequest) -> Result<Vec<Address>, KeyError> {
     }
     Ok(addresses)
 }
+
+#[cfg(test)]
+mod tests;

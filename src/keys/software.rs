@@ -3,6 +3,7 @@
 //! A key is parsed and checked once and signs many times: parsing costs as much as signing.
 
 use super::{KeyError, Unfit};
+use crate::asn1;
 use crate::crypto::{Digest, SignatureAlgorithm};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -14,6 +15,22 @@ use aws_lc_rs::signature::{
 use der::Decode;
 use spki::SubjectPublicKeyInfoRef;
 use std::fmt;
+
+/// Bits of the modulus, for the words of an error: aws-lc-rs parses no short RSA key. PrivateKeyInfo, in it
+/// `RSAPrivateKey ::= SEQUENCE { version, modulus INTEGER, … }` (RFC 8017 appendix A.1.2).
+fn rsa_bits(pkcs8: &[u8]) -> Option<usize> {
+    let (info, _) = asn1::read_tlv(pkcs8).ok()?;
+    let (_, rest) = asn1::read_tlv(info.content).ok()?;
+    let (_, rest) = asn1::read_tlv(rest).ok()?;
+    let (key, _) = asn1::read_tlv(rest).ok()?;
+    let (key, _) = asn1::read_tlv(key.content).ok()?;
+    let (_, rest) = asn1::read_tlv(key.content).ok()?;
+    let (modulus, _) = asn1::read_tlv(rest).ok()?;
+    let skipped = modulus.content.iter().take_while(|octet| **octet == 0).count();
+    let first = modulus.content.get(skipped)?;
+    let octets = modulus.content.len().checked_sub(skipped)?;
+    (modulus.tag == 0x02).then(|| 8 * octets - first.leading_zeros() as usize)
+}
 
 /// RFC 8550 section 4.4 and the CA/Browser Forum's S/MIME requirements, section 6.1.5.
 const RSA_BITS_MIN: usize = 2048;
@@ -53,7 +70,10 @@ impl OpenKey {
         if let Ok(pair) = EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_ASN1_SIGNING, pkcs8) {
             return Ok(Self(Pair::P384(Box::new(pair))));
         }
-        Err(unfit(Unfit::KeyType))
+        match rsa_bits(pkcs8) {
+            Some(bits) if bits < RSA_BITS_MIN => Err(unfit(Unfit::ShortKey(bits))),
+            _ => Err(unfit(Unfit::KeyType)),
+        }
     }
 
     /// The digest that suits the key, for a signature whose digest is not set: SHA-384 for P-384, else SHA-256.

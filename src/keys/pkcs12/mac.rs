@@ -115,3 +115,42 @@ fn pbmac1_key(algorithm: &AlgorithmRef<'_>, password: &str, budget: &mut Budget)
     pbes2::derive(&parameters.key_derivation, password, &mut key, budget)?;
     Ok(hmac::Key::new(hmac, &key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::DigestInfo;
+    use super::*;
+    use aws_lc_rs::pbkdf2;
+    use der::asn1::{AnyRef, OctetStringRef};
+    use der::{Decode, Encode};
+
+    /// Nothing installed here writes PBMAC1 (OpenSSL from 3.4 does), so the parameters are spelled out by hand.
+    #[test]
+    fn p20_pbmac1_is_verified() {
+        // PBKDF2 { salt "12345678", 2048, 32, hmacWithSHA256 }, then hmacWithSHA256.
+        let prf = data_encoding::HEXLOWER.decode(b"300c06082a864886f70d02090500").unwrap();
+        let pbkdf2_parameters = [&b"\x30\x1f\x04\x0812345678\x02\x02\x08\x00\x02\x01\x20"[..], &prf].concat();
+        let oid = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.12");
+        let function = AlgorithmRef { oid, parameters: Some(AnyRef::from_der(&pbkdf2_parameters).unwrap()) };
+        let mac = AlgorithmRef::from_der(&prf).unwrap();
+        let parameters = Pbmac1Params { key_derivation: function, mac }.to_der().unwrap();
+
+        let mut key = [0; 32];
+        let iterations = std::num::NonZeroU32::new(2048).unwrap();
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, b"12345678", b"rahasia", &mut key);
+        let digest = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"isi");
+        let mac = MacData {
+            mac: DigestInfo {
+                algorithm: AlgorithmRef { oid: PBMAC1, parameters: Some(AnyRef::from_der(&parameters).unwrap()) },
+                digest: OctetStringRef::new(digest.as_ref()).unwrap(),
+            },
+            salt: OctetStringRef::new(b"").unwrap(),
+            iterations: None,
+        };
+        verify(&mac, b"isi", "rahasia", &mut Budget::new()).unwrap();
+        for (content, password) in [(&b"isI"[..], "rahasia"), (b"isi", "Rahasia")] {
+            let error = verify(&mac, content, password, &mut Budget::new()).unwrap_err();
+            assert!(matches!(error, KeyError::Password(_)), "{error:?}");
+        }
+    }
+}

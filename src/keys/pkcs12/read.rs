@@ -68,7 +68,10 @@ pub(in crate::keys) fn read(file: &[u8], password: &str) -> Result<Contents, Key
         if reader.clear {
             return Err(KeyError::NoIntegrity);
         }
-        reader.contents.warnings.push(String::from("the PKCS#12 file has no MAC: nothing proves that it was not changed"));
+        reader
+            .contents
+            .warnings
+            .push(String::from("the PKCS#12 file has no MAC: nothing proves that it was not changed"));
     }
     Ok(reader.contents)
 }

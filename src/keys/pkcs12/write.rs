@@ -11,26 +11,16 @@ use crate::crypto;
 use crate::keys::pbes2::AlgorithmRef;
 use crate::pki::Certificate;
 use der::asn1::{AnyRef, Null, OctetStringRef, SetOfVec};
-use der::{Decode, Encode, Header, Length, Tag, TagMode, TagNumber};
+use der::{Decode, Encode, Header, Length, Tag, TagNumber};
 use zeroize::Zeroizing;
 
 /// A PFX with `key_pkcs8` (DER), its certificate and the chain: PBES2 with AES-256-CBC, HMAC-SHA-256 as MAC.
 /// `friendly_name` is what programs show for it.
 ///
 /// # Errors
-/// `key_pkcs8` is not DER.
+/// None that an input could cause; cipher and encoder are fallible by type.
 pub fn write(
     key_pkcs8: &[u8],
-    certificate: &Certificate,
-    chain: &[Certificate],
-    password: &str,
-    friendly_name: &str,
-) -> Result<Vec<u8>, KeyError> {
-    pfx(key_pkcs8, certificate, chain, password, friendly_name)
-}
-
-fn pfx(
-    key: &[u8],
     certificate: &Certificate,
     chain: &[Certificate],
     password: &str,
@@ -42,7 +32,7 @@ fn pfx(
         bags.push(cert_bag(issuer, None).map_err(failed)?);
     }
     let certificates = pbes2::encrypt(&sequence(&bags).map_err(failed)?, password)?;
-    let key = pbes2::encrypt(key, password)?;
+    let key = pbes2::encrypt(key_pkcs8, password)?;
     let key = key_bag(&key, &attributes).map_err(failed)?;
     let safes = [
         encrypted_safe(&certificates).map_err(failed)?,

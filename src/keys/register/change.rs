@@ -15,6 +15,18 @@ pub(super) enum Action {
     Destroy { id: String },
 }
 
+impl Action {
+    /// What it does and to which key, for the log.
+    pub(super) fn describe(&self) -> (&'static str, String) {
+        match self {
+            Self::Import { entry, .. } => ("key imported", entry.id.clone()),
+            Self::Block { id } => ("key blocked", id.clone()),
+            Self::Unblock { id } => ("key unblocked", id.clone()),
+            Self::Destroy { id } => ("key destroyed", id.clone()),
+        }
+    }
+}
+
 /// Whether a row was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Changed {
@@ -35,7 +47,7 @@ impl Write for Change {
         Box::pin(async move {
             let changed = self.rows(tx).await?;
             if changed == Changed::Done {
-                audit::append(tx, self.audit.writer(), &[self.event()]).await?;
+                audit::append(tx, self.audit.chain(), &self.events()).await?;
             }
             Ok(changed)
         })
@@ -63,18 +75,23 @@ impl Change {
         Ok(changed(done.rows_affected()))
     }
 
-    fn event(&self) -> Event {
+    /// An import has one event per address: each is sealed for the person it is about.
+    fn events(&self) -> Vec<Event> {
         match &self.action {
-            Action::Import { entry, .. } => Event::KeyImported {
-                key: entry.id.clone(),
-                serial: entry.certificate.serial_hex(),
-                kind: entry.kind.name().to_owned(),
-                custody: entry.custody.name().to_owned(),
-                addresses: entry.addresses.iter().map(|address| address.as_str().to_owned()).collect(),
-            },
-            Action::Block { id } => Event::KeyBlocked { key: id.clone() },
-            Action::Unblock { id } => Event::KeyUnblocked { key: id.clone() },
-            Action::Destroy { id } => Event::KeyDestroyed { key: id.clone() },
+            Action::Import { entry, .. } => entry
+                .addresses
+                .iter()
+                .map(|address| Event::KeyImported {
+                    key: entry.id.clone(),
+                    kind: entry.kind.name().to_owned(),
+                    custody: entry.custody.name().to_owned(),
+                    serial: entry.certificate.serial_hex(),
+                    address: Some(address.clone()),
+                })
+                .collect(),
+            Action::Block { id } => vec![Event::KeyBlocked { key: id.clone() }],
+            Action::Unblock { id } => vec![Event::KeyUnblocked { key: id.clone() }],
+            Action::Destroy { id } => vec![Event::KeyDestroyed { key: id.clone() }],
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Reading the register's rows.
 
-use super::super::{Custody, KeyEntry, KeyError};
+use super::super::{Custody, KeyEntry};
 use super::{Held, Sealed};
 use crate::asn1;
 use crate::mail::Address;
 use crate::pki::Certificate;
 use crate::policy::KeyKind;
 use crate::seal::WrappedKey;
-use crate::store::{Db, Store};
+use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -15,18 +15,16 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// Every row that can be read.
-pub(super) async fn load(store: &Store) -> Result<Vec<Held>, KeyError> {
-    let Db::Sqlite(pool) = store.readers();
+pub(super) async fn load(store: &Store) -> Result<Vec<Held>, StoreError> {
     // One transaction, so that keys and addresses are of one moment.
-    let mut tx = pool.begin().await?;
+    let mut tx = store.readers().begin().await?;
     let keys = sqlx::query(
         "SELECT id, kind, custody, state, certificate, chain, master, wrapped, sealed, imported FROM own_key",
     )
     .fetch_all(&mut *tx)
     .await?;
-    let rows = sqlx::query("SELECT own_key, address FROM own_key_address ORDER BY own_key, rowid")
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows =
+        sqlx::query("SELECT own_key, address FROM own_key_address ORDER BY own_key, rowid").fetch_all(&mut *tx).await?;
     tx.rollback().await?;
 
     let mut addresses: HashMap<String, Vec<String>> = HashMap::new();
@@ -45,7 +43,7 @@ pub(super) async fn load(store: &Store) -> Result<Vec<Held>, KeyError> {
 }
 
 /// The entry, or the column that does not hold what was once written.
-fn entry(row: &SqliteRow, id: &str, addresses: Vec<String>) -> Result<Result<KeyEntry, &'static str>, KeyError> {
+fn entry(row: &SqliteRow, id: &str, addresses: Vec<String>) -> Result<Result<KeyEntry, &'static str>, StoreError> {
     let (kind, custody, state): (String, String, String) =
         (row.try_get("kind")?, row.try_get("custody")?, row.try_get("state")?);
     let (certificate, chain): (Vec<u8>, Vec<u8>) = (row.try_get("certificate")?, row.try_get("chain")?);
@@ -85,7 +83,7 @@ fn certificates(mut der: &[u8]) -> Option<Vec<Certificate>> {
     Some(certificates)
 }
 
-fn sealed(row: &SqliteRow) -> Result<Option<Sealed>, KeyError> {
+fn sealed(row: &SqliteRow) -> Result<Option<Sealed>, StoreError> {
     let (wrapped, octets): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.try_get("wrapped")?, row.try_get("sealed")?);
     let master: String = row.try_get("master")?;
     Ok(wrapped.zip(octets).map(|(bytes, octets)| Sealed { wrapped: WrappedKey { master, bytes }, octets }))
