@@ -24,3 +24,6 @@ fn serial_hex(content: &[u8]) -> String {
     };
     data_encoding::HEXLOWER.encode(kept)
 }
+
+#[cfg(test)]
+mod testing;

@@ -461,7 +461,7 @@ fn mentions_smime(bytes: &[u8]) -> bool {
 
 fn outgoing_structure(structure: &mime::Structure) -> Structure {
     let broken = |ambiguity: &Ambiguity| {
-        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul | Ambiguity::Other)
+        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul)
     };
     let root = &structure.root;
     if structure.ambiguities.iter().any(broken) {
