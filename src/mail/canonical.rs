@@ -71,16 +71,17 @@ pub fn canonical(message: &[u8], limits: &Limits) -> Result<Canonical, Canonical
     Ok(Canonical { outer, entity: joined(&inner, root, body), form: Form::Clear })
 }
 
-/// A file with LF alone gets CRLF; mail from SMTP has nothing else and is not copied.
+/// Lines of a file that end in LF alone get CRLF; mail from SMTP has none and is not copied.
 fn with_crlf(message: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\r', message).is_some() || memchr::memchr(b'\n', message).is_none() {
+    let is_bare = |at: usize| at == 0 || message.get(at - 1) != Some(&b'\r');
+    if !memchr::memchr_iter(b'\n', message).any(is_bare) {
         return Cow::Borrowed(message);
     }
     let mut lines = Vec::with_capacity(message.len() + message.len() / 32);
     for line in message.split_inclusive(|octet| *octet == b'\n') {
         match line.strip_suffix(b"\n") {
             Some(content) => {
-                lines.extend_from_slice(content);
+                lines.extend_from_slice(content.strip_suffix(b"\r").unwrap_or(content));
                 lines.extend_from_slice(b"\r\n");
             }
             None => lines.extend_from_slice(line),

@@ -101,7 +101,8 @@ pub enum Ambiguity {
     Boundary,
     /// CR without LF.
     BareCarriageReturn,
-    /// LF without CR, in a message that has lines with CR.
+    /// Delimiter lines of one multipart end in LF here and in CRLF there: a strict reader sees some of them only. (That
+    /// whole lines of a file end in LF is not reported: SMTP has refused it, and readers of files take it like CRLF.)
     BareLineFeed,
     /// NUL outside binary content.
     Nul,
@@ -151,9 +152,9 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Structure, MimeError> {
     let mut parser = Parser { bytes, limits, entities: 0, boundaries: Vec::new(), ambiguities: Vec::new() };
     let root = parser.entity(0..bytes.len(), header, ("text", "plain"), 0)?;
     if root.encoding != Encoding::Binary || !root.children.is_empty() {
-        parser.line_ends(bytes);
+        parser.stray_octets(bytes);
     } else {
-        parser.line_ends(span(bytes, 0..root.body.start));
+        parser.stray_octets(span(bytes, 0..root.body.start));
     }
     Ok(Structure { root, ambiguities: parser.ambiguities })
 }
@@ -243,10 +244,10 @@ impl Parser<'_> {
                 let header = self.part_header(range.clone());
                 entity.children.push(self.entity(range, header, ("text", "plain"), depth + 1)?);
             }
-            _ if entity.encoding == Encoding::Base64 => {
-                if !encoding::is_clean_base64(span(self.bytes, entity.body.clone())) {
-                    self.report(Ambiguity::Base64Junk);
-                }
+            _ if entity.encoding == Encoding::Base64
+                && !encoding::is_clean_base64(span(self.bytes, entity.body.clone())) =>
+            {
+                self.report(Ambiguity::Base64Junk);
             }
             _ => {}
         }
@@ -302,6 +303,7 @@ impl Parser<'_> {
 
     fn content_type(&mut self, value: &[u8]) -> ContentType {
         let parsed = content_type::parse(value);
+        parsed.ambiguities.iter().for_each(|ambiguity| self.report(*ambiguity));
         let Some((main, sub)) = parsed.value.split_once('/').filter(|(main, sub)| is_token(main) && is_token(sub))
         else {
             // `Content-Type: text` is older than MIME, and text to everybody.
@@ -316,7 +318,6 @@ impl Parser<'_> {
             explicit: true,
             parameters: parsed.parameters.into_iter().map(|parameter| (parameter.name, parameter.value)).collect(),
         };
-        parsed.ambiguities.into_iter().for_each(|ambiguity| self.report(ambiguity));
         if parsed.comment && content_type.main != "text" {
             self.report(Ambiguity::Parameter);
         }
@@ -382,7 +383,7 @@ impl Parser<'_> {
     fn parts(&mut self, entity: &mut Entity, boundary: &str) -> Vec<Range<usize>> {
         let body = entity.body.clone();
         let needle = format!("\n--{boundary}");
-        let (mut parts, mut open, mut closed) = (Vec::new(), None, false);
+        let (mut parts, mut open, mut closed, mut line_break) = (Vec::new(), None, false, None);
         let mut outside = body.start;
         // The line break before the body is the empty line's, so a delimiter on the first line is found too.
         let from = body.start.saturating_sub(1);
@@ -396,6 +397,9 @@ impl Parser<'_> {
             if closed {
                 self.report(Ambiguity::Boundary);
                 break;
+            }
+            if delimiter.line_break > 0 && *line_break.get_or_insert(delimiter.line_break) != delimiter.line_break {
+                self.report(Ambiguity::BareLineFeed);
             }
             let before = before_line_break(self.bytes, line);
             match open.take() {
@@ -422,15 +426,10 @@ impl Parser<'_> {
         parts
     }
 
-    /// Bare CR, LF and NUL. Text with LF only, as it lies in files, has one reading.
-    fn line_ends(&mut self, bytes: &[u8]) {
-        let count = |wanted: u8| memchr::memchr_iter(wanted, bytes).count();
-        let pairs = memmem::find_iter(bytes, b"\r\n").count();
-        if count(b'\r') != pairs {
+    /// Bare CR and NUL.
+    fn stray_octets(&mut self, bytes: &[u8]) {
+        if memchr::memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n')) {
             self.report(Ambiguity::BareCarriageReturn);
-        }
-        if pairs > 0 && count(b'\n') != pairs {
-            self.report(Ambiguity::BareLineFeed);
         }
         if memchr::memchr(0, bytes).is_some() {
             self.report(Ambiguity::Nul);
@@ -440,6 +439,8 @@ impl Parser<'_> {
 
 struct Delimiter {
     closes: bool,
+    /// Octets of the line break at its end, 0 at the end of the message.
+    line_break: usize,
     /// Where the next line begins.
     next: usize,
 }
@@ -458,7 +459,7 @@ fn delimiter(bytes: &[u8], at: usize, end: usize) -> Option<Delimiter> {
         [] => 0,
         _ => return None,
     };
-    Some(Delimiter { closes, next: end - padding.len() + blanks + line_break })
+    Some(Delimiter { closes, line_break, next: end - padding.len() + blanks + line_break })
 }
 
 /// The offset before the line break that ends at `line`.

@@ -41,7 +41,7 @@ const LINE: usize = 998;
 /// Of the obsolete forms only dots in a phrase are read. Comments may stand around the address, without an
 /// address in them; UTF-8 is read as RFC 6532 allows.
 pub fn from(bytes: &[u8], headers: &HeaderSection) -> From {
-    if span(bytes, 0..headers.body()).iter().any(|octet| *octet == 0) {
+    if span(bytes, 0..headers.body()).contains(&0) {
         return From::Ambiguous("NUL in the header section");
     }
     if has_bare_carriage_return(span(bytes, 0..headers.body())) {

@@ -63,7 +63,7 @@ fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
         ("=?utf-8?q?ceo=40own?= <attacker@x.example>", "attacker@x.example"),
         ("Sití Ünal <siti@d.example>", "siti@d.example"),
         ("用户 <用户@例え.example>", "用户@例え.example"),
-        ("\"a b\"@d.example", "\"a b\"@d.example"),
+        ("<\"a b\"@d.example>", "\"a b\"@d.example"),
         ("<\"a@b\"@d.example>", "\"a@b\"@d.example"),
         ("a@[192.0.2.1]", "a@[192.0.2.1]"),
     ] {
@@ -112,6 +112,7 @@ fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
         b"From: <=?utf-8?q?ceo=40own=00?=@x.example>\r\n",
         b"From: Siti\xff <a@b>\r\n",
         b"From: a@b@c\r\n",
+        b"From: \"a b\"@d.example\r\n",
         b"From: a@b.\r\n",
         b"From: <a@b c@d>\r\n",
     ] {
