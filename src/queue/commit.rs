@@ -4,7 +4,8 @@ use super::content::{self, Sealed};
 use super::record::{NewRecipient, NewRecord, NewState, body_name, next_hop_text, reasons_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
-use crate::mail::ReversePath;
+use crate::config::NextHop;
+use crate::mail::{Address, ReversePath};
 use crate::seal::WrappedKey;
 use crate::store::rows::{groups, placeholders, repeated};
 use crate::store::{BoxFuture, Write};
@@ -125,11 +126,14 @@ impl Shared {
     }
 }
 
+/// Next hop, and recipients by index.
+type Group = (NextHop, Vec<(usize, Address)>);
+
 /// What a delivery needs of a record that is about to be moved into the writer.
 struct Outline {
     template: Delivery,
-    /// (copy, next hop as text) → recipients by index.
-    groups: BTreeMap<(usize, String), (crate::config::NextHop, Vec<(usize, crate::mail::Address)>)>,
+    /// By copy and next hop as text.
+    groups: BTreeMap<(usize, String), Group>,
 }
 
 impl Outline {
@@ -149,7 +153,7 @@ impl Outline {
             content: Bytes::new(),
             reverse_path: record.reverse_path.clone(),
             body: record.body,
-            next_hop: crate::config::NextHop { host: String::new(), port: 0 },
+            next_hop: NextHop { host: String::new(), port: 0 },
             recipients: Vec::new(),
             token: [0; 16],
             direction: record.direction,

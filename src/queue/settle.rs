@@ -158,7 +158,7 @@ mod tests {
     fn c15_a_recipient_expires_with_5_4_7() {
         let schedule = Schedule::default();
         let recipient = RecipientRecord { tries: 40, received: T, jitter: 0 };
-        let day = |hours| T + Duration::from_secs(hours * 3600);
+        let day = |hours: u64| T + Duration::from_secs(hours * 3600);
         assert!(matches!(settle(&recipient, &deferred(), day(115), &schedule), Settlement::Retry { .. }));
         match settle(&recipient, &deferred(), day(117), &schedule) {
             Settlement::Failed { status, diagnostic } => {

@@ -1,6 +1,8 @@
 //! The crash table's rows, and the requirements the queue answers for. A crash is simulated by opening the data
 //! directory again after a step; the kill from outside is in `tests/`.
 
+#![expect(clippy::disallowed_methods, reason = "the tests look at and damage the queue's files")]
+
 use super::*;
 use crate::audit::Event;
 use crate::config::NextHop;
@@ -296,10 +298,7 @@ async fn c40_crash_table_10_failure_notice_and_audit_are_one_transaction() {
     fixture.queue.settle(&first, all(&first, &failed())).await.unwrap();
     assert_eq!(fixture.store.commits() - before, 1);
     // Settled twice, as after a lost reply: nothing happens twice.
-    assert!(matches!(
-        fixture.queue.settle(&first, all(&first, &failed())).await,
-        Err(QueueError::LeaseLost(_))
-    ));
+    assert!(matches!(fixture.queue.settle(&first, all(&first, &failed())).await, Err(QueueError::LeaseLost(_))));
     assert_eq!(fixture.count("SELECT count(*) FROM record WHERE direction = 'notice'").await, 1);
     assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'failed'").await, 2);
     assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'notice'").await, 1);
@@ -399,22 +398,25 @@ async fn c45_crash_table_13_damage_is_set_aside() {
         other.lease = false;
         fixture.queue.commit(other).await.unwrap();
         if size == LARGE {
-            let name: String = query_scalar("SELECT file FROM content WHERE id = 2")
-                .fetch_one(fixture.store.readers())
-                .await
-                .unwrap();
+            let name: String =
+                query_scalar("SELECT file FROM content WHERE id = 2").fetch_one(fixture.store.readers()).await.unwrap();
             let path = fixture.folder.path().join("content").join(name);
             let mut octets = std::fs::read(&path).unwrap();
             octets[70_000] ^= 1;
             std::fs::write(&path, octets).unwrap();
         } else {
-            fixture.sql("UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE id = 2").await;
+            fixture
+                .sql("UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE id = 2")
+                .await;
         }
         fixture.queue.release(&bad).await.unwrap();
         let claimed = fixture.queue.claim(10).await.unwrap();
         assert_eq!(claimed.len(), 1, "the others go on");
         assert_eq!(claimed[0].recipients[0].address.as_str(), "good@example.org");
-        assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'held' AND class = 'operator'").await, 1);
+        assert_eq!(
+            fixture.count("SELECT count(*) FROM recipient WHERE state = 'held' AND class = 'operator'").await,
+            1
+        );
         assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'damaged'").await, 1);
         assert!(fixture.queue.claim(10).await.unwrap().is_empty(), "no loop");
         assert_eq!(fixture.queue.original(&bad.queue_id).await.unwrap(), message(size), "the original is whole");

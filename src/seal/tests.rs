@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "the tests look at the key's file")]
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 

@@ -78,8 +78,10 @@ async fn the_measured_settings_hold() {
                     .into_iter()
                     .chain(["secure_delete", "foreign_keys"])
                 {
-                    let sql = sqlx::AssertSqlSafe(format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"));
-                    values.push(sqlx::query_scalar(sql).fetch_one(&mut *tx).await?);
+                    let sql = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
+                    let row = sqlx::query(sql).fetch_one(&mut *tx).await?;
+                    let number = sqlx::Row::try_get::<i64, _>(&row, 0).map(|number| number.to_string());
+                    values.push(number.or_else(|_| sqlx::Row::try_get(&row, 0))?);
                 }
                 Ok(values)
             })

@@ -282,8 +282,10 @@ trait Group: Send {
     fn fail(self: Box<Self>, error: &StoreError);
 }
 
+type Reply<W> = oneshot::Sender<Result<<W as Write>::Output, StoreError>>;
+
 struct Jobs<W: Write> {
-    jobs: Vec<(W, oneshot::Sender<Result<W::Output, StoreError>>)>,
+    jobs: Vec<(W, Reply<W>)>,
     outputs: Vec<W::Output>,
 }
 
