@@ -2,9 +2,9 @@
 //!
 //! Opens nothing.
 
+use super::CmsError;
 use super::read::{Fields, INTEGER, SEQUENCE, SET};
 use super::recipient_info::{Recipient, recipients};
-use super::CmsError;
 use der::asn1::ObjectIdentifier;
 
 /// The readable part of an encrypted layer.

@@ -8,8 +8,8 @@ use super::Verdict;
 use super::verify::{Judged, Trust, judge, tidy};
 use crate::crypto::Digest;
 use crate::limits::Limits;
-use crate::mail::header::{self, From, HeaderSection};
 use crate::mail::Address;
+use crate::mail::header::{self, From, HeaderSection};
 use crate::pki::{Certificate, Crl, Name, RevocationMode, TrustAnchor};
 use crate::reason::Reason;
 use bytes::Bytes;
@@ -176,7 +176,11 @@ impl State {
             from: self.from.mailbox(),
             senders: &self.senders,
         };
-        self.walk.layers.iter().map(|layer| layer.signers.iter().map(|checked| judge(checked, &trust)).collect()).collect()
+        self.walk
+            .layers
+            .iter()
+            .map(|layer| layer.signers.iter().map(|checked| judge(checked, &trust)).collect())
+            .collect()
     }
 
     /// What could change the judgements and was not asked for before. Without anchors nothing can.
@@ -384,8 +388,7 @@ impl Layer {
         let bound = signers.iter().any(|signer| signer.bound_to_from);
         let mut reasons = found.reasons.clone();
         for reason in signers.iter().flat_map(|signer| &signer.reasons) {
-            let about_address =
-                matches!(reason, Reason::NoAddress | Reason::AddressMismatch | Reason::SignedBySender);
+            let about_address = matches!(reason, Reason::NoAddress | Reason::AddressMismatch | Reason::SignedBySender);
             // A second signer under another address is no fault by itself.
             if !(bound && about_address) {
                 reasons.push(*reason);

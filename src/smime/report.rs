@@ -9,8 +9,8 @@ use super::verdict::result;
 use super::verify::{Signer, tidy};
 use crate::crypto::{Digest, SignatureAlgorithm};
 use crate::mail::Address;
-use crate::pki::revocation::{RevocationStatus, Source, Status};
 use crate::pki::Certificate;
+use crate::pki::revocation::{RevocationStatus, Source, Status};
 use crate::reason::Reason;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -146,9 +146,11 @@ pub fn segel_verdict(inspected: &Inspected) -> String {
     if !inspected.reasons.is_empty() {
         items.push(format!("reasons={}", codes(&inspected.reasons, ",")));
     }
-    let signers = inspected.deciding.and_then(|index| inspected.layers.get(index)).map(|layer| layer.signers.as_slice());
+    let signers =
+        inspected.deciding.and_then(|index| inspected.layers.get(index)).map(|layer| layer.signers.as_slice());
     let signers = signers.unwrap_or_default();
-    let named = signers.iter().find(|signer| signer.bound_to_from).or_else(|| signers.iter().find(|s| s.address.is_some()));
+    let named =
+        signers.iter().find(|signer| signer.bound_to_from).or_else(|| signers.iter().find(|s| s.address.is_some()));
     if let Some(address) = named.and_then(|signer| signer.address.as_ref()) {
         items.push(format!("signer={}", quoted(address.as_str())));
     }

@@ -32,6 +32,10 @@ subjectKeyIdentifier=hash
 [budi]
 subjectAltName=email:budi@example.id
 extendedKeyUsage=emailProtection
+[again]
+subjectAltName=email:budi@example.id
+extendedKeyUsage=emailProtection
+subjectKeyIdentifier=hash
 [nobody]
 extendedKeyUsage=emailProtection
 [odd]
@@ -53,12 +57,31 @@ impl Ca {
         ca.issue("budi", "/CN=Budi", "budi", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
         ca.issue("nobody", "/CN=Nobody", "nobody", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
         ca.issue("odd", "/CN=Odd", "odd", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
+        // A second certificate over the key of `p256`, for another address, and a bundle with it first.
+        std::fs::copy(ca.dir.join("p256.key"), ca.dir.join("again.key")).unwrap();
+        ca.certify("again", "/CN=Again", "again", Some("issuing"));
+        ca.write("bundle.pem", &[ca.read("again.pem"), ca.read("issuing.pem")].concat());
         ca
     }
 
     fn issue(&self, name: &str, subject: &str, section: &str, issuer: Option<&str>, key: &str) {
         self.openssl(&format!("genpkey -algorithm {key} -out {name}.key"));
-        self.openssl_with(&["req", "-new", "-config", "req.cnf", "-key", &format!("{name}.key"), "-subj", subject, "-out", "csr"]);
+        self.certify(name, subject, section, issuer);
+    }
+
+    fn certify(&self, name: &str, subject: &str, section: &str, issuer: Option<&str>) {
+        self.openssl_with(&[
+            "req",
+            "-new",
+            "-config",
+            "req.cnf",
+            "-key",
+            &format!("{name}.key"),
+            "-subj",
+            subject,
+            "-out",
+            "csr",
+        ]);
         let by = match issuer {
             Some(issuer) => format!("-CA {issuer}.pem -CAkey {issuer}.key"),
             None => format!("-signkey {name}.key"),
@@ -72,7 +95,11 @@ impl Ca {
     /// Runs OpenSSL in the folder; its output, if it succeeds.
     pub(super) fn try_openssl(&self, arguments: &[&str]) -> Result<Vec<u8>, String> {
         let output = Command::new("openssl").current_dir(&self.dir).args(arguments).output().unwrap();
-        if output.status.success() { Ok(output.stdout) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
     pub(super) fn openssl_with(&self, arguments: &[&str]) -> Vec<u8> {

@@ -103,9 +103,18 @@ mod tests {
             assert_eq!((Verdict::of(reasons), result(reasons)), (verdict, word), "{reasons:?}");
         };
         check(&[], Verdict::Valid, "pass");
-        for reason in
-            [Altered, BadSignature, AddressMismatch, Ambiguous, Revoked, OnHold, BlockedLocally, Expired, NotYetValid, NoAddress]
-        {
+        for reason in [
+            Altered,
+            BadSignature,
+            AddressMismatch,
+            Ambiguous,
+            Revoked,
+            OnHold,
+            BlockedLocally,
+            Expired,
+            NotYetValid,
+            NoAddress,
+        ] {
             check(&[reason], Verdict::Invalid, "fail");
         }
         for reason in [Partial, SignedBySender, NotForMail, WeakAlgorithm, PolicyConstraint] {

@@ -10,7 +10,9 @@ use crate::limits::Limits;
 use crate::mail::Address;
 use crate::pki::path::{self, PolicyInputs};
 use crate::pki::revocation::Status;
-use crate::pki::{Certificate, Crl, Name, PathReport, PathRequest, Purpose, RevocationMode, RevocationStatus, TrustAnchor};
+use crate::pki::{
+    Certificate, Crl, Name, PathReport, PathRequest, Purpose, RevocationMode, RevocationStatus, TrustAnchor,
+};
 use crate::reason::Reason;
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -226,9 +228,8 @@ fn is_named(attributes: Option<&SignedAttributes>, certificate: &Certificate) ->
         let hash = identifier.digest.and_then(|digest| digest.hash(&[certificate.der()]).ok());
         let issuer_serial = identifier.issuer_serial.as_ref();
         hash.as_deref() == Some(identifier.hash.as_slice())
-            && issuer_serial.is_none_or(|(issuer, serial)| {
-                certificate.serial() == serial && certificate.issuer().matches(issuer)
-            })
+            && issuer_serial
+                .is_none_or(|(issuer, serial)| certificate.serial() == serial && certificate.issuer().matches(issuer))
     })
 }
 
@@ -344,10 +345,13 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     Judged { signer, warnings, path }
 }
 
-/// Of the certificates that may be meant, the first with a faultless path; else the first.
+/// Of the certificates that may be meant, the first with a faultless path; else the first. One that names the
+/// mailbox in `From` goes before others with the same key.
 fn best_path(checked: &Checked, trust: &Trust<'_>) -> Option<(Certificate, PathReport)> {
     let mut best = None;
-    for certificate in checked.certificates.iter().take(CANDIDATE_PATHS) {
+    let mut candidates: Vec<&Certificate> = checked.certificates.iter().collect();
+    candidates.sort_by_key(|certificate| !trust.from.is_some_and(|from| certificate.names_address(from)));
+    for certificate in candidates.into_iter().take(CANDIDATE_PATHS) {
         let report = path::validate(&PathRequest {
             end_entity: certificate,
             untrusted: trust.untrusted,
@@ -423,7 +427,14 @@ fn describe(identifier: &SignerIdentifier) -> String {
 }
 
 const fn not_checked() -> RevocationStatus {
-    RevocationStatus { status: Status::NotChecked, source: None, time: None, reason: None, evidence: None, serial: None }
+    RevocationStatus {
+        status: Status::NotChecked,
+        source: None,
+        time: None,
+        reason: None,
+        evidence: None,
+        serial: None,
+    }
 }
 
 /// In the order of the list, each once.

@@ -112,7 +112,9 @@ impl Walker<'_> {
         let inside = self.entities(level, &structure, depth);
         if depth == 0 {
             self.walk.ambiguous |= !structure.ambiguities.is_empty();
-            if self.walk.layers.iter().any(|layer| layer.kind.is_encrypted()) && self.walk.structure == Structure::SmimeSigned {
+            if self.walk.layers.iter().any(|layer| layer.kind.is_encrypted())
+                && self.walk.structure == Structure::SmimeSigned
+            {
                 self.walk.structure = Structure::SmimeEncrypted;
             }
         } else if !structure.ambiguities.is_empty()
@@ -174,7 +176,10 @@ impl Walker<'_> {
     }
 
     /// The layer at `entity`, if it is one. The inner option is what is inside.
-    #[expect(clippy::option_option, reason = "no layer, a layer with nothing to go on with, a layer with something inside")]
+    #[expect(
+        clippy::option_option,
+        reason = "no layer, a layer with nothing to go on with, a layer with something inside"
+    )]
     fn layer(
         &mut self,
         level: &Level,
@@ -226,7 +231,9 @@ impl Walker<'_> {
         entity: &Entity,
         part: Option<&str>,
     ) -> Option<Level> {
-        let within = |number: &str| part.map(|part| if part.is_empty() { number.to_owned() } else { format!("{part}.{number}") });
+        let within = |number: &str| {
+            part.map(|part| if part.is_empty() { number.to_owned() } else { format!("{part}.{number}") })
+        };
         let mut found = Found::new(LayerKind::SignedDetached, within("2"));
         if has_epilogue(&level.bytes, entity) {
             found.reasons.push(Reason::Partial);
@@ -383,7 +390,8 @@ fn parts_that_claim<'a>(root: &'a Entity, part: Option<&str>, bound: usize) -> V
         // Last first, so that the first is taken next.
         for (index, child) in entity.children.iter().enumerate().rev() {
             let number = index + 1;
-            let part = part.as_ref().map(|part| if part.is_empty() { number.to_string() } else { format!("{part}.{number}") });
+            let part =
+                part.as_ref().map(|part| if part.is_empty() { number.to_string() } else { format!("{part}.{number}") });
             waiting.push((child, part));
         }
         if entity.content_type.main != "multipart" {
@@ -460,9 +468,8 @@ fn mentions_smime(bytes: &[u8]) -> bool {
 }
 
 fn outgoing_structure(structure: &mime::Structure) -> Structure {
-    let broken = |ambiguity: &Ambiguity| {
-        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul)
-    };
+    let broken =
+        |ambiguity: &Ambiguity| matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul);
     let root = &structure.root;
     if structure.ambiguities.iter().any(broken) {
         return Structure::Broken;

@@ -29,13 +29,15 @@ fn o26_openssl_verifies_every_algorithm() {
     for name in ["rsa", "p256", "p384"] {
         ca.write(&format!("o26-{name}.der"), &made(ca, name, false, NOW));
         ca.write("o26.content", ENTITY);
-        let line = format!("cms -verify -cades -binary -inform DER -in o26-{name}.der -content o26.content -CAfile root.pem");
+        let line =
+            format!("cms -verify -cades -binary -inform DER -in o26-{name}.der -content o26.content -CAfile root.pem");
         assert_eq!(ca.openssl(&line), ENTITY, "{name}");
         ca.write("o26.other", b"something else");
         let line = line.replace("o26.content", "o26.other");
         assert!(ca.try_openssl(&line.split(' ').collect::<Vec<_>>()).is_err(), "{name}");
     }
-    let weak = Signer { algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha1), digest: Digest::Sha1, ..signer(ca, "rsa") };
+    let weak =
+        Signer { algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha1), digest: Digest::Sha1, ..signer(ca, "rsa") };
     assert!(matches!(prepare(ENTITY, &weak, NOW.parse().unwrap(), false), Err(SignError::Unsupported(..))));
 }
 
@@ -72,8 +74,14 @@ fn o22_signed_attributes() {
     let ca = ca();
     ca.write("o22.der", &made(ca, "rsa", false, NOW));
     let text = String::from_utf8(ca.openssl("cms -cmsout -print -noout -inform DER -in o22.der")).unwrap();
-    for object in ["contentType", "messageDigest", "signingTime", "id-smime-aa-signingCertificateV2", "1.2.840.113549.1.9.52"] {
-        assert_eq!(text.matches(&format!("object: {object} ")).count() + text.matches(&format!("({object})")).count(), 1, "{object} in {text}");
+    for object in
+        ["contentType", "messageDigest", "signingTime", "id-smime-aa-signingCertificateV2", "1.2.840.113549.1.9.52"]
+    {
+        assert_eq!(
+            text.matches(&format!("object: {object} ")).count() + text.matches(&format!("({object})")).count(),
+            1,
+            "{object} in {text}"
+        );
     }
     assert!(text.contains("UTCTIME:Nov 22 03:00:00 2026 GMT"), "{text}");
     ca.write("o22.der", &made(ca, "rsa", false, "2050-01-01T00:00:00Z"));
@@ -97,7 +105,11 @@ fn o23_signing_certificate_names_issuer_and_serial_and_omits_the_default() {
     // SHA-256 as an identifier stands nowhere inside the attribute: DEFAULT is left out in DER.
     let sha256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
     let attributes = attributes.as_received();
-    assert_eq!(attributes.windows(sha256.len()).filter(|window| *window == sha256).count(), 1, "only in CMSAlgorithmProtection");
+    assert_eq!(
+        attributes.windows(sha256.len()).filter(|window| *window == sha256).count(),
+        1,
+        "only in CMSAlgorithmProtection"
+    );
 }
 
 #[test]
