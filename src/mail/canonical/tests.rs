@@ -206,3 +206,53 @@ fn twenty_kibibytes_take_some_tens_of_microseconds() {
     println!("{each:?} for {} octets", message.len());
     assert!(each.as_micros() < 2000, "{each:?}: quadratic work?");
 }
+
+const COMPARE: &str = r#"
+import sys, os, email
+def leaves(path):
+    with open(path, "rb") as f: m = email.message_from_bytes(f.read())
+    out = []
+    for p in m.walk():
+        if p.is_multipart(): continue
+        c = p.get_payload(decode=True) or b""
+        # White space at line ends and the final line break may change in quoted-printable.
+        out.append((p.get_content_type(), p.get_filename(), [l.rstrip() for l in c.rstrip().splitlines()]))
+    return out
+d = sys.argv[1]
+for n in sorted(os.listdir(d)):
+    if n.endswith(".in") and leaves(d + "/" + n) != leaves(d + "/" + n[:-3] + ".out"): print(n)
+"#;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads its corpus and hands files to Python")]
+fn o03_python_reads_the_same_parts_before_and_after() {
+    let Ok(corpora) = std::env::var("SEGEL_CORPORA") else {
+        println!("skipped: SEGEL_CORPORA is not set");
+        return;
+    };
+    let pairs = tempfile::tempdir().unwrap();
+    let (mut folders, mut count) = (vec![std::path::PathBuf::from(corpora)], 0);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "eml") {
+                let message = std::fs::read(&path).unwrap();
+                let Ok(result) = canonical(&message, &Limits::default()) else { continue };
+                if result.form == Form::Clear {
+                    assert!(result.entity.is_ascii(), "{}", path.display());
+                }
+                let name = format!("{count:04}-{}", path.file_name().unwrap().to_string_lossy());
+                let written = [&result.outer[..], b"MIME-Version: 1.0\r\n", &result.entity].concat();
+                std::fs::write(pairs.path().join(format!("{name}.in")), message).unwrap();
+                std::fs::write(pairs.path().join(format!("{name}.out")), written).unwrap();
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 100);
+    let python = std::process::Command::new("python3").args(["-c", COMPARE]).arg(pairs.path()).output().unwrap();
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    println!("{count} messages compared");
+    assert_eq!(String::from_utf8_lossy(&python.stdout), "");
+}

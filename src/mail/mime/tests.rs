@@ -254,6 +254,11 @@ fn corpora_are_read_and_ordinary_mail_is_not_ambiguous() {
                 let bytes = std::fs::read(&path).unwrap();
                 check_never_panics(&bytes);
                 messages += 1;
+                if let Ok(headers) = header::HeaderSection::parse(&bytes, &Limits::default())
+                    && let header::From::Ambiguous(reason) = header::from(&bytes, &headers)
+                {
+                    println!("{}: {reason}", path.display());
+                }
                 match parse(&bytes, &Limits::default()) {
                     Ok(structure) if structure.ambiguities.is_empty() => clear += 1,
                     Ok(structure) => println!("{}: {:?}", path.display(), structure.ambiguities),
