@@ -50,7 +50,11 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
     }
     let treatments: Vec<Value> = Reason::ALL
         .into_iter()
-        .map(|reason| json!([reason.code(), treatment(policy.incoming.treatment(reason))]))
+        .map(|reason| {
+            // Without a treatment of its own this reason defers first; with one, whichever, it does not.
+            let defers = reason == Reason::RevocationUnknown && policy.incoming.explicit(reason).is_none();
+            json!([reason.code(), treatment(policy.incoming.treatment(reason)), defers])
+        })
         .collect();
     let canonical = json!({
         "version": 1,
