@@ -2,34 +2,36 @@
 
 #![forbid(unsafe_code)]
 
-// Pure: values in, values out.
-pub mod asn1;
-pub mod cms;
-pub mod crypto;
+// The modules in reading order: each may use those above it, never those below.
+// Pure: values in, values out. No async, no clock, no files, no sockets.
 pub mod limits;
-pub mod mail;
-pub mod pki;
-pub mod plan;
-pub mod policy;
 pub mod reason;
-pub mod smime;
+pub mod mail;
 pub mod smtp;
+pub mod asn1;
+pub mod crypto;
+pub mod pki;
+pub mod cms;
+pub mod smime;
+pub mod policy;
+pub mod plan;
+
 // The shell: everything that waits or writes.
-pub mod audit;
-pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod console;
-#[cfg(feature = "demo")]
-pub mod demo;
-pub mod directory;
-pub mod inbound;
+pub mod seal;
+pub mod store;
+pub mod audit;
 pub mod keys;
-pub mod operations;
+pub mod revocation;
+pub mod directory;
+pub mod queue;
 pub mod outbound;
 pub mod pipeline;
-pub mod queue;
-pub mod revocation;
-pub mod seal;
+pub mod operations;
+pub mod inbound;
+pub mod console;
 pub mod server;
-pub mod store;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod cli;

@@ -1,0 +1,71 @@
+//! The demo's mails: plain ones, and signed ones as a partner's mail program makes them.
+
+use super::DemoError;
+use super::authority::Person;
+use crate::crypto::{Digest, SignatureAlgorithm};
+use crate::limits::Limits;
+use crate::mail::canonical::{canonical, multipart_signed};
+use crate::smime::sign::{Signer, prepare};
+use rcgen::SigningKey;
+
+/// A plain text mail.
+pub(super) fn plain(scenario: &str, from: &str, to: &[&str], subject: &str, text: &str) -> Vec<u8> {
+    let date = jiff::fmt::rfc2822::to_string(&crate::clock::now().to_zoned(jiff::tz::TimeZone::UTC));
+    format!(
+        "From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\nDate: {date}\r\nMessage-ID: {id}\r\n\
+         MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{text}\r\n",
+        to = to.join(", "),
+        date = date.unwrap_or_default(),
+        id = message_id(scenario),
+    )
+    .into_bytes()
+}
+
+/// The Message-ID of a scenario's mail.
+pub(super) fn message_id(scenario: &str) -> String {
+    format!("<{scenario}@demo.example>")
+}
+
+/// `message` as `multipart/signed` by `signer`.
+pub(super) fn signed(scenario: &str, message: &[u8], signer: &Person) -> Result<Vec<u8>, DemoError> {
+    attempt(message, signer).ok_or_else(|| DemoError::Signature(scenario.to_owned()))
+}
+
+fn attempt(message: &[u8], person: &Person) -> Option<Vec<u8>> {
+    let parts = canonical(message, &Limits::default()).ok()?;
+    let signer = Signer {
+        certificate: person.certificate.clone(),
+        chain: vec![person.issuer.clone()],
+        algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
+        digest: Digest::Sha256,
+    };
+    let prepared = prepare(&parts.entity, &signer, crate::clock::now(), false).ok()?;
+    let signature = person.key.sign(prepared.to_be_signed()).ok()?;
+    let der = prepared.assemble(&signature).ok()?;
+    Some(multipart_signed(&parts.outer, &parts.entity, &der, "sha-256", "=_segel_demo_boundary"))
+}
+
+/// `message` with one word of its text changed on the way; the length stays.
+pub(super) fn altered(message: &[u8], word: &str, other: &str) -> Vec<u8> {
+    let (word, other) = (word.as_bytes(), other.as_bytes());
+    let mut changed = message.to_vec();
+    let found = message.windows(word.len()).position(|window| window == word);
+    if let Some(place) = found.and_then(|start| changed.get_mut(start..start + word.len()))
+        && place.len() == other.len()
+    {
+        place.copy_from_slice(other);
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::altered;
+
+    #[test]
+    fn a_word_is_changed_once_and_only_by_one_as_long() {
+        assert_eq!(altered(b"pay 100 or 100", "100", "900"), b"pay 900 or 100");
+        assert_eq!(altered(b"pay 100", "100", "9"), b"pay 100");
+        assert_eq!(altered(b"pay", "100", "900"), b"pay");
+    }
+}

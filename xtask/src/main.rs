@@ -1,0 +1,48 @@
+//! The repository's own commands, run as `cargo xtask COMMAND`.
+//!
+//! Standard library only: what checks the product must not wait for a build of its own dependencies.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod conformance;
+mod process;
+mod test;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check         formatting, clippy, documentation, licences and advisories
+  test          installs the tools that the tests drive, checks, runs all tests
+  conformance   writes docs/conformance.md from the names of the tests
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["check"] => check::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["conformance"] => conformance::write(&root()),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository: the folder above this package.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
