@@ -1,80 +1,183 @@
 //! The configuration file → checked values. The only reader of files that the operator wrote.
+//!
+//! Three steps: `parse` (text → tables with their places), `file` (tables → what was written) and
+//! `check` (what was written → [`Config`]). Nothing is ignored: an unknown key, a value that means
+//! nothing and a value whose machinery this version lacks are errors that name file, line and key.
+//! All errors that can be found are found in one run; there is no partly valid configuration.
+
+mod check;
+mod file;
+mod hash;
+mod parse;
+mod trust;
+pub mod value;
+
 use crate::limits::Limits;
-use crate::mail::Address;
+use crate::mail::{Address, Domain};
 use crate::pki::{Crl, TrustAnchor};
 use crate::policy::{Policy, Side};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
 /// A next hop, `smtp://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NextHop {
+    /// A host name, or an IP address without brackets.
     pub host: String,
+    /// TCP port.
     pub port: u16,
 }
+
+impl std::fmt::Display for NextHop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "smtp://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "smtp://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// An address that the gateway listens on.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// The operator's name for it, in logs and records.
     pub name: String,
+    /// Address and port.
     pub bind: SocketAddr,
+    /// Which way mail goes that arrives here.
     pub side: Side,
+    /// Who may connect. Empty (only on the outside): anyone.
     pub clients: Vec<Network>,
 }
+
 /// `192.0.2.0/24`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
+    /// The first address; host bits are zero.
     pub address: IpAddr,
+    /// Leading bits that count, 0 to 32 or 128.
     pub prefix: u8,
 }
-impl Network {
-    pub fn contains(&self, _address: IpAddr) -> bool {
-        todo!()
-    }
-}
+
 /// Everything, checked. What a session begins with, it keeps.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read.
     pub file: PathBuf,
+    /// The name in greetings, `Received` and `Authentication-Results`.
     pub hostname: String,
+    /// Directory of database, large contents, control socket and lock.
     pub data_dir: PathBuf,
+    /// Bound on the whole of `pipeline::accept`.
     pub accept_deadline: Duration,
     /// File of the SQLite database.
     pub database: PathBuf,
+    /// Where the master key is.
     pub master_key: MasterKeySource,
+    /// At least one; no two on one address.
     pub listeners: Vec<Listener>,
+    /// Everything that decides.
     pub policy: Policy,
     /// Next hop per own domain, in the order of `policy.domains`.
     pub deliver_to: Vec<NextHop>,
     /// Next hop of everything else.
     pub route: NextHop,
+    /// Anchors named in the file; imported ones are in the store.
     pub anchors: Vec<TrustAnchor>,
+    /// CRLs named in the file.
     pub crls: Vec<Crl>,
+    /// How long an own certificate's last good status may be used past its nextUpdate.
     pub status_grace: Duration,
+    /// Bounds, those of `[limits]` set.
     pub limits: Limits,
+    /// When the queue gives up on a recipient.
     pub queue_expire: Duration,
+    /// When a sender is told of a delay (not in this version).
     pub queue_warn: Duration,
+    /// Who gets notices that can't go to a sender.
     pub postmaster: Address,
+    /// Address of `/health`.
     pub console: SocketAddr,
     /// Things that are accepted but worth knowing, for `check` and the log.
     pub warnings: Vec<String>,
 }
+
+impl Config {
+    /// The next hop for mail to `domain`: an own domain's `deliver_to`, else the route.
+    pub fn next_hop(&self, domain: &Domain) -> &NextHop {
+        let own = self.policy.domains.iter().zip(&self.deliver_to).find(|(own, _)| own.domain.same(domain));
+        own.map_or(&self.route, |(_, hop)| hop)
+    }
+
+    /// The control socket of the server that runs on this configuration.
+    pub fn control_socket(&self) -> PathBuf {
+        self.data_dir.join("control.sock")
+    }
+}
+
+/// Where the master key is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MasterKeySource {
-    /** credential, or a file that must exist */
+    /// A credential, or a file that must exist.
     File(PathBuf),
-    /** made when missing, mode 0600, with a warning */
+    /// Made when missing, mode 0600, with a warning.
     Generated(PathBuf),
 }
-/// path:line: key: expected …, found … ; hint
+
+/// What is wrong, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: `{key}`: {problem}\n  hint: {hint}", file = file.display())]
 pub struct ConfigError {
+    /// The file that the operator has to change.
     pub file: PathBuf,
+    /// Line of the value, from 1; of the table where a key is missing.
     pub line: usize,
+    /// Full name of the key, such as `listener.clients`.
     pub key: String,
+    /// "expected …, found …".
     pub problem: String,
+    /// What to write instead.
     pub hint: String,
 }
-/// All errors that were found, not only the first.
-pub fn load(_file: &Path) -> Result<Config, Vec<ConfigError>> {
-    todo!()
+
+/// Reads and checks a configuration.
+///
+/// # Errors
+/// All errors that were found, in the order of their lines.
+#[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
+pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => from_text(path, &text),
+        Err(error) => Err(vec![ConfigError {
+            file: path.to_owned(),
+            line: 1,
+            key: "-c".to_owned(),
+            problem: format!("expected a readable configuration file, found: {error}"),
+            hint: "name the file with `-c FILE` or $SEGEL_CONFIG; the default is /etc/segel/segel.toml".to_owned(),
+        }]),
+    }
 }
+
+/// Checks `text` as the content of `path`, which gives error messages their file and relative paths their directory.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_text(path: &Path, text: &str) -> Result<Config, Vec<ConfigError>> {
+    let mut findings = parse::Findings::new(path, text);
+    let Some(file) = parse::file(text, &mut findings) else {
+        return Err(findings.into_errors());
+    };
+    let config = check::check(&file, path, &mut findings);
+    match (config, findings.is_empty()) {
+        (Some(mut config), true) => {
+            config.warnings = findings.into_warnings();
+            Ok(config)
+        }
+        _ => Err(findings.into_errors()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,352 @@
+//! What an operator can do, once, for console and command line alike.
+//!
+//! Changes are [`Command`]s: a running server takes them through its control socket, else whoever holds the data
+//! directory's lock executes them. Reading is done by the functions of `read`, on the store itself.
+//! Every change is audited by the room that makes it, in the transaction that makes it. Secrets are never logged.
 
+pub mod control;
+pub mod row;
+
+use crate::directory::DirectoryError;
+use crate::keys::{Custody, ImportRequest, KeyError, import};
+use crate::mail::{Address, Domain};
+use crate::pipeline::Gateway;
+use crate::pki::{Certificate, RevocationMode};
+use crate::policy::KeyKind;
+use crate::queue::QueueId;
+use row::{AnchorRow, KeyRow};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A change that an operator asks for. One JSON line on the control socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Takes a key and its certificate into the register.
+    KeyImport {
+        /// Mailboxes that it signs for.
+        addresses: Vec<String>,
+        /// `individual`, `position`, `organisation` or `system`.
+        kind: String,
+        /// The file or files.
+        files: KeyFiles,
+        /// What opens them.
+        password: Option<Secret>,
+    },
+    /// The key is not used until it is unblocked.
+    KeyBlock {
+        /// Id in the register.
+        id: String,
+    },
+    /// The key may be used again.
+    KeyUnblock {
+        /// Id in the register.
+        id: String,
+    },
+    /// The private key is destroyed; its certificate stays in the register.
+    KeyDestroy {
+        /// Id in the register.
+        id: String,
+    },
+    /// Stores a trust anchor. Whoever sends this has compared the fingerprint.
+    TrustImport {
+        /// DER of the certificate.
+        certificate: Vec<u8>,
+        /// `hard-fail`, `soft-fail` or `none`.
+        revocation: String,
+        /// Sender domains that it may speak for; empty: any.
+        domains: Vec<String>,
+    },
+    /// Removes a stored trust anchor.
+    TrustRemove {
+        /// The first digits, at least 8, of the certificate's SHA-256.
+        fingerprint: String,
+    },
+    /// Tries the pending recipients of a message again now.
+    QueueRetry {
+        /// Queue id.
+        id: String,
+        /// Who asks.
+        operator: String,
+    },
+    /// Notes in the audit log that an operator takes an original or its evidence out.
+    Taken {
+        /// Queue id.
+        id: String,
+        /// Who asks.
+        operator: String,
+        /// `original` or `evidence`.
+        what: String,
+    },
+    /// Reads configuration, certificates and policy again, all or nothing.
+    Reload,
+}
+
+/// The files of a key.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyFiles {
+    /// PKCS#12.
+    Pkcs12(Vec<u8>),
+    /// PEM: certificate (and chain), and private key.
+    Pem(Vec<u8>, Vec<u8>),
+}
+
+impl std::fmt::Debug for KeyFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyFiles(..)")
+    }
+}
+
+/// Text that is overwritten when it is dropped and never printed.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What a command has done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "output", rename_all = "kebab-case")]
+pub enum Output {
+    /// The key as it is now.
+    Key {
+        /// Its row.
+        key: KeyRow,
+        /// What is odd about it.
+        warnings: Vec<String>,
+    },
+    /// The anchor that came or went.
+    Anchor {
+        /// Its row.
+        anchor: AnchorRow,
+    },
+    /// Recipients that are due now.
+    Retried {
+        /// How many.
+        recipients: u64,
+    },
+    /// It stands in the audit log.
+    Noted,
+    /// What holds from now on.
+    Reloaded {
+        /// Hash of the policy.
+        policy: String,
+        /// Things worth knowing.
+        warnings: Vec<String>,
+    },
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct OperationError {
+    /// What kind of failure; callers branch on it.
+    pub kind: ErrorKind,
+    /// For people, causes included.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The configuration has errors; everything stays as it was.
+    Configuration,
+    /// What was given can't be used.
+    Input,
+    /// Nothing has this id.
+    NotFound,
+    /// No server answers, and one is needed; or one that holds the lock does not answer.
+    Server,
+    /// Database, disk or master key.
+    Store,
+}
+
+impl OperationError {
+    /// An error without a hint.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Whether the configuration is at fault.
+    pub fn is_configuration(&self) -> bool {
+        self.kind == ErrorKind::Configuration
+    }
+
+    /// An error and its causes.
+    pub fn from_error(kind: ErrorKind, error: &dyn std::error::Error) -> Self {
+        Self::new(kind, with_causes(error))
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl From<KeyError> for OperationError {
+    fn from(error: KeyError) -> Self {
+        let kind = match error {
+            KeyError::NotFound(_) => ErrorKind::NotFound,
+            KeyError::Seal(_) | KeyError::Store(_) => ErrorKind::Store,
+            _ => ErrorKind::Input,
+        };
+        let failure = Self::from_error(kind, &error);
+        match error {
+            KeyError::NotFound(_) => failure.hint("`segel key list` shows the ids"),
+            KeyError::PasswordNeeded(_) => failure.hint("name a file that holds the password with --password-file"),
+            KeyError::AddressNotNamed { .. } => failure.hint("receivers would see another name than the sender's; ask the CA for a certificate with this address"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<DirectoryError> for OperationError {
+    fn from(error: DirectoryError) -> Self {
+        let kind = match error {
+            DirectoryError::NotFound(_) => ErrorKind::NotFound,
+            DirectoryError::Store(_) | DirectoryError::Damaged { .. } => ErrorKind::Store,
+            _ => ErrorKind::Input,
+        };
+        Self::from_error(kind, &error)
+    }
+}
+
+/// Makes a change.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output, OperationError> {
+    let unchanged = |key| Output::Key { key, warnings: Vec::new() };
+    match command {
+        Command::KeyImport { addresses, kind, files, password } => {
+            import_key(gateway, &addresses, &kind, &files, password.as_ref()).await
+        }
+        Command::KeyBlock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.block(&id).await?))),
+        Command::KeyUnblock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.unblock(&id).await?))),
+        Command::KeyDestroy { id } => Ok(unchanged(KeyRow::of(&gateway.keys.destroy(&id).await?))),
+        Command::TrustImport { certificate, revocation, domains } => {
+            import_anchor(gateway, &certificate, &revocation, &domains).await
+        }
+        Command::TrustRemove { fingerprint } => {
+            let anchor = gateway.directory.remove_anchor(&fingerprint).await?;
+            gateway.refresh_trust();
+            Ok(Output::Anchor { anchor: AnchorRow::of(&anchor) })
+        }
+        Command::QueueRetry { id, operator } => retry(gateway, &id, &operator).await,
+        Command::Taken { id, operator, what } => {
+            let queue_id = queue_id(&id)?.to_string();
+            let event = crate::audit::Event::OperatorRead { queue_id, operator, what };
+            let noted = gateway.audit.record(vec![event]).await;
+            noted.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+            Ok(Output::Noted)
+        }
+        Command::Reload => reload(gateway).await,
+    }
+}
+
+async fn import_key(
+    gateway: &Gateway,
+    addresses: &[String],
+    kind: &str,
+    files: &KeyFiles,
+    password: Option<&Secret>,
+) -> Result<Output, OperationError> {
+    let kind = KeyKind::from_name(kind).ok_or_else(|| {
+        OperationError::new(ErrorKind::Input, format!("expected individual, position, organisation or system, found `{kind}`"))
+    })?;
+    let addresses = addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+    let password = password.map(|secret| secret.0.as_str());
+    let imported = match files {
+        KeyFiles::Pkcs12(file) => import::pkcs12(file, password.unwrap_or_default())?,
+        KeyFiles::Pem(certificate, key) => import::pem(certificate, key, password)?,
+    };
+    let request = ImportRequest {
+        addresses,
+        kind,
+        custody: Custody::Gateway,
+        key_der: imported.key_der,
+        certificate: imported.certificate,
+        chain: imported.chain,
+    };
+    let entry = gateway.keys.import(request).await?;
+    let mut warnings = imported.warnings;
+    if entry.certificate.not_after() < crate::clock::now() {
+        warnings.push(format!("the certificate has ended at {}: it never signs", entry.certificate.not_after()));
+    }
+    Ok(Output::Key { key: KeyRow::of(&entry), warnings })
+}
+
+fn address(text: &str) -> Result<Address, OperationError> {
+    Address::parse(text)
+        .map_err(|_| OperationError::new(ErrorKind::Input, format!("expected a mail address, found `{text}`")))
+}
+
+async fn import_anchor(
+    gateway: &Gateway,
+    certificate: &[u8],
+    revocation: &str,
+    domains: &[String],
+) -> Result<Output, OperationError> {
+    let input = |message: String| OperationError::new(ErrorKind::Input, message);
+    let certificate = Certificate::from_der(certificate).map_err(|error| input(error.to_string()))?;
+    let revocation = match revocation {
+        "hard-fail" => RevocationMode::HardFail,
+        "soft-fail" => RevocationMode::SoftFail,
+        "none" => RevocationMode::None,
+        other => return Err(input(format!("expected hard-fail, soft-fail or none, found `{other}`"))),
+    };
+    let domain = |text: &String| Domain::parse(text).map_err(|_| input(format!("expected a mail domain, found `{text}`")));
+    let domains = domains.iter().map(domain).collect::<Result<Vec<_>, _>>()?;
+    let anchor = gateway.directory.import_anchor(certificate, revocation, domains).await?;
+    gateway.refresh_trust();
+    Ok(Output::Anchor { anchor: AnchorRow::of(&anchor) })
+}
+
+async fn reload(gateway: &Arc<Gateway>) -> Result<Output, OperationError> {
+    gateway.reload().await.map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        OperationError::new(ErrorKind::Configuration, format!("nothing was reloaded\n{}", lines.join("\n")))
+    })?;
+    let snapshot = gateway.snapshot();
+    Ok(Output::Reloaded { policy: snapshot.config.policy.hash.clone(), warnings: snapshot.config.warnings.clone() })
+}
+
+async fn retry(gateway: &Gateway, id: &str, operator: &str) -> Result<Output, OperationError> {
+    let id = queue_id(id)?;
+    let recipients = gateway
+        .queue
+        .retry(&id, operator)
+        .await
+        .map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+    Ok(Output::Retried { recipients })
+}
+
+/// # Errors
+/// Not a queue id.
+pub fn queue_id(text: &str) -> Result<QueueId, OperationError> {
+    QueueId::parse(text).ok_or_else(|| {
+        OperationError::new(ErrorKind::Input, format!("expected a queue id, found `{text}`"))
+            .hint("it stands in the 250, in Received and in Segel-Verdict; `segel queue list` shows those of mail on its way")
+    })
+}

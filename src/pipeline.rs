@@ -1,29 +1,28 @@
 //! The straight line: inspect, gather, decide, transform, commit. Then, and only then, 250.
-use crate::config::Config;
+//!
+//! Everything a message meets between the final dot and its reply stands in [`accept`]. A refusal is a reply, so
+//! nothing bounces; a fact that can't be had now is `451`, and the sender's own queue keeps the mail. Until the commit
+//! nothing is stored, so a client that goes away, or a deadline that passes, leaves nothing behind.
+
+pub mod explain;
+pub mod gateway;
+pub mod gather;
+pub mod record;
+pub mod reply;
+pub mod transform;
+
+pub use gateway::{Gateway, OpenError, Snapshot};
+
+use crate::clock;
 use crate::mail::Envelope;
-use crate::policy::Side;
+use crate::plan::PlanError;
+use crate::policy::{self, Decided, Decision, Facts, Refusal, Side, Treatment};
+use crate::queue::{QueueError, QueueId};
 use crate::smtp::Reply;
 use bytes::Bytes;
+use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// One consistent view of configuration and trust; a session keeps the one it began with.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// The configuration as checked.
-    pub config: Config,
-}
-
-/// The parts that every session and worker shares.
-#[derive(Debug)]
-pub struct Gateway {}
-
-impl Gateway {
-    /// The view that a new session begins with.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        todo!()
-    }
-}
 
 /// A message that has arrived, and how.
 #[derive(Clone, Debug)]
@@ -36,15 +35,118 @@ pub struct Arrival {
     pub peer: IpAddr,
     /// What it said in EHLO or HELO.
     pub helo: String,
-    /// `ESMTP` or `SMTP`, as in `Received`.
+    /// `ESMTP` or `SMTP`, as in `Received` (RFC 3848).
     pub protocol: &'static str,
     /// Reverse-path and recipients.
     pub envelope: Envelope,
-    /// The content, dot-stuffing removed, CRLF line ends.
+    /// The content: dot-stuffing removed, CRLF line ends.
     pub content: Bytes,
 }
 
-/// Takes a message or says why not. The reply is 250 only after the commit.
-pub async fn accept(_gateway: &Arc<Gateway>, _snapshot: &Arc<Snapshot>, _arrival: Arrival) -> Reply {
-    todo!()
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The decision says no, for good.
+    #[error("refused: {}", .0.rule)]
+    Refused(Refusal),
+    /// The decision lacks a fact.
+    #[error("deferred: {}", .0.rule)]
+    Deferred(Refusal),
+    /// RFC 5321 section 6.3.
+    #[error("{received} `Received` fields, {own} of them ours")]
+    Looping {
+        /// `Received` fields in all.
+        received: usize,
+        /// Those that name this gateway.
+        own: usize,
+    },
+    /// `accept_deadline` passed.
+    #[error("the deadline for accepting passed")]
+    Deadline,
+    /// The copy could not be made.
+    #[error("cannot make the copy")]
+    Plan(#[source] PlanError),
+    /// The key could not sign.
+    #[error("cannot sign")]
+    Signing(#[source] crate::keys::KeyError),
+    /// The database or the disk.
+    #[error("cannot store")]
+    Queue(#[source] QueueError),
+    /// A worker ended without an answer.
+    #[error("a worker failed")]
+    Worker,
+    /// Facts were asked for more often than allowed.
+    #[error("inspection did not end")]
+    Rounds,
+}
+
+impl AcceptError {
+    /// A short name for the audit record, where no row of the decision fired.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) | Self::Deferred(refusal) => refusal.rule,
+            Self::Looping { .. } => "loop",
+            Self::Deadline => "deadline",
+            Self::Plan(_) | Self::Signing(_) => "not-signed",
+            Self::Queue(_) => "not-stored",
+            Self::Worker | Self::Rounds => "internal",
+        }
+    }
+}
+
+/// Takes a message or says why not: the reply is 250 only after the commit.
+pub async fn accept(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Reply {
+    let id = QueueId::random();
+    let now = clock::now();
+    match take(gateway, snapshot, &arrival, &id, now).await {
+        Ok(()) => reply::accepted(&id),
+        Err(error) => {
+            record::refused(gateway, snapshot, &arrival, &id, &error).await;
+            reply::of(&error)
+        }
+    }
+}
+
+/// The line itself. The deadline covers everything up to the commit; a commit that has begun is waited for.
+async fn take(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    id: &QueueId,
+    now: Timestamp,
+) -> Result<(), AcceptError> {
+    let ready = async {
+        stop_loops(snapshot, arrival)?;
+        let inspected = gather::inspect(gateway, snapshot, arrival, now).await?;
+        let facts = gather::facts(gateway, snapshot, arrival, inspected, now).await?;
+        let decided = decide(snapshot, &facts, now)?;
+        let copy = transform::transform(gateway, snapshot, arrival, &facts, &decided, id, now).await?;
+        Ok(record::of(snapshot, arrival, facts, &decided, copy, id, now))
+    };
+    let deadline = snapshot.config.accept_deadline;
+    let record = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    gateway.commit(record).await.map_err(AcceptError::Queue)
+}
+
+fn decide(snapshot: &Snapshot, facts: &Facts, now: Timestamp) -> Result<Decided, AcceptError> {
+    match policy::decide(facts, &snapshot.config.policy, now) {
+        Decision::Accept(decided) => Ok(decided),
+        Decision::Refuse(refusal) => Err(AcceptError::Refused(refusal)),
+        Decision::Defer(refusal) => Err(AcceptError::Deferred(refusal)),
+    }
+}
+
+/// S19: mail that has been through too many servers, or too often through this one, goes no further.
+fn stop_loops(snapshot: &Snapshot, arrival: &Arrival) -> Result<(), AcceptError> {
+    let limits = &snapshot.config.limits;
+    let (received, own) = crate::plan::mark::hops(&arrival.content, &snapshot.config.hostname, limits);
+    if received > limits.received_fields || own > limits.own_received_fields {
+        return Err(AcceptError::Looping { received, own });
+    }
+    Ok(())
+}
+
+/// Whether any recipient gets a copy now.
+fn delivers(decided: &Decided) -> bool {
+    decided.treatments().iter().any(|(_, treatment)| *treatment == Treatment::Deliver)
 }

@@ -1,1 +1,150 @@
+//! The durable queue: record, hand out, settle, hold. `docs/queue.md` has states, transitions and the crash table.
+//!
+//! Takes finished mail only ([`Transformed`]), stores it sealed, and hands it out under leases. Never transforms mail and
+//! never speaks SMTP. Failure policy: what cannot be committed is an error and leaves nothing; what cannot be opened any
+//! more is set aside and reported, never dropped.
 
+mod claim;
+mod commit;
+mod content;
+mod id;
+mod list;
+mod notice;
+mod record;
+mod recover;
+pub mod settle;
+mod settlement;
+
+pub use id::QueueId;
+pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, Shown};
+pub use notice::Notices;
+pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
+pub use settle::{Outcome, RecipientRecord, Schedule, Settlement};
+
+use crate::audit::Audit;
+use crate::pki::Crl;
+#[cfg(doc)]
+use crate::plan::Transformed;
+use crate::seal::{MasterKey, SealError};
+use crate::store::{Store, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::Notify;
+
+/// The queue of one gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    master: Arc<MasterKey>,
+    audit: Audit,
+    folder: PathBuf,
+    schedule: Schedule,
+    notices: RwLock<Arc<Notices>>,
+    work: Notify,
+    /// Digests of CRLs that were evidence lately: a CRL can be large, and it is the same one for hours.
+    crl_digests: Mutex<Vec<(Crl, [u8; 32])>>,
+}
+
+/// Why the queue did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A content file cannot be written or read.
+    #[error("content file `{path}` cannot be written or read")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Stored content does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// No such record.
+    #[error("no mail `{0}` in the queue")]
+    NotFound(QueueId),
+    /// The content's key was destroyed when its last recipient became final.
+    #[error("the content of `{0}` is destroyed: all its recipients are final")]
+    Destroyed(QueueId),
+    /// The lease ended or was taken over: nothing was changed.
+    #[error("the lease on `{0}` is no longer held")]
+    LeaseLost(QueueId),
+    /// A row that this program cannot have written.
+    #[error("row `{row}`: {problem}")]
+    Row {
+        /// Which row.
+        row: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A task of the runtime was stopped.
+    #[error("the work was interrupted")]
+    Interrupted,
+}
+
+impl QueueError {
+    /// Whether there is no space: 452 4.3.1; everything else is 451 4.3.0.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(),
+            Self::File { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for QueueError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Queue {
+    /// The queue over a store. Large content lies in `data_dir/content`. [`Self::recover`] comes before the first claim.
+    pub fn new(
+        store: Store,
+        master: Arc<MasterKey>,
+        audit: Audit,
+        data_dir: &Path,
+        schedule: Schedule,
+        notices: Notices,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            master,
+            audit,
+            folder: data_dir.join("content"),
+            schedule,
+            notices: RwLock::new(Arc::new(notices)),
+            work: Notify::new(),
+            crl_digests: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// Takes other names and routes for notices from now on, after a reload.
+    pub fn set_notices(&self, notices: Notices) {
+        *self.0.notices.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notices);
+    }
+
+    /// Returns when something may have become due: a notice was made, an operator asked for a retry.
+    pub async fn woken(&self) {
+        self.0.work.notified().await;
+    }
+
+    fn notices(&self) -> Arc<Notices> {
+        Arc::clone(&self.0.notices.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The time by the database's clock, in microseconds: leases are compared in it.
+const DB_NOW: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,188 @@
-//! The database: pool, migrations, and the writer that commits for many sessions at once.
-//! Knows no table's meaning: the modules below own their SQL.
+//! The database: pools, migrations, and the writer that commits for many sessions at once.
+//!
+//! Knows no table's meaning: the modules below own their SQL. Nothing writes except through [`Store::write`], whose
+//! reply comes only after the commit was flushed. Failure policy: what could not be committed is rolled back whole and
+//! reported; the error says whether trying again later makes sense.
+
+mod lock;
+mod migrations;
+pub mod rows;
+mod writer;
+
+pub use lock::{Lock, LockError};
+pub use writer::{BoxFuture, Urgency, Write};
+
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 /// Concrete pools, not `AnyPool`. PostgreSQL joins here.
 #[derive(Clone, Debug)]
 pub enum Db {
-    Sqlite(sqlx::SqlitePool),
+    /// One file, one writer.
+    Sqlite(SqlitePool),
 }
+
+/// The store of one gateway: readers, and the handle of the writer task. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    readers: Db,
+    writer: writer::Handle,
+}
+
+/// Why the store did not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened.
+    #[error("cannot open database `{path}`")]
+    Open {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What the database said.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    /// A newer Segel wrote it.
+    #[error("database has schema {found}, expected at most {known}: written by a newer version")]
+    NewerSchema {
+        /// In the file.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// No space left.
+    #[error("no space left for the database")]
+    Full(#[source] Arc<sqlx::Error>),
+    /// Reading, writing or flushing failed; what was to be written counts as not written.
+    #[error("the database could not read, write or flush")]
+    Io(#[source] Arc<sqlx::Error>),
+    /// Somebody else holds the database for too long.
+    #[error("the database is busy")]
+    Busy(#[source] Arc<sqlx::Error>),
+    /// The store was closed, or its writer ended.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else: a defect, or a damaged file.
+    #[error("the database refused a statement")]
+    Sql(#[source] Arc<sqlx::Error>),
+}
+
+impl StoreError {
+    /// Whether there is no space: 452 4.3.1 (RFC 3463 section 3.4).
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether trying again later makes sense. (A client hears 451 4.3.0 for all the others too: mail is never refused
+    /// for what is our trouble.)
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Io(_) | Self::Busy(_) | Self::Closed)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        // Primary result codes, https://www.sqlite.org/rescode.html; the low octet of an extended code.
+        const BUSY: i32 = 5;
+        const LOCKED: i32 = 6;
+        const READONLY: i32 = 8;
+        const IOERR: i32 = 10;
+        const FULL: i32 = 13;
+        const CANTOPEN: i32 = 14;
+        let code = match &error {
+            sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
+            _ => None,
+        };
+        let error = Arc::new(error);
+        match code.map(|code| code & 0xff) {
+            Some(BUSY | LOCKED) => Self::Busy(error),
+            Some(READONLY | IOERR | CANTOPEN) => Self::Io(error),
+            Some(FULL) => Self::Full(error),
+            _ => match &*error {
+                sqlx::Error::Io(_) => Self::Io(error),
+                sqlx::Error::PoolTimedOut => Self::Busy(error),
+                sqlx::Error::PoolClosed => Self::Closed,
+                _ => Self::Sql(error),
+            },
+        }
+    }
+}
+
+impl Store {
+    /// Opens or makes the database, brings its schema up to date and starts the writer task. The caller holds the
+    /// data directory's [`Lock`] if it means to write.
+    pub async fn open(database: &Path) -> Result<Self, StoreError> {
+        let failed = |source: sqlx::Error| StoreError::Open { path: database.to_owned(), source: Arc::new(source) };
+        let options = options(database);
+        let mut connection = writer::connect(&options).await.map_err(failed)?;
+        migrations::run(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options.clone().pragma("query_only", "1"));
+        Ok(Self { readers: Db::Sqlite(readers), writer: writer::start(connection, options) })
+    }
+
+    /// The connections that only read. Each sees what was committed last.
+    pub fn readers(&self) -> &SqlitePool {
+        match &self.readers {
+            Db::Sqlite(pool) => pool,
+        }
+    }
+
+    /// Which database it is.
+    pub fn db(&self) -> &Db {
+        &self.readers
+    }
+
+    /// Does the job in the next transaction, together with whatever else waits. Returns when it is on disk. If the
+    /// caller goes away before the writer took the job, it is not done.
+    pub async fn write<W: Write>(&self, job: W) -> Result<W::Output, StoreError> {
+        self.writer.write(job).await
+    }
+
+    /// How many transactions were committed so far: each is one flush.
+    pub fn commits(&self) -> u64 {
+        self.writer.counters.commits.load(Ordering::Relaxed)
+    }
+
+    /// Number of the transaction that the writer is in, or was in last. What was seen in one generation and is seen
+    /// again in another has been committed in between.
+    pub(crate) fn generation(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        Arc::clone(&self.writer.counters.generation)
+    }
+
+    /// Ends the writer after what it has accepted, then the readers. Jobs that come later hear `Closed`.
+    pub async fn close(self) {
+        self.writer.close().await;
+        self.readers().close().await;
+    }
+}
+
+/// The settings that were measured (DESIGN section 6). `secure_delete`: a destroyed content key must not stay in a free
+/// page.
+fn options(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .page_size(4096)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(200)
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("secure_delete", "ON")
+}
+
+const READERS: u32 = 4;
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,90 +1,189 @@
 //! What the operator has set, as checked values.
+
 use crate::mail::{Address, Domain};
 use crate::reason::Reason;
 use std::time::Duration;
 
-/// `sign` of a domain.
+/// `sign` of a domain: whether mail of its senders must leave signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
+    /// A sender without a usable key is refused.
     Required,
+    /// A sender without a usable key passes unsigned.
     WhenPossible,
+    /// Nobody is signed for.
     Never,
 }
-/// `encrypt` of a domain.
+
+/// `encrypt` of a domain. Without a known certificate of a recipient, encrypting is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encrypt {
+    /// Never in clear.
     Required,
+    /// Encrypted to whoever's certificate is known.
     WhenPossible,
+    /// Always in clear.
     Never,
 }
-/// `substitute`: who signs for a sender without a key of his own.
+
+/// `substitute` of a domain: who signs for a sender without a key of his own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Substitute {
+    /// Nobody.
     None,
+    /// The organisation's certificate.
     Organisation,
+    /// The system's certificate.
     System,
 }
-/// `unvouched`: own address in `From`, another in the reverse-path.
+
+/// `unvouched` of a domain: an own address in `From` that the reverse-path does not vouch for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unvouched {
+    /// `550 5.7.1`.
     Refuse,
+    /// Relayed without a signature.
     PassUnsigned,
 }
-/// A reason's treatment for incoming mail, weakest first: the strongest wins.
+
+/// What happens to incoming mail for one reason, weakest first: of several reasons the strongest treatment wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IncomingTreatment {
+    /// Delivered, with the verdict in its header section.
     Deliver,
+    /// Held for the security team.
     Quarantine,
+    /// Refused in the dialogue.
     Reject,
 }
 
+impl IncomingTreatment {
+    /// The word in the configuration and in `inspect --json`'s `action`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deliver => "deliver",
+            Self::Quarantine => "quarantine",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// `[[domain]]` as far as decisions go.
 #[derive(Clone, Debug)]
 pub struct DomainPolicy {
+    /// Its name.
     pub domain: Domain,
+    /// Signing of what its senders write.
     pub sign: Sign,
+    /// Encrypting of what its senders write.
     pub encrypt: Encrypt,
+    /// Who signs where a sender has no key.
     pub substitute: Substitute,
+    /// What happens where the reverse-path is another's.
     pub unvouched: Unvouched,
 }
-/// `[[authorise]]`: who may be signed for besides himself.
+
+/// `[[authorise]]`: whose reverse-path vouches for whose `From`.
 #[derive(Clone, Debug)]
 pub struct Authorise {
+    /// The reverse-path.
     pub envelope: Address,
+    /// The mailboxes it may write as.
     pub from: Vec<Address>,
 }
+
+/// `[incoming]`.
 #[derive(Clone, Debug)]
 pub struct IncomingPolicy {
-    /** one entry per reason; reasons that are absent have the default */
+    /// Reasons that the operator gave a treatment; the others have the default.
     pub treatments: Vec<(Reason, IncomingTreatment)>,
+    /// Mail from outside that claims an own domain and does not prove it.
     pub own_domain: IncomingTreatment,
+    /// How long mail whose revocation status is unknown is deferred.
     pub defer_for: Duration,
+    /// How long it is then held for a fresh CRL.
     pub hold_for: Duration,
 }
-/// Everything `decide` needs to know of the configuration.
+
+/// Everything that `decide` needs to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /** authserv-id, name in Received */
+    /// The authserv-id, and the name in `Received`.
     pub hostname: String,
+    /// Own domains.
     pub domains: Vec<DomainPolicy>,
+    /// Who may be signed for besides himself.
     pub authorise: Vec<Authorise>,
+    /// Treatment of incoming mail.
     pub incoming: IncomingPolicy,
-    /** SHA-256 of the canonical policy, stands in every decision */
+    /// SHA-256 over all of this, in hex: it stands in every decision.
     pub hash: String,
 }
+
 impl Policy {
+    /// The own domain with this name.
     pub fn domain(&self, domain: &Domain) -> Option<&DomainPolicy> {
         self.domains.iter().find(|own| own.domain.same(domain))
     }
+
+    /// Whether `[[authorise]]` lets this reverse-path write as this mailbox.
+    pub fn authorises(&self, reverse_path: &Address, from: &Address) -> bool {
+        self.authorise
+            .iter()
+            .filter(|entry| entry.envelope.same_mailbox(reverse_path))
+            .any(|entry| entry.from.iter().any(|allowed| allowed.same_mailbox(from)))
+    }
 }
+
 impl IncomingPolicy {
-    /// DESIGN section 5's defaults.
-    pub fn default_treatment(_reason: Reason) -> IncomingTreatment {
-        todo!()
+    /// What a reason means where the operator said nothing.
+    ///
+    /// `revocation-unknown` stands for what follows after `defer_for`.
+    pub const fn default_treatment(reason: Reason) -> IncomingTreatment {
+        match reason {
+            Reason::Revoked
+            | Reason::OnHold
+            | Reason::BlockedLocally
+            | Reason::RevocationUnknown
+            | Reason::IntegrityUnproven
+            | Reason::Malformed
+            | Reason::TooComplex
+            | Reason::SenderNotAuthorised => IncomingTreatment::Quarantine,
+            Reason::Altered
+            | Reason::BadSignature
+            | Reason::Untrusted
+            | Reason::Expired
+            | Reason::NotYetValid
+            | Reason::NotForMail
+            | Reason::NoAddress
+            | Reason::AddressMismatch
+            | Reason::SignedBySender
+            | Reason::WeakAlgorithm
+            | Reason::Partial
+            | Reason::Ambiguous
+            | Reason::Unsupported
+            | Reason::Undecryptable
+            | Reason::PolicyConstraint
+            | Reason::KeyLocked
+            | Reason::NoRecipientCertificate
+            | Reason::NoSigningKey => IncomingTreatment::Deliver,
+        }
     }
-    pub fn treatment(&self, _reason: Reason) -> IncomingTreatment {
-        todo!()
+
+    /// What the operator set for this reason, if he did.
+    pub fn explicit(&self, reason: Reason) -> Option<IncomingTreatment> {
+        self.treatments.iter().rev().find(|(named, _)| *named == reason).map(|(_, treatment)| *treatment)
+    }
+
+    /// The treatment of one reason.
+    pub fn treatment(&self, reason: Reason) -> IncomingTreatment {
+        self.explicit(reason).unwrap_or(match reason {
+            Reason::SenderNotAuthorised => self.own_domain,
+            other => Self::default_treatment(other),
+        })
     }
 }
+
 impl Default for IncomingPolicy {
     fn default() -> Self {
         Self {

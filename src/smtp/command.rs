@@ -1,1 +1,284 @@
+//! One command line → one [`Command`] (RFC 5321 section 4.1).
+//!
+//! Written here and not taken from `smtp-proto`: its parser drops the quotes of a local part (`"a b"@d` becomes `a b@d`), gives the
+//! same empty path for `<>` and `<postmaster>`, takes `EHLO x y`, and sees line ends where there are none. A line is judged whole;
+//! nothing of a refused line is ever used.
 
+use super::Reply;
+use crate::mail::{Address, BodyType, Domain, ReversePath};
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+/// A command that is well-formed. Its place in the dialogue is not judged here.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `EHLO` with a domain or address literal.
+    Ehlo(String),
+    /// `HELO` likewise.
+    Helo(String),
+    /// `MAIL FROM:`
+    Mail(ReversePath, MailParameters),
+    /// `RCPT TO:`
+    Rcpt(ForwardPath, RcptParameters),
+    /// `DATA`
+    Data,
+    /// `RSET`
+    Rset,
+    /// `NOOP`, with or without argument.
+    Noop,
+    /// `QUIT`
+    Quit,
+    /// `VRFY` of something.
+    Vrfy,
+    /// `EXPN`, `BDAT`, `AUTH`, `STARTTLS` and others that exist elsewhere, not here.
+    Unimplemented,
+    /// `HELP`, with or without argument.
+    Help,
+}
+
+/// RFC 5321 section 4.1.1.3: `"<Postmaster>"` is a path of its own.
+#[derive(Clone, Debug)]
+pub enum ForwardPath {
+    /// Without domain, in any case.
+    Postmaster,
+    /// Any other, its source route dropped.
+    Mailbox(Address),
+}
+
+/// Parameters of `MAIL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// `SIZE=` in octets (RFC 1870); 0 is as good as absent.
+    pub size: Option<u64>,
+    /// `BODY=` (RFC 6152).
+    pub body: Option<BodyType>,
+}
+
+impl MailParameters {
+    /// Whether a parameter was given, which only EHLO allows.
+    pub fn any(&self) -> bool {
+        self.size.is_some() || self.body.is_some()
+    }
+}
+
+/// Parameters of `RCPT`: none is announced yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RcptParameters;
+
+/// Why a line is not a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// A control character, or an octet above 126 where none may be.
+    #[error("line holds octets that no command has")]
+    Octets,
+    /// Not a verb of SMTP.
+    #[error("unknown command")]
+    Unknown,
+    /// Verb without its argument, or with one that it does not have.
+    #[error("syntax error in parameters or arguments")]
+    Arguments,
+    /// EHLO or HELO with something that is neither domain nor address literal.
+    #[error("neither domain nor address literal")]
+    Host,
+    /// Reverse-path.
+    #[error("bad reverse-path")]
+    ReversePath,
+    /// Forward-path.
+    #[error("bad forward-path")]
+    ForwardPath,
+    /// Octets above 127 in a path: SMTPUTF8 is not announced.
+    #[error("address is not US-ASCII")]
+    Internationalised,
+    /// A parameter that was not announced.
+    #[error("parameter not recognised")]
+    Parameter,
+    /// A known parameter with a bad value, or twice.
+    #[error("bad value of a parameter")]
+    ParameterValue,
+}
+
+impl CommandError {
+    /// What the client hears.
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Octets => Reply::new(500, 5, 2, "Syntax error: line holds characters that no command has"),
+            Self::Unknown => Reply::new(500, 5, 1, "Command not recognised"),
+            Self::Arguments => Reply::new(501, 5, 4, "Syntax error in parameters or arguments"),
+            Self::Host => Reply::new(501, 5, 2, "Expected a domain or an address literal"),
+            Self::ReversePath => Reply::new(501, 1, 7, "Expected FROM:<address> or FROM:<>"),
+            Self::ForwardPath => Reply::new(501, 1, 3, "Expected TO:<address>"),
+            Self::Internationalised => Reply::new(553, 6, 7, "Addresses beyond US-ASCII are not supported"),
+            Self::Parameter => Reply::new(555, 5, 4, "Parameter not recognised or not implemented"),
+            Self::ParameterValue => Reply::new(501, 5, 4, "Bad value of a parameter"),
+        }
+    }
+}
+
+impl Command {
+    /// `line` without its CRLF.
+    ///
+    /// # Errors
+    /// [`CommandError`], which has a reply.
+    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+        if line.iter().any(|byte| byte.is_ascii_control()) {
+            return Err(CommandError::Octets);
+        }
+        let line = str::from_utf8(line).map_err(|_| CommandError::Octets)?.trim_end_matches(' ');
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let argument = argument.trim_start_matches(' ');
+        let alone = |command| if argument.is_empty() { Ok(command) } else { Err(CommandError::Arguments) };
+        match verb.to_ascii_uppercase().as_str() {
+            "EHLO" => Ok(Self::Ehlo(host(argument)?)),
+            "HELO" => Ok(Self::Helo(host(argument)?)),
+            "MAIL" => mail(argument),
+            "RCPT" => rcpt(argument),
+            "DATA" => alone(Self::Data),
+            "RSET" => alone(Self::Rset),
+            "NOOP" => Ok(Self::Noop),
+            "QUIT" => alone(Self::Quit),
+            "VRFY" if argument.is_empty() => Err(CommandError::Arguments),
+            "VRFY" => Ok(Self::Vrfy),
+            "HELP" => Ok(Self::Help),
+            "EXPN" | "BDAT" | "AUTH" | "STARTTLS" | "BURL" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" => {
+                Ok(Self::Unimplemented)
+            }
+            _ => Err(CommandError::Unknown),
+        }
+    }
+}
+
+/// `Domain / address-literal`. Underscores and single labels are taken (many clients send them); it need not resolve.
+/// What passes is safe in a `Received` field.
+fn host(argument: &str) -> Result<String, CommandError> {
+    let literal = argument.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let good = match literal {
+        Some(inside) => match inside.split_once(':') {
+            Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6") => address.parse::<Ipv6Addr>().is_ok(),
+            _ => inside.parse::<Ipv4Addr>().is_ok(),
+        },
+        None => {
+            // An address without brackets is common and harmless.
+            argument.parse::<Ipv6Addr>().is_ok()
+                || argument.len() <= 255
+                    && argument.strip_suffix('.').unwrap_or(argument).split('.').all(|label| {
+                        !label.is_empty()
+                            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                    })
+        }
+    };
+    if good { Ok(argument.to_owned()) } else { Err(CommandError::Host) }
+}
+
+/// `"FROM:" Reverse-path [SP Mail-parameters]`
+fn mail(argument: &str) -> Result<Command, CommandError> {
+    let (path, parameters) = path(argument, "FROM:").ok_or(CommandError::ReversePath)?;
+    let reverse = if path.is_empty() {
+        ReversePath::Null
+    } else {
+        ReversePath::Mailbox(mailbox(path, CommandError::ReversePath)?)
+    };
+    let mut known = MailParameters::default();
+    for (name, value) in parameters_of(parameters)? {
+        if name.eq_ignore_ascii_case("SIZE") {
+            let size =
+                value.filter(|value| (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit()));
+            // Twenty digits may be more than u64 holds: too large in any case.
+            let size = size.map(|size| size.parse().unwrap_or(u64::MAX)).ok_or(CommandError::ParameterValue)?;
+            once(&mut known.size, size)?;
+        } else if name.eq_ignore_ascii_case("BODY") {
+            let body = match value {
+                Some(value) if value.eq_ignore_ascii_case("7BIT") => BodyType::SevenBit,
+                Some(value) if value.eq_ignore_ascii_case("8BITMIME") => BodyType::EightBitMime,
+                _ => return Err(CommandError::ParameterValue),
+            };
+            once(&mut known.body, body)?;
+        } else {
+            return Err(CommandError::Parameter);
+        }
+    }
+    Ok(Command::Mail(reverse, known))
+}
+
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), CommandError> {
+    if slot.replace(value).is_some() { Err(CommandError::ParameterValue) } else { Ok(()) }
+}
+
+/// `"TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]`
+fn rcpt(argument: &str) -> Result<Command, CommandError> {
+    let (path, parameters) = path(argument, "TO:").ok_or(CommandError::ForwardPath)?;
+    let forward = if path.eq_ignore_ascii_case("postmaster") {
+        ForwardPath::Postmaster
+    } else {
+        ForwardPath::Mailbox(mailbox(path, CommandError::ForwardPath)?)
+    };
+    if parameters_of(parameters)?.is_empty() {
+        Ok(Command::Rcpt(forward, RcptParameters))
+    } else {
+        Err(CommandError::Parameter)
+    }
+}
+
+/// The text between the angle brackets, without source route, and what stands behind them.
+fn path<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let (found, rest) = argument.split_at_checked(keyword.len())?;
+    // Space behind the colon is wrong and common.
+    let inside = rest.trim_start_matches(' ').strip_prefix('<').filter(|_| found.eq_ignore_ascii_case(keyword))?;
+    let (inside, behind) = inside.split_at_checked(unquoted(inside, '>')?)?;
+    let behind = behind.strip_prefix('>')?;
+    if !behind.is_empty() && !behind.starts_with(' ') {
+        return None;
+    }
+    Some((without_route(inside)?, behind))
+}
+
+/// Offset of the first `wanted` outside of quoted strings and address literals.
+fn unquoted(text: &str, wanted: char) -> Option<usize> {
+    let (mut quoted, mut literal, mut escaped) = (false, false, false);
+    for (offset, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' if !literal => quoted = !quoted,
+            _ if quoted => {}
+            _ if character == wanted && !literal => return Some(offset),
+            '[' => literal = true,
+            ']' => literal = false,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `A-d-l ":"` before the mailbox (RFC 5321 appendix C) is checked and ignored.
+fn without_route(path: &str) -> Option<&str> {
+    if !path.starts_with('@') {
+        return Some(path);
+    }
+    let (route, mailbox) = path.split_at_checked(unquoted(path, ':')?)?;
+    let good = route.split(',').all(|hop| hop.strip_prefix('@').is_some_and(|domain| Domain::parse(domain).is_ok()));
+    mailbox.strip_prefix(':').filter(|mailbox| good && !mailbox.is_empty())
+}
+
+fn mailbox(text: &str, error: CommandError) -> Result<Address, CommandError> {
+    if !text.is_ascii() {
+        return Err(CommandError::Internationalised);
+    }
+    Address::parse(text).map_err(|_| error)
+}
+
+/// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, separated by spaces.
+fn parameters_of(text: &str) -> Result<Vec<(&str, Option<&str>)>, CommandError> {
+    text.split(' ').filter(|item| !item.is_empty()).map(parameter).collect()
+}
+
+fn parameter(item: &str) -> Result<(&str, Option<&str>), CommandError> {
+    let (name, value) = item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value)));
+    let keyword = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    // %d33-60 / %d62-126
+    let printable =
+        value.is_none_or(|value| !value.is_empty() && value.bytes().all(|b| matches!(b, 33..=60 | 62..=126)));
+    if keyword && printable { Ok((name, value)) } else { Err(CommandError::ParameterValue) }
+}
+
+#[cfg(test)]
+mod tests;

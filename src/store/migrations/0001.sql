@@ -1,15 +1,16 @@
 -- Times are microseconds since 1970-01-01T00:00:00Z. Addresses are stored as they were written, beside their mailbox key where they are looked up.
 
 -- Sealed content: originals and copies. Up to 128 KiB in `sealed`, larger in `file` below data_dir/content.
+-- The seal itself shows damage (AES-256-GCM); its context is `original QID` or `copy QID N`.
 CREATE TABLE content (
     id INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,               -- octets of the plain content
     master TEXT NOT NULL,                -- id of the master key
     wrapped BLOB,                        -- content key, wrapped; NULL: destroyed
     sealed BLOB,
-    file TEXT,
-    sha256 BLOB NOT NULL                 -- of the sealed octets: damage is found, not dropped
+    file TEXT                            -- name below data_dir/content
 );
+CREATE INDEX content_file ON content (file) WHERE file IS NOT NULL;
 
 -- A message as it was accepted.
 CREATE TABLE record (
@@ -29,7 +30,7 @@ CREATE TABLE record (
     reasons TEXT NOT NULL,               -- comma-separated codes
     signer TEXT,
     serial TEXT,                         -- of the signer's certificate, hex
-    size INTEGER NOT NULL,
+    size INTEGER NOT NULL,               -- octets of the original
     original INTEGER NOT NULL REFERENCES content (id),
     details BLOB NOT NULL,               -- sealed JSON: subject, inspect report, decision, extra
     details_master TEXT NOT NULL,
@@ -37,19 +38,24 @@ CREATE TABLE record (
     policy TEXT NOT NULL,                -- hash of the policy
     rule TEXT NOT NULL,                  -- what fired
     notice_for TEXT,                     -- queue id that a notice is about
-    parent TEXT,                         -- queue id that a released copy came from
+    parent TEXT,                         -- queue id that a released mail came from
     final INTEGER                        -- when the last recipient became final
 );
 CREATE INDEX record_received ON record (received);
 CREATE INDEX record_message_id ON record (message_id);
+CREATE INDEX record_serial ON record (serial) WHERE serial IS NOT NULL;   -- the look-back after a revocation
+-- A release happens once per mail and recipient.
+CREATE INDEX record_parent ON record (parent) WHERE parent IS NOT NULL;
 
 -- A finished copy. Every copy is made once; retries send the same bytes.
 CREATE TABLE copy (
     id INTEGER PRIMARY KEY,
     record INTEGER NOT NULL REFERENCES record (id),
     content INTEGER NOT NULL REFERENCES content (id),
+    number INTEGER NOT NULL,             -- within its record, from 0: part of the seal's context
     treatment TEXT NOT NULL              -- plain | signed | (later) encrypted …
 );
+CREATE INDEX copy_record ON copy (record);
 
 CREATE TABLE recipient (
     id INTEGER PRIMARY KEY,
@@ -92,6 +98,7 @@ CREATE TABLE deferral (
     digest BLOB PRIMARY KEY,             -- SHA-256 of reverse-path and message below our trace fields
     first_seen INTEGER NOT NULL
 );
+CREATE INDEX deferral_first_seen ON deferral (first_seen);
 
 -- Own keys.
 CREATE TABLE own_key (
@@ -155,6 +162,7 @@ CREATE TABLE audit (
     PRIMARY KEY (chain, seq)
 );
 CREATE INDEX audit_queue_id ON audit (queue_id);
+CREATE INDEX audit_subject_rows ON audit (subject) WHERE subject IS NOT NULL;
 CREATE TABLE audit_subject (
     subject TEXT PRIMARY KEY,            -- HMAC of the mailbox key
     master TEXT NOT NULL,
@@ -166,4 +174,18 @@ CREATE TABLE audit_checkpoint (
     heads TEXT NOT NULL,                 -- JSON: chain → seq, hash
     signature BLOB NOT NULL,
     key TEXT NOT NULL
+);
+
+-- Values of this installation: the name of its audit chain.
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+-- Keys of the gateway itself (not certificates'): the one that signs checkpoints.
+CREATE TABLE secret (
+    name TEXT PRIMARY KEY,
+    public BLOB NOT NULL,
+    master TEXT NOT NULL,
+    wrapped BLOB NOT NULL,
+    sealed BLOB NOT NULL
 );

@@ -1,0 +1,118 @@
+//! Checkpoints: the heads of all chains, signed. They show when rows at the end were cut off.
+
+use super::AuditError;
+use crate::seal::{MasterKey, WrappedKey};
+use crate::store::{BoxFuture, Store, Write};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use sqlx::{SqliteConnection, query, query_as};
+use std::collections::BTreeMap;
+
+/// A checkpoint as it is stored, and as it goes to the log.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Checkpoint {
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// Chain → (seq, hash in hex).
+    pub heads: BTreeMap<String, (i64, String)>,
+    /// Ed25519 over `segel audit checkpoint 1`, a zero octet, `at` in decimal, a zero octet, and `heads` as JSON; in hex.
+    pub signature: String,
+    /// The public key, in hex.
+    pub key: String,
+}
+
+/// Signs the heads as they are now.
+pub(super) async fn make(store: &Store, master: &MasterKey) -> Result<Checkpoint, AuditError> {
+    let key = signing_key(store, master).await?;
+    let rows: Vec<(String, i64, Vec<u8>)> = query_as(
+        "SELECT a.chain, a.seq, a.hash FROM (SELECT DISTINCT chain FROM audit) c \
+         JOIN audit a ON a.chain = c.chain AND a.seq = (SELECT max(seq) FROM audit WHERE chain = c.chain)",
+    )
+    .fetch_all(store.readers())
+    .await?;
+    let heads: BTreeMap<_, _> =
+        rows.into_iter().map(|(chain, seq, hash)| (chain, (seq, data_encoding::HEXLOWER.encode(&hash)))).collect();
+    let at = crate::clock::now().as_microsecond();
+    let text = serde_json::to_string(&heads)?;
+    let signature = key.sign(&signed_octets(at, &text)).as_ref().to_vec();
+    let public = data_encoding::HEXLOWER.encode(key.public_key().as_ref());
+    store.write(Insert { at, heads: text, signature: signature.clone(), key: public.clone() }).await?;
+    Ok(Checkpoint { at, heads, signature: data_encoding::HEXLOWER.encode(&signature), key: public })
+}
+
+/// Whether the signature fits.
+pub(super) fn holds(public: &[u8], at: i64, heads: &str, signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(&signed_octets(at, heads), signature).is_ok()
+}
+
+fn signed_octets(at: i64, heads: &str) -> Vec<u8> {
+    [b"segel audit checkpoint 1\0", at.to_string().as_bytes(), b"\0", heads.as_bytes()].concat()
+}
+
+async fn signing_key(store: &Store, master: &MasterKey) -> Result<Ed25519KeyPair, AuditError> {
+    let select = "SELECT master, wrapped, sealed FROM secret WHERE name = 'audit-checkpoint'";
+    let mut row: Option<(String, Vec<u8>, Vec<u8>)> = query_as(select).fetch_optional(store.readers()).await?;
+    if row.is_none() {
+        let pair = Ed25519KeyPair::generate().map_err(|_| AuditError::Key)?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| AuditError::Key)?;
+        let (wrapped, sealed) = master.seal(CONTEXT, pkcs8.as_ref());
+        store
+            .write(InsertKey { public: pair.public_key().as_ref().to_vec(), wrapped, sealed: sealed.to_vec() })
+            .await?;
+        row = query_as(select).fetch_optional(store.readers()).await?;
+    }
+    let (master_id, bytes, sealed) = row.ok_or(AuditError::Key)?;
+    let pkcs8 = master.open_sealed(CONTEXT, &WrappedKey { master: master_id, bytes }, &sealed)?;
+    Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| AuditError::Key)
+}
+
+struct Insert {
+    at: i64,
+    heads: String,
+    signature: Vec<u8>,
+    key: String,
+}
+
+impl Write for Insert {
+    type Output = ();
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            query("INSERT INTO audit_checkpoint (at, heads, signature, key) VALUES (?, ?, ?, ?)")
+                .bind(self.at)
+                .bind(&self.heads)
+                .bind(&self.signature)
+                .bind(&self.key)
+                .execute(tx)
+                .await?;
+            Ok(())
+        })
+    }
+}
+
+struct InsertKey {
+    public: Vec<u8>,
+    wrapped: WrappedKey,
+    sealed: Vec<u8>,
+}
+
+impl Write for InsertKey {
+    type Output = ();
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            query(
+                "INSERT INTO secret (name, public, master, wrapped, sealed) VALUES ('audit-checkpoint', ?, ?, ?, ?) \
+                 ON CONFLICT (name) DO NOTHING",
+            )
+            .bind(&self.public)
+            .bind(&self.wrapped.master)
+            .bind(&self.wrapped.bytes)
+            .bind(&self.sealed)
+            .execute(tx)
+            .await?;
+            Ok(())
+        })
+    }
+}
+
+const CONTEXT: &str = "secret audit-checkpoint";

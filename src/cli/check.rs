@@ -1,0 +1,57 @@
+//! `segel check`
+
+use super::print::{Printer, warning_line};
+use super::{CliError, Exit};
+use serde_json::json;
+use std::path::Path;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Prints one JSON object per line: errors, then warnings
+    #[arg(long)]
+    json: bool,
+}
+
+/// Errors are the answer here: they go to standard output with `--json`, else to standard error. Exit code 2 for errors.
+pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Result<Exit, CliError> {
+    match crate::config::load(path) {
+        Ok(config) => {
+            if arguments.json {
+                for warning in &config.warnings {
+                    out.json(&json!({"level": "warning", "text": warning}))?;
+                }
+                out.json(&json!({"level": "ok", "file": path, "policy": config.policy.hash}))?;
+                return Ok(Exit::Yes);
+            }
+            for warning in &config.warnings {
+                warning_line(&format!("warning: {warning}"));
+            }
+            let domains: Vec<&str> = config.policy.domains.iter().map(|own| own.domain.as_str()).collect();
+            out.line(&format!("{}: no errors, {} warning(s)", path.display(), config.warnings.len()))?;
+            let mut rows = vec![("domains", domains.join(", "))];
+            let listeners = config.listeners.iter().map(|listener| {
+                let side = match listener.side {
+                    crate::policy::Side::Inside => "inside",
+                    crate::policy::Side::Outside => "outside",
+                };
+                format!("{} ({side}) on {}", listener.name, listener.bind)
+            });
+            rows.push(("listeners", listeners.collect::<Vec<_>>().join("\n")));
+            rows.push(("route", config.route.to_string()));
+            rows.push(("trust", format!("{} anchor(s), {} CRL(s)", config.anchors.len(), config.crls.len())));
+            rows.push(("policy", config.policy.hash.clone()));
+            out.labelled(2, &rows)?;
+            Ok(Exit::Yes)
+        }
+        Err(errors) if arguments.json => {
+            for error in &errors {
+                out.json(&json!({
+                    "level": "error", "file": error.file, "line": error.line, "key": error.key,
+                    "problem": error.problem, "hint": error.hint,
+                }))?;
+            }
+            Err(CliError::Config(Vec::new()))
+        }
+        Err(errors) => Err(CliError::Config(errors)),
+    }
+}

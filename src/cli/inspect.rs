@@ -1,0 +1,169 @@
+//! `segel inspect`: what a message file is worth, layer by layer, and why. Offline.
+
+mod content;
+mod people;
+
+use super::print::Printer;
+use super::local::{self, Opened};
+use super::{CliError, Exit, read};
+use crate::config::Config;
+use crate::crypto::Digest;
+use crate::limits::Limits;
+use crate::mail::{Address, BodyType, Envelope, ReversePath};
+use crate::pki::path::AnchorSource;
+use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
+use crate::policy::{self, Decision, Facts, Side, Treatment};
+use crate::smime::inspect::{Options, Scope};
+use crate::smime::{Fact, Inspected, Need, Step, Verdict, inspect, report};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Trust anchors, PEM or DER; a CA that is not self-signed will do
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
+    /// Intermediate certificates that are not in the message, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    untrusted: Vec<PathBuf>,
+    /// Certificate revocation lists, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    /// What an unknown revocation status means [default: none; with -c, as each anchor says]
+    #[arg(long, value_name = "MODE")]
+    revocation: Option<read::Revocation>,
+    /// Judges as of this time: RFC 3339 or a date [default: now]
+    #[arg(long, value_name = "TIME", value_parser = read::time)]
+    at: Option<Timestamp>,
+    /// Accepts a weak digest: sha1
+    #[arg(long, value_name = "ALG", value_parser = read::weak_digest)]
+    allow_weak: Vec<Digest>,
+    /// Writes what was signed, as it was signed
+    #[arg(long, value_name = "FILE")]
+    write_content: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The message, as a mail server stores it
+    message: PathBuf,
+}
+
+/// What answers the inspection's needs: files, and with `-c` the gateway's own.
+struct Known {
+    anchors: Vec<TrustAnchor>,
+    certificates: Vec<Certificate>,
+    crls: Vec<Crl>,
+    gateway: Option<Opened>,
+    revocation: Option<RevocationMode>,
+    blocked: Arc<HashSet<[u8; 32]>>,
+    limits: Arc<Limits>,
+}
+
+/// Exit code 0 only for `valid`.
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, out: &mut Printer) -> Result<Exit, CliError> {
+    let config = config.map(super::load).transpose()?;
+    let message = Bytes::from(read::message(&arguments.message)?);
+    let at = arguments.at.unwrap_or_else(crate::clock::now);
+    let known = known(arguments, config.as_ref())?;
+    let inspected = step_through(message.clone(), &known, arguments, at);
+    let action = config.as_ref().map(|config| action(config, &inspected, at));
+    if let Some(path) = &arguments.write_content {
+        let content = content::signed(&message, &inspected, &known.limits).map_err(|problem| CliError::Input {
+            path: arguments.message.clone(),
+            problem: problem.to_string(),
+            hint: "`--write-content` writes what a signature covers; without a readable signature there is nothing",
+        })?;
+        read::write(path, &content)?;
+    }
+    if arguments.json {
+        out.json(&report::json(&inspected, action))?;
+    } else {
+        people::show(&inspected, action, at, out)?;
+    }
+    Ok(if inspected.verdict == Verdict::Valid { Exit::Yes } else { Exit::No })
+}
+
+fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliError> {
+    let limits = Arc::new(config.map_or_else(Limits::default, |config| config.limits.clone()));
+    let gateway = config.map(local::open_if_there).transpose()?.flatten();
+    let mut crls = read::crls(&arguments.crl, &limits)?;
+    let mut anchors = Vec::new();
+    // Whoever names an anchor here wants it obeyed, not the configuration's mode for it.
+    let mode = if config.is_some() { RevocationMode::HardFail } else { RevocationMode::None };
+    for certificate in read::certificates(&arguments.trust)? {
+        anchors.push(TrustAnchor { certificate, revocation: mode, domains: Vec::new(), source: AnchorSource::CommandLine });
+    }
+    if let Some(config) = config {
+        crls.extend(config.crls.iter().cloned());
+        anchors.extend(config.anchors.iter().cloned());
+    }
+    if let Some(opened) = &gateway {
+        anchors.extend(opened.gateway.directory.anchors());
+    }
+    let blocked = gateway.as_ref().map(|opened| opened.gateway.directory.blocked()).unwrap_or_default();
+    let given = arguments.revocation.map(read::Revocation::mode);
+    let revocation = if config.is_some() { given } else { Some(given.unwrap_or(RevocationMode::None)) };
+    Ok(Known { anchors, certificates: read::certificates(&arguments.untrusted)?, crls, gateway, revocation, blocked, limits })
+}
+
+fn step_through(message: Bytes, known: &Known, arguments: &Arguments, at: Timestamp) -> Inspected {
+    let options = Options {
+        scope: Scope::Full,
+        at,
+        anchors: known.anchors.clone().into(),
+        revocation: known.revocation,
+        allow_weak: arguments.allow_weak.clone(),
+        blocked: Arc::clone(&known.blocked),
+        limits: Arc::clone(&known.limits),
+    };
+    // `inspect` ends by itself: it asks at most `gather_rounds` times.
+    let mut step = inspect(message, options);
+    loop {
+        step = match step {
+            Step::Done(inspected) => return inspected,
+            Step::Need(needs, paused) => paused.resume(needs.iter().map(|need| known.answer(need)).collect()),
+        };
+    }
+}
+
+impl Known {
+    fn answer(&self, need: &Need) -> Fact {
+        match need {
+            Need::Certificates { subject } => {
+                let given = self.certificates.iter().filter(|certificate| certificate.subject().matches(subject)).cloned();
+                let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
+                Fact::Certificates(given.chain(stored).collect())
+            }
+            Need::Crls { issuer } => {
+                Fact::Crls(self.crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
+            }
+        }
+    }
+}
+
+/// What the policy would do with it, if it came from outside for the first domain's postmaster, not seen before.
+fn action(config: &Config, inspected: &Inspected, at: Timestamp) -> &'static str {
+    let reverse_path = inspected.from.mailbox().map_or(ReversePath::Null, |from| ReversePath::Mailbox(from.clone()));
+    let domain = config.policy.domains.first().map(|own| own.domain.ascii()).unwrap_or_default();
+    let recipients = Address::parse(&format!("postmaster@{domain}")).into_iter().collect();
+    let facts = Facts {
+        side: Side::Outside,
+        envelope: Envelope { reverse_path, recipients, body: BodyType::EightBitMime },
+        inspected: inspected.clone(),
+        from_text: Vec::new(),
+        own_keys: Vec::new(),
+        substitutes: Vec::new(),
+        first_seen: None,
+    };
+    match policy::decide(&facts, &config.policy, at) {
+        Decision::Refuse(_) => "reject",
+        Decision::Defer(_) => "defer",
+        Decision::Accept(decided) => match decided.treatments().first() {
+            Some((_, Treatment::Hold { .. })) => "quarantine",
+            _ => "deliver",
+        },
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a command runs: through the control socket of a running server, else here with the data directory's lock.
+
+use super::print::{Printer, warning_line};
+use super::{CliError, Exit};
+use crate::config::Config;
+use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
+use crate::pipeline::Gateway;
+use crate::store::{Lock, LockError};
+use std::sync::Arc;
+
+/// Runs a future to its end.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    Ok(runtime.block_on(future))
+}
+
+/// A runtime and the gateway's store, opened for reading. The runtime drives the store, so both live together.
+pub(super) struct Opened {
+    runtime: tokio::runtime::Runtime,
+    pub(super) gateway: Arc<Gateway>,
+}
+
+impl Opened {
+    /// Runs a future to its end on the store's runtime.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+}
+
+/// Opens the store for reading. A server may run beside it.
+pub(super) fn open(config: &Config) -> Result<Opened, CliError> {
+    let missing = || {
+        OperationError::new(ErrorKind::Store, format!("no store `{}` yet", config.database.display()))
+            .hint("`segel serve` makes it, and so does the first `segel key import`")
+    };
+    open_if_there(config)?.ok_or_else(|| missing().into())
+}
+
+/// As [`open`]; nothing where there is no database yet. Reading never makes one.
+pub(super) fn open_if_there(config: &Config) -> Result<Option<Opened>, CliError> {
+    if !config.database.exists() {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let gateway = runtime.block_on(Gateway::open(config.clone())).map_err(|error| not_opened(&error))?;
+    Ok(Some(Opened { runtime, gateway: Arc::new(gateway) }))
+}
+
+fn not_opened(error: &dyn std::error::Error) -> OperationError {
+    OperationError::from_error(ErrorKind::Store, error).hint("run this as the gateway's user or as root; the log of `segel serve` may say more")
+}
+
+/// Makes a change, wherever it has to be made.
+pub(super) fn change(config: &Config, command: Command) -> Result<Output, CliError> {
+    Ok(wait(change_async(config, command))??)
+}
+
+async fn change_async(config: &Config, command: Command) -> Result<Output, OperationError> {
+    if let Some(output) = control::send(&config.control_socket(), &command).await? {
+        return Ok(output);
+    }
+    make_data_dir(config)?;
+    let _lock = Lock::take(&config.data_dir).map_err(|error: LockError| {
+        OperationError::from_error(ErrorKind::Server, &error).hint("another process works on this data directory; try again when it has ended")
+    })?;
+    let gateway = Arc::new(Gateway::open(config.clone()).await.map_err(|error| not_opened(&error))?);
+    let done = execute(&gateway, command).await;
+    gateway.close().await;
+    done
+}
+
+/// Readable by the gateway's user alone.
+fn make_data_dir(config: &Config) -> Result<(), OperationError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(|error| {
+        OperationError::new(ErrorKind::Store, format!("cannot make data directory `{}`: {error}", config.data_dir.display()))
+    })
+}
+
+/// `segel reload`: needs a server.
+pub(super) fn reload(config: &Config, out: &mut Printer) -> Result<Exit, CliError> {
+    let socket = config.control_socket();
+    let answer = wait(control::send(&socket, &Command::Reload))??;
+    let Some(Output::Reloaded { policy, warnings }) = answer else {
+        let error = OperationError::new(ErrorKind::Server, format!("no server answers at `{}`", socket.display()));
+        return Err(error.hint("it reads everything when it starts: `segel serve`").into());
+    };
+    for warning in warnings {
+        warning_line(&format!("warning: {warning}"));
+    }
+    out.line(&format!("reloaded; policy {policy}"))?;
+    Ok(Exit::Yes)
+}
+
+/// Who asks, for the audit log.
+pub(super) fn operator() -> String {
+    let name = |variable| std::env::var(variable).ok().filter(|name: &String| !name.is_empty());
+    name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,305 @@
+//! `segel queue` and `segel quarantine`: mail on its way, and mail that is held.
+
+use super::print::{Printer, wrapped};
+use super::{CliError, Exit, local, read, words};
+use crate::config::Config;
+use crate::operations::{Command, ErrorKind, OperationError, Output, queue_id};
+use crate::queue::{EvidenceBundle, EvidenceFile, Filter, QueueError, RecipientView, RecordView, Shown};
+use crate::reason::Reason;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum QueueSubcommands {
+    /// Shows mail that waits for its next hop
+    List(ListArguments),
+    /// Shows everything known of one mail, but not its content
+    Show(ShowArguments),
+    /// Tries the waiting recipients of a mail again now
+    Retry(RetryArguments),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum QuarantineSubcommands {
+    /// Shows mail that is held
+    List(ListArguments),
+    /// Shows everything known of one mail, but not its content
+    Show(ShowArguments),
+    /// Writes the mail as it arrived and everything its verdict rests on; OpenSSL alone can verify it again
+    Evidence(EvidenceArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArguments {
+    /// Prints one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RetryArguments {
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Queue id
+    id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArguments {
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Prints the mail itself, as it arrived; the audit log notes it
+    #[arg(long, conflicts_with = "json")]
+    original: bool,
+    /// Queue id
+    id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvidenceArguments {
+    /// The directory to make [default: evidence-ID]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Queue id
+    id: String,
+}
+
+pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
+    match command {
+        QueueSubcommands::List(arguments) => list(&config, Filter::Pending, arguments.json, "no mail waits", out),
+        QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
+        QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
+    }
+}
+
+pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
+    match command {
+        QuarantineSubcommands::List(arguments) => {
+            list(&config, Filter::Quarantine, arguments.json, "no mail is held", out)
+        }
+        QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
+        QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
+    }
+}
+
+fn failed(error: QueueError) -> OperationError {
+    let kind = match error {
+        QueueError::NotFound(_) => ErrorKind::NotFound,
+        _ => ErrorKind::Store,
+    };
+    OperationError::from_error(kind, &error)
+}
+
+fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Printer) -> Result<Exit, CliError> {
+    let records = match local::open_if_there(config)? {
+        Some(opened) => opened.wait(opened.gateway.queue.list(filter.clone())).map_err(failed)?,
+        None => Vec::new(),
+    };
+    if json {
+        for record in &records {
+            out.json(record)?;
+        }
+        return Ok(Exit::Yes);
+    }
+    if filter == Filter::Quarantine {
+        let titles = ["id", "received", "from", "to", "verdict", "reasons", "serial"];
+        out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
+    } else {
+        let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
+        out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, nothing)?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn held_row(record: &RecordView) -> Vec<String> {
+    let held = record.recipients.iter().filter(|recipient| recipient.state == "held");
+    vec![
+        record.queue_id.clone(),
+        seconds(&record.received),
+        sender(record),
+        held.map(|recipient| recipient.address.as_str()).collect::<Vec<_>>().join(","),
+        record.verdict.clone(),
+        record.reasons.join(","),
+        record.serial.clone().unwrap_or_default(),
+    ]
+}
+
+/// One row for each recipient that waits.
+fn pending_rows(record: &RecordView) -> Vec<Vec<String>> {
+    let row = |recipient: &RecipientView| {
+        vec![
+            record.queue_id.clone(),
+            seconds(&record.received),
+            sender(record),
+            recipient.address.clone(),
+            recipient.tries.to_string(),
+            if recipient.leased { "now".to_owned() } else { recipient.due.as_deref().map(seconds).unwrap_or_default() },
+            recipient.next_hop.clone(),
+            recipient.diagnostic.clone().unwrap_or_default(),
+        ]
+    };
+    record.recipients.iter().filter(|recipient| recipient.state == "pending").map(row).collect()
+}
+
+fn sender(record: &RecordView) -> String {
+    record.header_from.clone().or_else(|| record.reverse_path.clone()).unwrap_or_else(|| "<>".to_owned())
+}
+
+/// RFC 3339 without fractions of a second.
+fn seconds(time: &str) -> String {
+    time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |time| format!("{time:.0}"))
+}
+
+fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result<Exit, CliError> {
+    let id = queue_id(&arguments.id)?;
+    let opened = local::open(config)?;
+    if arguments.original {
+        let original = opened.wait(opened.gateway.queue.original(&id)).map_err(failed)?;
+        drop(opened);
+        note(config, &arguments.id, "original")?;
+        out.raw(&original)?;
+        return Ok(Exit::Yes);
+    }
+    let shown = opened.wait(opened.gateway.queue.show(&id)).map_err(failed)?;
+    if arguments.json {
+        out.json(&shown)?;
+    } else {
+        people(&shown, out)?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
+    let record = &shown.record;
+    let reasons = if record.reasons.is_empty() { String::new() } else { format!(": {}", record.reasons.join(", ")) };
+    out.line(&format!("{}  {}, {}{reasons}", record.queue_id, record.direction, record.verdict))?;
+    let text = |name: &str| shown.details.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    out.labelled(2, &[
+        ("received", format!("{} from {} ({}) on {}", seconds(&record.received), shown.peer, shown.helo, shown.listener)),
+        ("reverse-path", record.reverse_path.clone().unwrap_or_else(|| "<>".to_owned())),
+        ("From", record.header_from.clone().unwrap_or_else(|| "not exactly one mailbox".to_owned())),
+        ("Subject", text("subject")),
+        ("Message-ID", record.message_id.clone().unwrap_or_default()),
+        ("size", format!("{} octets", record.size)),
+        ("signer", record.signer.clone().unwrap_or_default()),
+        ("serial", record.serial.clone().unwrap_or_default()),
+        ("rule", record.rule.clone()),
+        ("policy", shown.policy.clone()),
+        ("notice for", record.notice_for.clone().unwrap_or_default()),
+    ])?;
+    out.line("")?;
+    let row = |recipient: &RecipientView| {
+        let state = match &recipient.class {
+            Some(class) => format!("{} ({class})", recipient.state),
+            None => recipient.state.clone(),
+        };
+        let last = [recipient.status.clone(), recipient.diagnostic.clone()];
+        vec![recipient.address.clone(), state, recipient.next_hop.clone(), last.into_iter().flatten().collect::<Vec<_>>().join(" ")]
+    };
+    out.table(&["recipient", "state", "next hop", "last reply"], &record.recipients.iter().map(row).collect::<Vec<_>>(), "no recipients")?;
+    let reasons = record.reasons.iter().filter_map(|code| Reason::from_code(code));
+    for (index, reason) in reasons.enumerate() {
+        if index == 0 {
+            out.line("")?;
+        }
+        out.labelled(0, &[(reason.code(), wrapped(words::reason(reason).0))])?;
+    }
+    Ok(())
+}
+
+fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Result<Exit, CliError> {
+    let command = Command::QueueRetry { id: arguments.id, operator: local::operator() };
+    let Output::Retried { recipients } = local::change(config, command)? else {
+        return Err(CliError::Failed("the server gave an answer to another question".to_owned()));
+    };
+    if arguments.json {
+        out.json(&serde_json::json!({"recipients": recipients}))?;
+    } else {
+        out.line(&format!("{recipients} recipient(s) are due now"))?;
+    }
+    Ok(if recipients > 0 { Exit::Yes } else { Exit::No })
+}
+
+fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) -> Result<Exit, CliError> {
+    let id = queue_id(&arguments.id)?;
+    let bundle = {
+        let opened = local::open(config)?;
+        opened.wait(opened.gateway.queue.evidence(&id)).map_err(failed)?
+    };
+    note(config, &arguments.id, "evidence")?;
+    let dir = arguments.dir.unwrap_or_else(|| PathBuf::from(format!("evidence-{}", arguments.id)));
+    let files = write_bundle(&dir, &bundle)?;
+    if arguments.json {
+        out.json(&serde_json::json!({"dir": dir, "files": files}))?;
+        return Ok(Exit::Yes);
+    }
+    out.line(&format!("written to {}", dir.display()))?;
+    for file in &files {
+        out.line(&format!("  {file}"))?;
+    }
+    out.line("")?;
+    out.line(&format!("verify it again, from there: {}", openssl(&bundle)))?;
+    Ok(Exit::Yes)
+}
+
+/// Notes in the audit log, before anything leaves the store's care, that it does.
+fn note(config: &Config, id: &str, what: &str) -> Result<(), CliError> {
+    let command = Command::Taken { id: id.to_owned(), operator: local::operator(), what: what.to_owned() };
+    local::change(config, command).map(drop)
+}
+
+/// Files of the bundle; PEM, because OpenSSL takes several from one file only so.
+fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>, CliError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| CliError::Write { path: dir.to_owned(), source })?;
+    let record = serde_json::to_vec_pretty(&bundle.shown).map_err(std::io::Error::from)?;
+    let readme = format!("The mail as it arrived is original.eml; record.json says what was decided and why.\nVerify it again with OpenSSL alone:\n\n    {}\n", openssl(bundle));
+    let mut files = vec![
+        ("original.eml", bundle.original.to_vec()),
+        ("record.json", record),
+        ("README.txt", readme.into_bytes()),
+    ];
+    for (name, label, list) in [
+        ("anchors.pem", "CERTIFICATE", &bundle.anchors),
+        ("certificates.pem", "CERTIFICATE", &bundle.certificates),
+        ("crls.pem", "X509 CRL", &bundle.crls),
+    ] {
+        if !list.is_empty() {
+            files.push((name, list.iter().map(|file| pem(label, file)).collect::<String>().into_bytes()));
+        }
+    }
+    for (name, content) in &files {
+        read::write(&dir.join(name), content)?;
+    }
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
+/// RFC 7468: 64 characters to the line.
+fn pem(label: &str, file: &EvidenceFile) -> String {
+    let base64 = data_encoding::BASE64.encode(&file.der);
+    let lines: Vec<String> = base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The command line that verifies the bundle; as of the time of arrival.
+fn openssl(bundle: &EvidenceBundle) -> String {
+    let mut command = "openssl cms -verify -in original.eml -purpose any -out signed-content".to_owned();
+    if let Ok(received) = bundle.shown.record.received.parse::<jiff::Timestamp>() {
+        command.push_str(&format!(" -attime {}", received.as_second()));
+    }
+    for (list, option) in [
+        (&bundle.anchors, " -CAfile anchors.pem -partial_chain"),
+        (&bundle.certificates, " -certfile certificates.pem"),
+        (&bundle.crls, " -crl_check -CRLfile crls.pem"),
+    ] {
+        if !list.is_empty() {
+            command.push_str(option);
+        }
+    }
+    command
+}

@@ -1,0 +1,188 @@
+//! What the file may say: one type per table, every key optional, unknown keys refused.
+//!
+//! Only shapes are decided here (text, number, list); what a value means is `check`'s part.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A value with its place, or nothing.
+pub(super) type Value<T> = Option<Spanned<T>>;
+/// A table with its place, or nothing.
+pub(super) type Section<T> = Option<Spanned<T>>;
+/// A list whose entries have places of their own.
+pub(super) type List = Value<Vec<Spanned<String>>>;
+
+/// `segel.toml`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub gateway: Section<Gateway>,
+    pub store: Section<Store>,
+    pub keys: Section<Keys>,
+    #[serde(default)]
+    pub listener: Vec<Spanned<Listener>>,
+    pub tls: Section<Tls>,
+    #[serde(default)]
+    pub domain: Vec<Spanned<Domain>>,
+    #[serde(default)]
+    pub authorise: Vec<Spanned<Authorise>>,
+    pub outbound: Section<Outbound>,
+    pub signing: Section<Signing>,
+    /// Reason codes and five keys of its own: names are checked by `check`.
+    #[serde(default)]
+    pub incoming: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    pub trust: Section<Trust>,
+    pub fetch: Section<Fetch>,
+    pub dns: Section<Dns>,
+    pub limits: Section<Limits>,
+    pub queue: Section<Queue>,
+    pub quarantine: Section<Quarantine>,
+    pub notify: Section<Notify>,
+    pub policy: Section<Policy>,
+    pub console: Section<Console>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub hostname: Value<String>,
+    pub data_dir: Value<String>,
+    pub accept_deadline: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub url: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    pub master: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub name: Value<String>,
+    pub bind: Value<String>,
+    pub side: Value<String>,
+    pub clients: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub certificate: Value<String>,
+    pub key: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Domain {
+    pub name: Value<String>,
+    pub deliver_to: Value<String>,
+    pub deliver_tls: Value<String>,
+    pub sign: Value<String>,
+    pub encrypt: Value<String>,
+    pub substitute: Value<String>,
+    pub unvouched: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authorise {
+    pub login: Value<String>,
+    pub envelope: Value<String>,
+    pub header: Value<String>,
+    pub from: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Outbound {
+    pub route: Value<String>,
+    pub port: Value<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signing {
+    pub status_grace: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trust {
+    pub crls: List,
+    #[serde(default)]
+    pub anchor: Vec<Spanned<Anchor>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Anchor {
+    pub file: Value<String>,
+    #[serde(rename = "for")]
+    pub purposes: List,
+    pub revocation: Value<String>,
+    pub domains: List,
+    pub harvest: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fetch {
+    pub enabled: Value<bool>,
+    pub allow_private: List,
+    pub proxy: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dns {
+    pub servers: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub message: Value<String>,
+    pub recipients: Value<u32>,
+    pub memory: Value<String>,
+    pub connections: Value<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queue {
+    pub expire: Value<String>,
+    pub warn: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quarantine {
+    pub keep: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    pub postmaster: Value<String>,
+    pub security: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub file: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Console {
+    pub bind: Value<String>,
+}

@@ -1,0 +1,119 @@
+//! The policy's hash: two gateways with the same hash decide alike, and a decision's record says which policy made it.
+
+use crate::mail::Domain;
+use crate::pki::{RevocationMode, TrustAnchor};
+use crate::policy::{Encrypt, IncomingTreatment, Policy, Sign, Substitute, Unvouched};
+use crate::reason::Reason;
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// SHA-256, in lower-case hex, over JSON with sorted keys of everything that decides. Defaults count like written
+/// values and spelling doesn't count; names of files, addresses of sockets and limits don't decide and are left out.
+pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Duration) -> String {
+    let mut domains: Vec<Value> = policy
+        .domains
+        .iter()
+        .map(|own| {
+            json!({
+                "name": own.domain.ascii(),
+                "sign": sign(own.sign),
+                "encrypt": encrypt(own.encrypt),
+                "substitute": substitute(own.substitute),
+                "unvouched": unvouched(own.unvouched),
+            })
+        })
+        .collect();
+    let mut authorise: Vec<Value> = policy
+        .authorise
+        .iter()
+        .map(|entry| {
+            let mut from: Vec<String> = entry.from.iter().map(crate::mail::Address::mailbox_key).collect();
+            from.sort();
+            json!({"envelope": entry.envelope.mailbox_key(), "from": from})
+        })
+        .collect();
+    let mut trusted: Vec<Value> = anchors
+        .iter()
+        .map(|anchor| {
+            let mut domains: Vec<&str> = anchor.domains.iter().map(Domain::ascii).collect();
+            domains.sort_unstable();
+            json!({
+                "certificate": HEXLOWER.encode(&anchor.certificate.sha256()),
+                "revocation": revocation(anchor.revocation),
+                "domains": domains,
+            })
+        })
+        .collect();
+    for list in [&mut domains, &mut authorise, &mut trusted] {
+        list.sort_by_cached_key(Value::to_string);
+    }
+    let treatments: Vec<Value> = Reason::ALL
+        .into_iter()
+        .map(|reason| {
+            // Without a treatment of its own this reason defers first; with one, whichever, it does not.
+            let defers = reason == Reason::RevocationUnknown && policy.incoming.explicit(reason).is_none();
+            json!([reason.code(), treatment(policy.incoming.treatment(reason)), defers])
+        })
+        .collect();
+    let canonical = json!({
+        "version": 1,
+        "hostname": policy.hostname,
+        "domains": domains,
+        "authorise": authorise,
+        "incoming": treatments,
+        "own-domain": treatment(policy.incoming.own_domain),
+        "defer_for": policy.incoming.defer_for.as_secs(),
+        "hold_for": policy.incoming.hold_for.as_secs(),
+        "anchors": trusted,
+        "status_grace": status_grace.as_secs(),
+    });
+    HEXLOWER.encode(&crate::crypto::sha256(canonical.to_string().as_bytes()))
+}
+
+fn sign(sign: Sign) -> &'static str {
+    match sign {
+        Sign::Required => "required",
+        Sign::WhenPossible => "when-possible",
+        Sign::Never => "never",
+    }
+}
+
+fn encrypt(encrypt: Encrypt) -> &'static str {
+    match encrypt {
+        Encrypt::Required => "required",
+        Encrypt::WhenPossible => "when-possible",
+        Encrypt::Never => "never",
+    }
+}
+
+fn substitute(substitute: Substitute) -> &'static str {
+    match substitute {
+        Substitute::None => "none",
+        Substitute::Organisation => "organisation",
+        Substitute::System => "system",
+    }
+}
+
+fn unvouched(unvouched: Unvouched) -> &'static str {
+    match unvouched {
+        Unvouched::Refuse => "refuse",
+        Unvouched::PassUnsigned => "pass-unsigned",
+    }
+}
+
+fn treatment(treatment: IncomingTreatment) -> &'static str {
+    match treatment {
+        IncomingTreatment::Deliver => "deliver",
+        IncomingTreatment::Quarantine => "quarantine",
+        IncomingTreatment::Reject => "reject",
+    }
+}
+
+fn revocation(mode: RevocationMode) -> &'static str {
+    match mode {
+        RevocationMode::HardFail => "hard-fail",
+        RevocationMode::SoftFail => "soft-fail",
+        RevocationMode::None => "none",
+    }
+}

@@ -1,0 +1,287 @@
+use super::*;
+use crate::policy::IncomingTreatment;
+use crate::reason::Reason;
+
+/// A configuration without errors. Lines 1 to 17; what a test adds begins at line 18.
+const GOOD: &str = "[gateway]
+hostname = \"gerbang.kabupaten.go.id\"
+data_dir = \"data\"
+[[listener]]
+name = \"dalam\"
+bind = \"127.0.0.1:10025\"
+side = \"inside\"
+clients = [\"127.0.0.1/32\"]
+[fetch]
+enabled = false
+[outbound]
+route = \"smtp://127.0.0.1:2526\"
+[[domain]]
+name = \"kabupaten.go.id\"
+deliver_to = \"smtp://127.0.0.1:2525\"
+
+# end
+";
+
+fn errors(text: &str) -> Vec<ConfigError> {
+    from_text(Path::new("/nowhere/segel.toml"), text).err().unwrap_or_default()
+}
+
+fn good(text: &str) -> Config {
+    from_text(Path::new("/nowhere/segel.toml"), text).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+/// Exactly one error: its line, its key, and words of its problem and hint.
+fn check(text: &str, line: usize, key: &str, words: &[&str]) {
+    let errors = errors(text);
+    assert_eq!(errors.len(), 1, "for {key}: {errors:#?}");
+    let error = &errors[0];
+    assert_eq!((error.line, error.key.as_str()), (line, key), "{error}");
+    let whole = error.to_string();
+    for word in words {
+        assert!(whole.contains(word), "`{word}` is not in: {whole}");
+    }
+    assert!(!error.hint.is_empty(), "{whole}");
+}
+
+fn added(more: &str) -> String {
+    format!("{GOOD}{more}")
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = good(GOOD);
+    assert_eq!(config.hostname, "gerbang.kabupaten.go.id");
+    assert_eq!(config.data_dir, Path::new("/nowhere/data"));
+    assert_eq!(config.database, Path::new("/nowhere/data/segel.db"));
+    assert_eq!(config.accept_deadline, Duration::from_secs(120));
+    assert_eq!(config.queue_expire, Duration::from_secs(5 * 86_400));
+    assert_eq!(config.status_grace, Duration::from_secs(86_400));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.postmaster.as_str(), "postmaster@kabupaten.go.id");
+    assert_eq!(config.console.to_string(), "127.0.0.1:8025");
+    let domain = &config.policy.domains[0];
+    assert_eq!(domain.sign, crate::policy::Sign::Required);
+    assert_eq!(domain.encrypt, crate::policy::Encrypt::WhenPossible);
+    assert_eq!(domain.unvouched, crate::policy::Unvouched::Refuse);
+    let own = Domain::parse("KABUPATEN.go.id").unwrap();
+    assert_eq!(config.next_hop(&own).to_string(), "smtp://127.0.0.1:2525");
+    assert_eq!(config.next_hop(&Domain::parse("example.org").unwrap()).to_string(), "smtp://127.0.0.1:2526");
+}
+
+#[test]
+fn the_documented_file_has_no_errors() {
+    let text = include_str!("../../config/segel.toml");
+    let config = good(text);
+    assert_eq!(config.policy.hash, good(&GOOD.replace("\n[fetch]", "\n[[listener]]\nname = \"luar\"\nbind = \"0.0.0.0:25\"\nside = \"outside\"\n[fetch]")).policy.hash);
+}
+
+/// Each line that shows a default in a comment is accepted when it is written out.
+#[test]
+fn every_documented_default_may_be_written_out() {
+    let mut text = String::new();
+    for line in include_str!("../../config/segel.toml").lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        let is_key = bare.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|octet| octet.is_ascii_lowercase() || b"_-".contains(&octet)));
+        let is_table = bare.starts_with('[') && bare.ends_with(']');
+        text.push_str(if is_key || is_table { bare } else { line });
+        text.push('\n');
+    }
+    let keys: Vec<(String, usize)> = errors(&text).into_iter().map(|error| (error.key, error.line)).collect();
+    // The example's files do not exist.
+    let files: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(files, ["trust.crls", "trust.anchor.file"], "{keys:?}");
+}
+
+#[test]
+fn wrong_values_name_line_key_and_what_to_write() {
+    let table: &[(&str, &str, usize, &str, &[&str])] = &[
+        ("hostname = \"gerbang.kabupaten.go.id\"", "hostname = \"a b\"", 2, "gateway.hostname", &["expected a host name", "found `a b`"]),
+        ("hostname = \"gerbang.kabupaten.go.id\"", "", 1, "gateway.hostname", &["found nothing"]),
+        ("hostname = ", "hostnam = ", 2, "gateway.hostnam", &["did you mean `hostname`?"]),
+        ("\"127.0.0.1:10025\"", "\"10025\"", 6, "listener.bind", &["expected an address and a port"]),
+        ("\"127.0.0.1:10025\"", "10025", 6, "listener.bind", &["expected a string", "found integer `10025`"]),
+        ("\"inside\"", "\"insde\"", 7, "listener.side", &["`inside`, `outside`", "did you mean \"inside\"?"]),
+        ("[\"127.0.0.1/32\"]", "[\"10.0.0.5/24\"]", 8, "listener.clients", &["host bits", "\"10.0.0.0/24\""]),
+        ("[\"127.0.0.1/32\"]", "\"127.0.0.1/32\"", 8, "listener.clients", &["expected a list", "found string"]),
+        ("[\"127.0.0.1/32\"]", "[\n\"127.0.0.1/32\",\n\"x\"]", 10, "listener.clients", &["expected a network, found `x`"]),
+        ("enabled = false", "enabled = \"no\"", 10, "fetch.enabled", &["expected true or false"]),
+        ("smtp://127.0.0.1:2525", "127.0.0.1:2525", 15, "domain.deliver_to", &["expected smtp://host:port"]),
+        ("name = \"kabupaten.go.id\"", "name = \"kabupaten..id\"", 14, "domain.name", &["expected a mail domain"]),
+        ("[outbound]", "[outbond]", 11, "outbond", &["did you mean `outbound`?"]),
+    ];
+    for (from, to, line, key, words) in table {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD, "{from}");
+        if *key == "outbond" || *key == "gateway.hostnam" || to.contains("\"127.0.0.1/32\"") && !to.contains('[') || *to == "10025" {
+            // Taking the entry out leaves its absence as a second error.
+            let errors = errors(&text);
+            let error = errors.iter().find(|error| error.key == *key).unwrap_or_else(|| panic!("{key}: {errors:#?}"));
+            assert_eq!(error.line, *line, "{error}");
+            for word in *words {
+                assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
+            }
+        } else {
+            check(&text, *line, key, words);
+        }
+    }
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    let text = GOOD.replace("side = \"inside\"", "side = inside");
+    let errors = errors(&text);
+    assert_eq!((errors[0].line, errors[0].key.as_str()), (7, "TOML"), "{errors:#?}");
+}
+
+#[test]
+fn all_errors_are_found_in_one_run_in_the_order_of_lines() {
+    let text = GOOD.replace("hostname", "hostnam").replace("\"inside\"", "7").replace("\"127.0.0.1:10025\"", "\"x\"");
+    let text = format!("{text}[limits]\nmessage = \"25MB\"\nsize = 1\n[queue]\nexpire = \"5\"\n");
+    let found: Vec<(usize, String)> = errors(&text).into_iter().map(|error| (error.line, error.key)).collect();
+    let expected = [
+        (1, "gateway.hostname"),
+        (2, "gateway.hostnam"),
+        (4, "listener.side"),
+        (6, "listener.bind"),
+        (7, "listener.side"),
+        (19, "limits.message"),
+        (20, "limits.size"),
+        (22, "queue.expire"),
+    ];
+    assert_eq!(found, expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+/// S62: an inside listener that anyone may use would sign for anyone.
+#[test]
+fn an_inside_listener_for_anyone_is_an_error() {
+    let line = "clients = [\"127.0.0.1/32\"]\n";
+    check(&GOOD.replace(line, ""), 4, "listener.clients", &["inside listener", "found nothing"]);
+    check(&GOOD.replace(line, "clients = []\n"), 8, "listener.clients", &["found an empty list"]);
+    for everybody in ["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"10.0.0.0/8\", \"::/0\"", "\"::ffff:0:0/96\""] {
+        check(&GOOD.replace(line, &format!("clients = [{everybody}]\n")), 8, "listener.clients", &["found every address"]);
+    }
+    good(&GOOD.replace(line, "").replace("\"inside\"", "\"outside\""));
+}
+
+#[test]
+fn values_without_machinery_are_errors_and_written_defaults_are_not() {
+    let table = [
+        ("[store]\nurl = \"postgres://u:secret@h/d\"\n", 19, "store.url"),
+        ("[tls]\ncertificate = \"a.pem\"\n", 19, "tls.certificate"),
+        ("[dns]\nservers = [\"10.0.0.1\"]\n", 19, "dns.servers"),
+        ("[trust]\ncrls = [\"http://ca.example/a.crl\"]\n", 19, "trust.crls"),
+        ("[notify]\nsecurity = [\"a@kabupaten.go.id\"]\n", 19, "notify.security"),
+        ("[incoming]\nlist_posts = \"deliver\"\n", 19, "incoming.list_posts"),
+        ("[incoming]\nlists = [\"l@kabupaten.go.id\"]\n", 19, "incoming.lists"),
+        ("[incoming]\nhold_for = \"1h\"\n", 19, "incoming.hold_for"),
+        ("[queue]\nwarn = \"1h\"\n", 19, "queue.warn"),
+        ("[quarantine]\nkeep = \"1d\"\n", 19, "quarantine.keep"),
+        ("[console]\nbind = \"0.0.0.0:8025\"\n", 19, "console.bind"),
+        ("[[authorise]]\nlogin = \"a\"\nfrom = [\"a@kabupaten.go.id\"]\n", 19, "authorise.login"),
+        ("[[authorise]]\nheader = \"X-A\"\nfrom = [\"a@kabupaten.go.id\"]\n", 19, "authorise.header"),
+    ];
+    for (more, line, key) in table {
+        check(&added(more), line, key, &["this version can not do"]);
+        assert!(!errors(&added(more))[0].to_string().contains("secret"));
+    }
+    let table = [
+        ("enabled = false", "enabled = true", 10, "fetch.enabled"),
+        ("smtp://127.0.0.1:2526", "mx", 12, "outbound.route"),
+        ("smtp://127.0.0.1:2526", "smtp://192.0.2.1:25", 12, "outbound.route"),
+        ("smtp://127.0.0.1:2525", "smtp://192.0.2.1:25", 15, "domain.deliver_to"),
+        ("\n\n# end", "\ndeliver_tls = \"verify\"\n", 16, "domain.deliver_tls"),
+        ("\n\n# end", "\nencrypt = \"required\"\n", 16, "domain.encrypt"),
+    ];
+    for (from, to, line, key) in table {
+        check(&GOOD.replace(from, to), line, key, &["this version can not do"]);
+    }
+    let missing = GOOD.replace("route = \"smtp://127.0.0.1:2526\"", "");
+    check(&missing, 11, "outbound.route", &["the default is `mx`"]);
+    good(&added("[tls]\nkey = \"\"\n[queue]\nwarn = \"240m\"\n[quarantine]\nkeep = \"30d\"\n[incoming]\nlists = []\n"));
+}
+
+#[test]
+fn what_would_loop_or_collide_is_an_error() {
+    let other = |bind: &str, name: &str| added(&format!("[[listener]]\nname = \"{name}\"\nbind = \"{bind}\"\nside = \"outside\"\n"));
+    check(&other("127.0.0.1:10025", "luar"), 20, "listener.bind", &["where listener `dalam` listens"]);
+    check(&other("0.0.0.0:10025", "luar"), 20, "listener.bind", &["where listener `dalam` listens"]);
+    check(&other("127.0.0.1:10026", "dalam"), 18, "listener.name", &["found `dalam` twice"]);
+    check(&GOOD.replace("127.0.0.1:2525", "127.0.0.1:10025"), 15, "domain.deliver_to", &["mail would loop"]);
+    check(&GOOD.replace("127.0.0.1:2526", "localhost:10025"), 12, "outbound.route", &["mail would loop"]);
+    check(&added("[console]\nbind = \"127.0.0.1:10025\"\n"), 19, "console.bind", &["where listener `dalam` listens"]);
+    let twice = "[[domain]]\nname = \"Kabupaten.GO.ID\"\ndeliver_to = \"smtp://127.0.0.1:2525\"\n";
+    check(&added(twice), 19, "domain.name", &["expected each domain once"]);
+    good(&other("127.0.0.1:10026", "luar"));
+}
+
+#[test]
+fn nothing_to_listen_on_or_to_protect_is_an_error() {
+    let keys: Vec<String> = errors("").into_iter().map(|error| error.key).collect();
+    assert_eq!(keys, ["gateway.hostname", "listener", "domain", "outbound.route"]);
+}
+
+#[test]
+fn treatments_are_read_by_reason_code() {
+    let config = good(&added("[incoming]\nuntrusted = \"reject\"\nown-domain = \"deliver\"\ndefer_for = \"0s\"\n"));
+    let incoming = &config.policy.incoming;
+    assert_eq!(incoming.treatments, [(Reason::Untrusted, IncomingTreatment::Reject)]);
+    assert_eq!((incoming.own_domain, incoming.defer_for), (IncomingTreatment::Deliver, Duration::ZERO));
+    check(&added("[incoming]\nuntrustd = \"reject\"\n"), 19, "incoming.untrustd", &["did you mean `untrusted`?"]);
+    check(&added("[incoming]\nrevoked = \"delete\"\n"), 19, "incoming.revoked", &["`deliver`, `quarantine`, `reject`", "found `delete`"]);
+    check(&added("[incoming]\nrevoked = true\n"), 19, "incoming.revoked", &["expected a string, found boolean"]);
+}
+
+#[test]
+fn the_policy_hash_tells_policies_apart_and_nothing_else() {
+    let hash = |text: &str| good(text).policy.hash;
+    let plain = hash(GOOD);
+    assert_eq!(plain.len(), 64);
+    for same in ["[incoming]\nrevoked = \"quarantine\"\n", "[limits]\nmessage = \"1MiB\"\n", "# comment\n", "[incoming]\ndefer_for = \"60m\"\n"] {
+        assert_eq!(hash(&added(same)), plain, "{same}");
+    }
+    for other in ["[incoming]\nrevoked = \"deliver\"\n", "[incoming]\nown-domain = \"deliver\"\n", "[signing]\nstatus_grace = \"1h\"\n"] {
+        assert_ne!(hash(&added(other)), plain, "{other}");
+    }
+    assert_eq!(hash(&GOOD.replace("\n\n# end", "\nsign = \"required\"\n")), plain);
+    assert_ne!(hash(&GOOD.replace("\n\n# end", "\nsign = \"never\"\n")), plain);
+}
+
+#[test]
+fn vouching_is_for_own_domains_only() {
+    let entry = |from: &str| added(&format!("[[authorise]]\nenvelope = \"s@kabupaten.go.id\"\nfrom = [{from}]\n"));
+    let config = good(&entry("\"bupati@kabupaten.go.id\""));
+    assert_eq!(config.policy.authorise[0].envelope.as_str(), "s@kabupaten.go.id");
+    check(&entry("\"a@example.org\""), 20, "authorise.from", &["own domain"]);
+    check(&entry("\"bupati\""), 20, "authorise.from", &["expected a mail address"]);
+    check(&entry(""), 18, "authorise.from", &["at least one address"]);
+}
+
+#[test]
+fn trust_files_are_read_when_the_configuration_is() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let path = folder.path().join("segel.toml");
+    let table = [
+        ("[[trust.anchor]]\nfile = \"absent.pem\"\n", 19, "trust.anchor.file", "expected a readable file"),
+        ("[[trust.anchor]]\nfile = \"broken.pem\"\n", 19, "trust.anchor.file", "expected certificates"),
+        ("[[trust.anchor]]\nrevocation = \"none\"\n", 18, "trust.anchor.file", "found nothing"),
+        ("[trust]\ncrls = [\"broken.pem\"]\n", 19, "trust.crls", "expected a CRL"),
+    ];
+    for (more, line, key, words) in table {
+        let errors = from_text(&path, &added(more)).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert_eq!((errors[0].line, errors[0].key.as_str()), (line, key), "{}", errors[0]);
+        assert!(errors[0].problem.contains(words), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn rules_are_refused_in_the_policy_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, policy) = (folder.path().join("segel.toml"), folder.path().join("policy.toml"));
+    std::fs::write(&policy, "# nothing yet\n").unwrap();
+    assert!(from_text(&path, GOOD).is_ok());
+    std::fs::write(&policy, "\n[[rule]]\nname = \"a\"\n").unwrap();
+    let errors = from_text(&path, GOOD).unwrap_err();
+    assert_eq!((errors[0].file.as_path(), errors[0].line, errors[0].key.as_str()), (policy.as_path(), 2, "rule"));
+}

@@ -1,0 +1,226 @@
+//! `[trust]`: anchors and CRLs are read and parsed here, so that a broken file stops the start and not a verdict.
+
+use super::file::{Anchor, File};
+use super::parse::Findings;
+use crate::limits::Limits;
+use crate::mail::Domain;
+use crate::pki::path::AnchorSource;
+use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// Anchors and CRLs that the file names. Unreadable and malformed files are errors; ended ones are warnings.
+pub(super) fn trust(
+    file: &File,
+    directory: &Path,
+    limits: &Limits,
+    findings: &mut Findings<'_>,
+) -> (Vec<TrustAnchor>, Vec<Crl>) {
+    let Some(trust) = file.trust.as_ref().map(Spanned::get_ref) else {
+        findings.warn(NO_ANCHOR);
+        return (Vec::new(), Vec::new());
+    };
+    let mut anchors: Vec<TrustAnchor> = Vec::new();
+    for table in &trust.anchor {
+        anchors.extend(anchor(table, directory, limits, findings));
+    }
+    let mut crls = Vec::new();
+    for written in trust.crls.iter().flat_map(Spanned::get_ref) {
+        crls.extend(crl(written, directory, limits, findings));
+    }
+    if trust.anchor.is_empty() {
+        findings.warn(NO_ANCHOR);
+    }
+    if crls.is_empty() && anchors.iter().any(|anchor| anchor.revocation == RevocationMode::HardFail) {
+        findings.warn("an anchor asks for hard-fail, and trust.crls names no CRL: every signature under it will be `revocation-unknown`");
+    }
+    (anchors, crls)
+}
+
+const NO_ANCHOR: &str =
+    "no [[trust.anchor]]: every signature is `untrusted` until one is named here or imported with `segel trust import`";
+
+fn anchor(table: &Spanned<Anchor>, directory: &Path, limits: &Limits, findings: &mut Findings<'_>) -> Vec<TrustAnchor> {
+    let (start, table) = (table.span().start, table.get_ref());
+    purposes(start, table, findings);
+    let modes = [
+        ("hard-fail", RevocationMode::HardFail),
+        ("soft-fail", RevocationMode::SoftFail),
+        ("none", RevocationMode::None),
+    ];
+    let revocation = super::check::choice(
+        findings,
+        "trust.anchor.revocation",
+        table.revocation.as_ref(),
+        &modes,
+        RevocationMode::HardFail,
+    );
+    let harvest = "leave the key out; nothing is harvested in this version";
+    super::check::must_be_default(findings, "trust.anchor.harvest", table.harvest.as_ref(), "trusted", harvest);
+    let mut domains = Vec::new();
+    for written in table.domains.iter().flat_map(Spanned::get_ref) {
+        match Domain::parse(written.get_ref()) {
+            Ok(domain) => domains.push(domain),
+            Err(_) => {
+                let problem = format!("expected a mail domain, found `{}`", written.get_ref());
+                findings.error(
+                    written.span().start,
+                    "trust.anchor.domains",
+                    problem,
+                    "the part after the @ of senders it may speak for; an empty list is any",
+                );
+            }
+        }
+    }
+    let Some(written) = &table.file else {
+        let hint = "a PEM or DER file, relative to this configuration file";
+        findings.error(start, "trust.anchor.file", "expected a certificate file, found nothing", hint);
+        return Vec::new();
+    };
+    let source = AnchorSource::Configuration(written.get_ref().clone());
+    certificates(written, directory, limits, findings)
+        .into_iter()
+        .map(|certificate| TrustAnchor { certificate, revocation, domains: domains.clone(), source: source.clone() })
+        .collect()
+}
+
+fn purposes(start: usize, table: &Anchor, findings: &mut Findings<'_>) {
+    const KEY: &str = "trust.anchor.for";
+    let Some(list) = &table.purposes else { return };
+    for written in list.get_ref() {
+        match written.get_ref().as_str() {
+            "email" => {}
+            "tsa" => {
+                let hint = "write for = [\"email\"]; time stamps are not looked at in this version";
+                super::check::not_yet(findings, written.span().start, KEY, "`email`", "`tsa`", hint);
+            }
+            other => {
+                let problem = format!("expected `email`, found `{other}`");
+                findings.error(written.span().start, KEY, problem, "write for = [\"email\"] or leave the key out");
+            }
+        }
+    }
+    if list.get_ref().is_empty() {
+        findings.error(
+            start,
+            KEY,
+            "expected `email`, found an empty list",
+            "take the [[trust.anchor]] out if it is good for nothing",
+        );
+    }
+}
+
+fn certificates(
+    written: &Spanned<String>,
+    directory: &Path,
+    limits: &Limits,
+    findings: &mut Findings<'_>,
+) -> Vec<Certificate> {
+    const KEY: &str = "trust.anchor.file";
+    let hint = "PEM (`-----BEGIN CERTIFICATE-----`, several are allowed) or DER; the path is relative to this configuration file";
+    let Some((path, content)) = read(KEY, written, directory, limits.crl, hint, findings) else { return Vec::new() };
+    let certificates = match Certificate::bundle(&content) {
+        Ok(certificates) if !certificates.is_empty() => certificates,
+        Ok(_) => {
+            let problem = format!("expected certificates, found none in `{}`", path.display());
+            findings.error(written.span().start, KEY, problem, hint);
+            return Vec::new();
+        }
+        Err(error) => {
+            let problem = format!("expected certificates, found `{}`: {error}", path.display());
+            findings.error(written.span().start, KEY, problem, hint);
+            return Vec::new();
+        }
+    };
+    for certificate in &certificates {
+        if !certificate.is_ca() {
+            findings.warn(format!(
+                "anchor `{}` ({}) is no CA certificate: no path can end there",
+                path.display(),
+                certificate.subject()
+            ));
+        }
+        if certificate.not_after() < crate::clock::now() {
+            findings.warn(format!(
+                "anchor `{}` ({}) has ended at {}",
+                path.display(),
+                certificate.subject(),
+                certificate.not_after()
+            ));
+        }
+    }
+    certificates
+}
+
+fn crl(written: &Spanned<String>, directory: &Path, limits: &Limits, findings: &mut Findings<'_>) -> Vec<Crl> {
+    const KEY: &str = "trust.crls";
+    let hint = "PEM (`-----BEGIN X509 CRL-----`) or DER; the path is relative to this configuration file";
+    if written.get_ref().contains("://") {
+        let hint = "fetch it with a timer (curl -o) and name the file here; `segel reload` reads it again";
+        super::check::not_yet(
+            findings,
+            written.span().start,
+            KEY,
+            "the name of a file",
+            &format!("the URL `{}`", written.get_ref()),
+            hint,
+        );
+        return Vec::new();
+    }
+    let Some((path, content)) = read(KEY, written, directory, limits.crl, hint, findings) else { return Vec::new() };
+    let crls = match Crl::bundle(&content, limits) {
+        Ok(crls) if !crls.is_empty() => crls,
+        Ok(_) => {
+            findings.error(
+                written.span().start,
+                KEY,
+                format!("expected a CRL, found none in `{}`", path.display()),
+                hint,
+            );
+            return Vec::new();
+        }
+        Err(error) => {
+            findings.error(
+                written.span().start,
+                KEY,
+                format!("expected a CRL, found `{}`: {error}", path.display()),
+                hint,
+            );
+            return Vec::new();
+        }
+    };
+    for crl in &crls {
+        if let Some(next) = crl.next_update().filter(|next| *next < crate::clock::now()) {
+            findings.warn(format!(
+                "the CRL `{}` of {} should have been replaced at {next}: it proves nothing any more",
+                path.display(),
+                crl.issuer()
+            ));
+        }
+    }
+    crls
+}
+
+/// The file's content, at most `most` octets.
+fn read(
+    key: &str,
+    written: &Spanned<String>,
+    directory: &Path,
+    most: usize,
+    hint: &str,
+    findings: &mut Findings<'_>,
+) -> Option<(PathBuf, Vec<u8>)> {
+    use std::io::Read;
+    let path = directory.join(written.get_ref());
+    let mut content = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
+    let file = std::fs::File::open(&path);
+    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let problem = match file.and_then(|file| file.take(bound).read_to_end(&mut content)) {
+        Ok(length) if length <= most => return Some((path, content)),
+        Ok(_) => format!("expected at most {} MiB, found more in `{}`", most >> 20, path.display()),
+        Err(error) => format!("expected a readable file `{}`, found: {error}", path.display()),
+    };
+    findings.error(written.span().start, key, problem, hint);
+    None
+}

@@ -1,0 +1,90 @@
+//! The directory over a real store.
+
+use super::{Directory, DirectoryError};
+use crate::audit::Audit;
+use crate::keys::bench::{Bench, FOR_MAIL};
+use crate::mail::Domain;
+use crate::pki::{Certificate, RevocationMode};
+use crate::seal::MasterKey;
+use crate::store::{BoxFuture, Store, Write};
+use std::sync::Arc;
+
+const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
+const CA: &[&str] = &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"];
+
+async fn open(bench: &Bench) -> (Store, Audit, Directory) {
+    let store = Store::open(&bench.path("segel.db")).await.unwrap();
+    let audit = Audit::open(store.clone(), Arc::new(MasterKey::ephemeral())).await.unwrap();
+    let directory = Directory::open(store.clone(), audit.clone()).await.unwrap();
+    (store, audit, directory)
+}
+
+#[tokio::test]
+async fn anchors_are_kept_listed_and_removed_with_an_event_each() {
+    let bench = Bench::new();
+    let root = bench.pair("root", P256, "", CA);
+    let leaf = bench.pair("siti", P256, "siti@kabupaten.go.id", FOR_MAIL);
+    let (store, audit, directory) = open(&bench).await;
+    let domains = vec![Domain::parse("mitra.go.id").unwrap(), Domain::parse("kota.go.id").unwrap()];
+    let import = |certificate: &Certificate| {
+        directory.import_anchor(certificate.clone(), RevocationMode::SoftFail, domains.clone())
+    };
+    import(&root).await.unwrap();
+    assert!(matches!(import(&root).await.unwrap_err(), DirectoryError::Exists(_)));
+    assert!(matches!(import(&leaf).await.unwrap_err(), DirectoryError::NotAuthority(_)));
+
+    let reopened = Directory::open(store.clone(), audit).await.unwrap();
+    let [anchor] = reopened.anchors().try_into().unwrap();
+    assert_eq!(anchor.certificate.der(), root.der());
+    assert_eq!(anchor.revocation, RevocationMode::SoftFail);
+    assert_eq!(anchor.domains.iter().map(Domain::as_str).collect::<Vec<_>>(), ["mitra.go.id", "kota.go.id"]);
+
+    for (prefix, expected) in [("", "Prefix"), ("0123456", "Prefix"), ("zzzzzzzz", "Prefix"), ("00000000", "NotFound")]
+    {
+        let error = directory.remove_anchor(prefix).await.unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{prefix}: {error:?}");
+    }
+    // As OpenSSL prints it: upper case, with a colon after each octet.
+    let prefix: Vec<_> = root.sha256().iter().take(5).map(|octet| format!("{octet:02X}")).collect();
+    directory.remove_anchor(&prefix.join(":")).await.unwrap();
+    assert!(directory.anchors().is_empty());
+    let events: Vec<String> =
+        sqlx::query_scalar("SELECT event FROM audit ORDER BY seq").fetch_all(store.readers()).await.unwrap();
+    assert_eq!(events, ["anchor-imported", "anchor-removed"]);
+}
+
+struct Insert(Vec<(Certificate, bool)>);
+
+impl Write for Insert {
+    type Output = ();
+
+    fn apply<'a>(&'a self, tx: &'a mut sqlx::SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            for (certificate, blocked) in &self.0 {
+                sqlx::query("INSERT INTO certificate (sha256, der, trust, source, blocked, added) VALUES ($1, $2, 'seen', 'test', $3, 0)")
+                    .bind(certificate.sha256().to_vec())
+                    .bind(certificate.der())
+                    .bind(i64::from(*blocked))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn issuers_are_found_by_subject_and_blocked_ones_by_digest() {
+    let bench = Bench::new();
+    let root = bench.pair("root", P256, "", CA);
+    let other = bench.pair("other", P256, "", CA);
+    let leaf = bench.pair("siti", P256, "siti@kabupaten.go.id", FOR_MAIL);
+    let (store, _, directory) = open(&bench).await;
+    store.write(Insert(vec![(root.clone(), false), (other, false), (leaf.clone(), true)])).await.unwrap();
+    assert!(directory.by_subject(root.subject()).is_empty());
+    directory.reload().await.unwrap();
+    let found = directory.by_subject(root.subject());
+    assert_eq!(found.iter().map(Certificate::sha256).collect::<Vec<_>>(), [root.sha256()]);
+    assert!(directory.by_subject(leaf.subject()).is_empty(), "an end entity issues nothing");
+    assert_eq!(directory.blocked().iter().copied().collect::<Vec<_>>(), [leaf.sha256()]);
+}

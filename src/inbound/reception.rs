@@ -1,0 +1,169 @@
+//! What a session asks about: may this be relayed, and what becomes of a message.
+//!
+//! One implementation asks the gateway, the other stands in the tests. Refusals say no more than the client may know.
+
+use crate::config::Listener;
+use crate::mail::{Address, Envelope, ReversePath};
+use crate::pipeline::{self, Arrival, Gateway, Snapshot};
+use crate::policy::{Policy, Side};
+use crate::smtp::Reply;
+use crate::smtp::command::ForwardPath;
+use crate::smtp::server::Hello;
+use bytes::Bytes;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The answers to a session's questions.
+pub trait Reception: Send + Sync + 'static {
+    /// Whether this reverse-path may begin a transaction.
+    ///
+    /// # Errors
+    /// The reply for the client.
+    fn reverse_path(&self, path: &ReversePath) -> Result<(), Reply>;
+
+    /// The recipient as he is stored.
+    ///
+    /// # Errors
+    /// The reply for the client.
+    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply>;
+
+    /// Takes a message or says why not; dropped when the client is gone.
+    fn accept(&self, hello: Hello, envelope: Envelope, content: Bytes) -> impl Future<Output = Reply> + Send;
+}
+
+/// The gateway, as one session sees it: its snapshot stays the same until the session ends.
+#[derive(Debug)]
+pub struct GatewayReception {
+    /// Shared parts.
+    pub gateway: Arc<Gateway>,
+    /// Taken when the session began.
+    pub snapshot: Arc<Snapshot>,
+    /// Where the client came in.
+    pub listener: Arc<Listener>,
+    /// The client.
+    pub peer: IpAddr,
+}
+
+impl Reception for GatewayReception {
+    fn reverse_path(&self, _path: &ReversePath) -> Result<(), Reply> {
+        // Who may use which address is decided with the message at hand: a null or foreign path is never wrong by itself.
+        Ok(())
+    }
+
+    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply> {
+        match path {
+            ForwardPath::Postmaster => Ok(self.snapshot.config.postmaster.clone()),
+            ForwardPath::Mailbox(address) => {
+                may_relay(&self.snapshot.config.policy, self.listener.side, &address)?;
+                Ok(address)
+            }
+        }
+    }
+
+    async fn accept(&self, hello: Hello, envelope: Envelope, content: Bytes) -> Reply {
+        let arrival = Arrival {
+            listener: self.listener.name.clone(),
+            side: self.listener.side,
+            peer: self.peer,
+            helo: hello.name,
+            protocol: if hello.extended { "ESMTP" } else { "SMTP" },
+            envelope,
+            content,
+        };
+        pipeline::accept(&self.gateway, &self.snapshot, arrival).await
+    }
+}
+
+/// No open relay (RFC 5321 section 7.9): from outside, mail goes to own domains only, and no local part that another
+/// server could read as a route to somewhere else.
+fn may_relay(policy: &Policy, side: Side, address: &Address) -> Result<(), Reply> {
+    let own = || policy.domain(address.domain()).is_some();
+    let routed = || address.local().contains(['@', '%', '!']);
+    match side {
+        Side::Inside => Ok(()),
+        Side::Outside if own() && !routed() => Ok(()),
+        Side::Outside => Err(Reply::new(550, 7, 1, "Relaying denied")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_relay;
+    use crate::mail::{Address, Domain};
+    use crate::policy::{DomainPolicy, Encrypt, IncomingPolicy, Policy, Side, Sign, Substitute, Unvouched};
+    use crate::smtp::command::{Command, ForwardPath};
+
+    fn policy() -> Policy {
+        let domain = |name: &str| DomainPolicy {
+            domain: Domain::parse(name).unwrap(),
+            sign: Sign::Never,
+            encrypt: Encrypt::Never,
+            substitute: Substitute::None,
+            unvouched: Unvouched::Refuse,
+        };
+        Policy {
+            hostname: "gate.example".to_owned(),
+            domains: vec![domain("own.example"), domain("xn--bcher-kva.example")],
+            authorise: Vec::new(),
+            incoming: IncomingPolicy::default(),
+            hash: String::new(),
+        }
+    }
+
+    /// Whether `RCPT TO:<path>` from outside is taken.
+    fn taken(path: &str) -> bool {
+        match Command::parse(format!("RCPT TO:<{path}>").as_bytes()) {
+            Ok(Command::Rcpt(ForwardPath::Mailbox(address), _)) => {
+                let answer = may_relay(&policy(), Side::Outside, &address);
+                assert!(answer.as_ref().is_ok_and(|()| true) || answer.unwrap_err().code() == 550);
+                may_relay(&policy(), Side::Outside, &address).is_ok()
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                assert!(error.reply().is_permanent());
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn s60_no_open_relay() {
+        for path in [
+            "u@elsewhere.example",
+            "u%elsewhere.example@own.example",
+            "u%elsewhere.example",
+            "elsewhere.example!u@own.example",
+            "elsewhere.example!u",
+            "\"u@elsewhere.example\"@own.example",
+            "\"u%elsewhere.example\"@own.example",
+            "u@own.example@elsewhere.example",
+            "u@elsewhere.example@own.example",
+            "@own.example:u@elsewhere.example",
+            "@own.example,@other.example:u@elsewhere.example",
+            "u@[192.0.2.1]",
+            "u@[127.0.0.1]",
+            "u@own.example.elsewhere.example",
+            "u@sub.own.example",
+            "u@notown.example",
+            "u@own.example,elsewhere.example",
+            "u@",
+            "u",
+            "\"own.example\"@elsewhere.example",
+            "u@xn--bcher-kvb.example",
+        ] {
+            assert!(!taken(path), "{path}");
+        }
+        for path in [
+            "u@own.example",
+            "U@OWN.Example",
+            "\"a b\"@own.example",
+            "@x.example:u@own.example",
+            "u@XN--bcher-kva.example",
+        ] {
+            assert!(taken(path), "{path}");
+        }
+        let address = Address::parse("u@elsewhere.example").unwrap();
+        assert!(may_relay(&policy(), Side::Inside, &address).is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+use super::super::{Admission, Reservation};
+use super::{Reception, Session, SessionError, Timing};
+use crate::limits::Limits;
+use crate::mail::{Address, Envelope, ReversePath};
+use crate::smtp::Reply;
+use crate::smtp::command::ForwardPath;
+use crate::smtp::server::{Hello, Settings};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Stores everything after `delay`.
+#[derive(Clone)]
+struct Store {
+    delay: Duration,
+    stored: Arc<Mutex<Vec<Bytes>>>,
+}
+
+impl Reception for Store {
+    fn reverse_path(&self, _path: &ReversePath) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply> {
+        match path {
+            ForwardPath::Mailbox(address) => Ok(address),
+            ForwardPath::Postmaster => Err(Reply::new(550, 7, 1, "no")),
+        }
+    }
+
+    async fn accept(&self, _hello: Hello, _envelope: Envelope, content: Bytes) -> Reply {
+        sleep(self.delay).await;
+        self.stored.lock().unwrap().push(content);
+        Reply::new(250, 6, 0, "Accepted as q1")
+    }
+}
+
+struct Client {
+    stream: DuplexStream,
+    store: Store,
+    admission: Admission,
+    stop: watch::Sender<bool>,
+    session: JoinHandle<Result<(), SessionError>>,
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+impl Client {
+    fn new(delay: Duration, idle: Duration) -> Self {
+        let (stream, server) = duplex(1 << 20);
+        let (stop, shutdown) = watch::channel(false);
+        let store = Store { delay, stored: Arc::default() };
+        let admission = Admission::new(&Limits { memory: 1 << 20, connections: 2, ..Limits::default() });
+        let settings =
+            Settings { hostname: "gate.example".to_owned(), message: 2 << 20, recipients: 100, command_line: 600 };
+        let timing = Timing { idle, accept: 2000 * MS, grace: 2000 * MS };
+        let session = Session::new(server, store.clone(), settings, &admission, timing, shutdown);
+        Self { stream, store, admission, stop, session: tokio::spawn(session.run()) }
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until the text ends with this.
+    async fn expect(&mut self, end: &str) -> String {
+        let mut text = Vec::new();
+        let read = async {
+            while !String::from_utf8_lossy(&text).contains(end) {
+                if self.stream.read_buf(&mut text).await.unwrap() == 0 {
+                    break;
+                }
+            }
+        };
+        timeout(Duration::from_secs(5), read).await.unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(end), "expected {end}, found {text}");
+        text
+    }
+
+    async fn begin_data(&mut self) {
+        self.send("EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@own.example>\r\nDATA\r\n").await;
+        self.expect("354 ").await;
+    }
+
+    fn stored(&self) -> usize {
+        self.store.stored.lock().unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn s13_timeouts() {
+    assert_eq!(Timing::new(Duration::from_secs(120)).idle, Duration::from_secs(300));
+    let mut client = Client::new(MS, 50 * MS);
+    client.expect("421 4.4.2 ").await;
+    assert!(client.session.await.unwrap().is_ok());
+    // In data, per block: a client that goes on sending is not cut off.
+    let mut client = Client::new(MS, 300 * MS);
+    client.begin_data().await;
+    for _ in 0..8 {
+        sleep(60 * MS).await;
+        client.send("line\r\n").await;
+    }
+    client.expect("421 4.4.2 ").await;
+    assert_eq!(client.stored(), 0);
+}
+
+#[tokio::test]
+async fn s16_shutdown() {
+    let mut idle = Client::new(MS, 5000 * MS);
+    idle.expect("220 ").await;
+    idle.stop.send(true).unwrap();
+    idle.expect("421 4.3.2 ").await;
+    assert!(idle.session.await.unwrap().is_ok());
+
+    // A message under way is finished, answered, and then the session ends.
+    let mut busy = Client::new(100 * MS, 5000 * MS);
+    busy.begin_data().await;
+    busy.stop.send(true).unwrap();
+    sleep(50 * MS).await;
+    busy.send("Subject: x\r\n\r\nx\r\n.\r\n").await;
+    let replies = busy.expect("421 4.3.2 ").await;
+    assert!(replies.starts_with("250 2.6.0 Accepted as q1\r\n421 "), "{replies}");
+    assert_eq!(busy.stored(), 1);
+}
+
+#[tokio::test]
+async fn s16_nothing_is_stored_for_a_client_that_is_gone() {
+    let mut client = Client::new(300 * MS, 5000 * MS);
+    client.begin_data().await;
+    client.send("Subject: x\r\n\r\nx\r\n.\r\n").await;
+    sleep(50 * MS).await;
+    let Client { stream, store, session, .. } = client;
+    drop(stream);
+    assert!(matches!(session.await.unwrap(), Err(SessionError::Closed | SessionError::Io(_))));
+    sleep(400 * MS).await;
+    assert!(store.stored.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_slow_acceptance_is_temporary() {
+    let mut client = Client::new(Duration::from_secs(60), 5000 * MS);
+    client.begin_data().await;
+    client.send("x\r\n.\r\n").await;
+    client.expect("451 4.3.2 ").await;
+}
+
+#[tokio::test]
+async fn memory_is_shared_and_given_back() {
+    let mut client = Client::new(MS, 5000 * MS);
+    let mut other: Reservation = client.admission.memory();
+    assert!(other.more(1 << 20));
+    client.send("EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@own.example>\r\nDATA\r\n").await;
+    client.expect("452 4.3.1 ").await;
+    other.release();
+    client.begin_data().await;
+    client.send(&format!("{}.\r\n", "0123456789\r\n".repeat(50_000))).await;
+    client.expect("250 2.6.0").await;
+    client.send("QUIT\r\n").await;
+    client.expect("221 2.0.0").await;
+    client.session.await.unwrap().unwrap();
+    assert!(client.admission.memory().more(1 << 20));
+}
+
+#[test]
+fn places_are_counted() {
+    let admission = Admission::new(&Limits { connections: 1, ..Limits::default() });
+    let place = admission.enter();
+    assert!(place.is_some());
+    assert!(admission.enter().is_none());
+    drop(place);
+    assert!(admission.enter().is_some());
+}

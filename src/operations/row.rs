@@ -1,0 +1,105 @@
+//! What listings show of keys and anchors.
+
+use crate::keys::KeyEntry;
+use crate::mail::{Address, Domain};
+use crate::pki::path::AnchorSource;
+use crate::pki::{RevocationMode, TrustAnchor};
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+/// An own key, without the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// Id in the register.
+    pub id: String,
+    /// Mailboxes that it signs for.
+    pub addresses: Vec<String>,
+    /// `individual`, `position`, `organisation`, `system`.
+    pub kind: String,
+    /// `gateway`, `owner`, `token`, `remote`.
+    pub custody: String,
+    /// Of the certificate, RFC 4514.
+    pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Lower-case hex.
+    pub serial: String,
+    /// RFC 3339.
+    pub not_before: String,
+    /// RFC 3339.
+    pub not_after: String,
+    /// Of the certificate's DER, lower-case hex.
+    pub sha256: String,
+    /// Whether an operator has blocked it.
+    pub blocked: bool,
+    /// Whether the private key is gone.
+    pub destroyed: bool,
+    /// RFC 3339.
+    pub imported: String,
+}
+
+impl KeyRow {
+    /// The row of an entry.
+    pub fn of(entry: &KeyEntry) -> Self {
+        let certificate = &entry.certificate;
+        Self {
+            id: entry.id.clone(),
+            addresses: entry.addresses.iter().map(|address: &Address| address.as_str().to_owned()).collect(),
+            kind: entry.kind.name().to_owned(),
+            custody: entry.custody.name().to_owned(),
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            serial: certificate.serial_hex(),
+            not_before: certificate.not_before().to_string(),
+            not_after: certificate.not_after().to_string(),
+            sha256: HEXLOWER.encode(&certificate.sha256()),
+            blocked: entry.blocked,
+            destroyed: entry.destroyed,
+            imported: entry.imported.to_string(),
+        }
+    }
+}
+
+/// A trust anchor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchorRow {
+    /// Of the certificate's DER, lower-case hex.
+    pub sha256: String,
+    /// RFC 4514.
+    pub subject: String,
+    /// `hard-fail`, `soft-fail`, `none`.
+    pub revocation: String,
+    /// Sender domains that it may speak for; empty: any.
+    pub domains: Vec<String>,
+    /// `configuration` or `imported`.
+    pub source: String,
+    /// The file in the configuration, or when it was imported.
+    pub origin: String,
+    /// RFC 3339.
+    pub not_after: String,
+}
+
+impl AnchorRow {
+    /// The row of an anchor.
+    pub fn of(anchor: &TrustAnchor) -> Self {
+        let (source, origin) = match &anchor.source {
+            AnchorSource::Configuration(file) => ("configuration", file.clone()),
+            AnchorSource::Imported(when) => ("imported", when.clone()),
+            AnchorSource::CommandLine => ("command-line", String::new()),
+        };
+        Self {
+            sha256: HEXLOWER.encode(&anchor.certificate.sha256()),
+            subject: anchor.certificate.subject().to_string(),
+            revocation: match anchor.revocation {
+                RevocationMode::HardFail => "hard-fail",
+                RevocationMode::SoftFail => "soft-fail",
+                RevocationMode::None => "none",
+            }
+            .to_owned(),
+            domains: anchor.domains.iter().map(|domain: &Domain| domain.as_str().to_owned()).collect(),
+            source: source.to_owned(),
+            origin,
+            not_after: anchor.certificate.not_after().to_string(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A dry run: which row fires for whom, with which key, and why. Nothing is stored and no key is used.
+
+use super::{AcceptError, Arrival, Gateway, Snapshot, gather, reply};
+use crate::mail::{Address, BodyType, Envelope, ReversePath};
+use crate::policy::{self, Decision, SenderKey, Side, Standing, Treatment, codes};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct ExplainRequest {
+    /// The reverse-path, and the mailbox in `From` where no message is given.
+    pub from: Address,
+    /// The recipients.
+    pub to: Vec<Address>,
+    /// The side it would come from.
+    pub side: Side,
+    /// A message to explain; without one, a plain text by `from`.
+    pub message: Option<Bytes>,
+}
+
+/// What would happen.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// `accept`, `refuse` or `defer`.
+    pub decision: &'static str,
+    /// The row that fires.
+    pub rule: String,
+    /// That row in a sentence.
+    pub why: &'static str,
+    /// The reasons found in the message.
+    pub reasons: Vec<String>,
+    /// What the client would hear, where the message is not taken.
+    pub reply: Option<String>,
+    /// The key that would sign.
+    pub key: Option<String>,
+    /// The certificates that were looked at, and what each is worth now.
+    pub keys: Vec<ExplainedKey>,
+    /// For each recipient.
+    pub recipients: Vec<ExplainedRecipient>,
+}
+
+/// A certificate that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedKey {
+    /// Its id in the register.
+    pub id: String,
+    /// Whom it stands for.
+    pub kind: &'static str,
+    /// Its subject.
+    pub subject: String,
+    /// `usable`, `unknown`, or why not.
+    pub standing: String,
+}
+
+/// What happens for one recipient.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedRecipient {
+    /// The address.
+    pub address: String,
+    /// `deliver`, `hold`, `refuse` or `defer`.
+    pub treatment: String,
+    /// Whether it leaves signed.
+    pub signed: bool,
+    /// Where it goes next.
+    pub next_hop: String,
+}
+
+/// Goes the same way as [`super::accept`], up to the decision.
+pub async fn explain(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    request: ExplainRequest,
+    now: Timestamp,
+) -> Result<Explanation, AcceptError> {
+    let arrival = arrival(&request);
+    for recipient in &request.to {
+        if let Err(refusal) = policy::recipient(&snapshot.config.policy, request.side, recipient) {
+            return Ok(outcome(snapshot, &request, Decision::Refuse(refusal), Vec::new(), Vec::new()));
+        }
+    }
+    let inspected = gather::inspect(gateway, snapshot, &arrival, now).await?;
+    let reasons = inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
+    let mut facts = gather::facts(gateway, snapshot, &arrival, inspected, now).await?;
+    facts.first_seen = None;
+    let keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
+    let decision = policy::decide(&facts, &snapshot.config.policy, now);
+    Ok(outcome(snapshot, &request, decision, reasons, keys))
+}
+
+fn arrival(request: &ExplainRequest) -> Arrival {
+    let content = request.message.clone().unwrap_or_else(|| {
+        let to: Vec<&str> = request.to.iter().map(Address::as_str).collect();
+        Bytes::from(format!("From: <{}>\r\nTo: {}\r\n\r\n", request.from.as_str(), to.join(", ")))
+    });
+    Arrival {
+        listener: "explain".to_owned(),
+        side: request.side,
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        helo: "localhost".to_owned(),
+        protocol: "ESMTP",
+        envelope: Envelope {
+            reverse_path: ReversePath::Mailbox(request.from.clone()),
+            recipients: request.to.clone(),
+            body: BodyType::EightBitMime,
+        },
+        content,
+    }
+}
+
+fn explained_key(key: &SenderKey) -> ExplainedKey {
+    ExplainedKey {
+        id: key.id.clone(),
+        kind: key.kind.name(),
+        subject: key.certificate.subject().to_string(),
+        standing: match &key.standing {
+            Standing::Usable => "usable".to_owned(),
+            Standing::Unknown => "unknown: revocation-unknown".to_owned(),
+            Standing::Unusable(reasons) => format!("rejected: {}", codes(reasons)),
+        },
+    }
+}
+
+fn outcome(
+    snapshot: &Snapshot,
+    request: &ExplainRequest,
+    decision: Decision,
+    reasons: Vec<String>,
+    keys: Vec<ExplainedKey>,
+) -> Explanation {
+    let hop = |address: &Address| snapshot.config.next_hop(address.domain()).to_string();
+    let all = |word: &str| {
+        let each = |address: &Address| ExplainedRecipient {
+            address: address.as_str().to_owned(),
+            treatment: word.to_owned(),
+            signed: false,
+            next_hop: hop(address),
+        };
+        request.to.iter().map(each).collect()
+    };
+    let said = |reply: &crate::smtp::Reply| String::from_utf8_lossy(&reply.to_bytes()).trim_end().to_owned();
+    let (word, rule, reply, key, recipients) = match &decision {
+        Decision::Refuse(refusal) => {
+            ("refuse", refusal.rule, Some(said(&reply::refused(refusal))), None, all("refuse"))
+        }
+        Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(&reply::refused(refusal))), None, all("defer")),
+        Decision::Accept(decided) => {
+            let each = |(address, treatment): &(Address, Treatment)| ExplainedRecipient {
+                address: address.as_str().to_owned(),
+                treatment: match treatment {
+                    Treatment::Deliver => "deliver".to_owned(),
+                    Treatment::Hold { class, .. } => format!("hold ({})", class.name()),
+                },
+                signed: decided.signing().is_some(),
+                next_hop: hop(address),
+            };
+            let recipients = decided.treatments().iter().map(each).collect();
+            let key = decided.signing().map(|signing| signing.key.id.clone());
+            ("accept", decided.rule(), None, key, recipients)
+        }
+    };
+    Explanation { decision: word, rule: rule.to_owned(), why: why(rule), reasons, reply, key, keys, recipients }
+}
+
+/// The rows of DESIGN's tables in sentences.
+fn why(rule: &str) -> &'static str {
+    match rule {
+        "from-not-one-mailbox" => "From does not hold exactly one mailbox, so nobody can be signed for or held to it",
+        "foreign-from" => "From is not in an own domain: passed unchanged, never signed",
+        "null-reverse-path" => "the reverse-path is null (a bounce or an automatic reply): passed unsigned",
+        "unvouched-refused" => "the reverse-path is another's and no [[authorise]] lets it write as From",
+        "unvouched-passed" => "the reverse-path is another's; the domain's `unvouched` passes such mail unsigned",
+        "already-protected" => "the mail is signed or encrypted already: its bytes stay as they are",
+        "report" => "a delivery or disposition report passes unsigned",
+        "sign-never" => "the domain's `sign` is `never`",
+        "signed" => "signed with the sender's own certificate",
+        "substitute" => "the sender has no usable certificate: signed with the domain's substitute, named in Sender",
+        "own-status-unknown" => "whether the sender's certificate is revoked can't be established now",
+        "no-key-passed" => "the sender has no usable certificate and `sign` is `when-possible`: passed unsigned",
+        "no-key-refused" => "the sender has no usable certificate and `sign` is `required`",
+        "no-relay" => "the outside side takes mail for own domains only",
+        "incoming-rejected" => "a reason found in the mail has the treatment `reject`",
+        "quarantined" => "a reason found in the mail has the treatment `quarantine`",
+        "revocation-unknown-deferred" => "the signer's revocation status is unknown: deferred for `defer_for`",
+        "revocation-unknown-held" => "the signer's revocation status stayed unknown for `defer_for`: held",
+        "verified" => "a valid signature of the mailbox in From",
+        "plain" => "no S/MIME: delivered, marked `none`",
+        "marked" => "delivered, with its verdict in the header section",
+        _ => "",
+    }
+}

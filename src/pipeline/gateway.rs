@@ -1,0 +1,249 @@
+//! The parts that every session, worker and operation shares, and the view of the configuration they work with.
+
+use super::AcceptError;
+use crate::audit::{Audit, AuditError, Event};
+use crate::config::{self, Config, ConfigError};
+use crate::directory::Directory;
+use crate::keys::Keys;
+use crate::limits::Limits;
+use crate::pki::TrustAnchor;
+use crate::queue::{Delivery, NewRecord, Queue, QueueError, Schedule};
+use crate::revocation::Crls;
+use crate::seal::{MasterKey, SealError};
+use crate::store::{Store, StoreError};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::{Semaphore, mpsc};
+
+/// One consistent view of configuration and trust. A session keeps the one it began with.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The configuration as checked.
+    pub config: Config,
+    /// Anchors of the configuration and stored ones.
+    pub anchors: Arc<[TrustAnchor]>,
+    /// CRLs, found by issuer.
+    pub crls: Crls,
+    /// The bounds, shared with worker threads.
+    pub limits: Arc<Limits>,
+}
+
+/// The shared parts. Opened once; a reload replaces the snapshot alone.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The database and its writer.
+    pub store: Store,
+    /// Accepted mail.
+    pub queue: Queue,
+    /// Own keys.
+    pub keys: Keys,
+    /// Others' certificates and stored anchors.
+    pub directory: Directory,
+    /// The audit log.
+    pub audit: Audit,
+    snapshot: RwLock<Arc<Snapshot>>,
+    workers: Arc<Semaphore>,
+    handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
+}
+
+/// Why the gateway could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The audit log.
+    #[error("cannot open the audit log")]
+    Audit(#[from] AuditError),
+    /// The master key.
+    #[error("cannot open the master key")]
+    Seal(#[from] SealError),
+    /// The database.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// The register of own keys.
+    #[error("cannot read the register of keys")]
+    Keys(#[from] crate::keys::KeyError),
+    /// The directory.
+    #[error("cannot read the directory of certificates")]
+    Directory(#[from] crate::directory::DirectoryError),
+    /// The queue.
+    #[error("cannot open the queue")]
+    Queue(#[from] QueueError),
+}
+
+/// Why nothing was reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file has an error.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// A key that takes effect only at start was changed.
+    #[error("`{0}` was changed: that needs a restart")]
+    Restart(&'static str),
+    /// The store could not be read.
+    #[error("cannot read keys and certificates again")]
+    Open(#[source] OpenError),
+}
+
+/// Keys whose change needs a restart.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let sockets = |config: &Config| {
+        config.listeners.iter().map(|l| (l.name.clone(), l.bind, l.side)).collect::<Vec<_>>()
+    };
+    [
+        ("listener", sockets(old) != sockets(new)),
+        ("console.bind", old.console != new.console),
+        ("gateway.data_dir", old.data_dir != new.data_dir),
+        ("store.url", old.database != new.database),
+        ("keys.master", old.master_key != new.master_key),
+        ("limits.memory", old.limits.memory != new.limits.memory),
+        ("limits.connections", old.limits.connections != new.limits.connections),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+impl Gateway {
+    /// Opens the store below `data_dir`, which is made when it is missing. The caller holds the directory's lock.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let (master, made) = MasterKey::open(&config.master_key)?;
+        if made {
+            tracing::warn!(path = ?config.master_key, "made a new master key; keep a copy of it apart from the data.");
+        }
+        let master = Arc::new(master);
+        let store = Store::open(&config.database).await?;
+        let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
+        let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
+        let directory = Directory::open(store.clone(), audit.clone()).await?;
+        let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
+        let queue = Queue::open(store.clone(), master, audit.clone(), &config.data_dir, schedule).await?;
+        let snapshot = Arc::new(Snapshot::new(config, &directory));
+        let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Ok(Self {
+            store,
+            queue,
+            keys,
+            directory,
+            audit,
+            snapshot: RwLock::new(snapshot),
+            workers: Arc::new(Semaphore::new(workers)),
+            handoff: RwLock::new(None),
+        })
+    }
+
+    /// The view that a new session begins with.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
+    pub fn replace(&self, config: Config) {
+        let fresh = Arc::new(Snapshot::new(config, &self.directory));
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    /// Takes stored anchors in again after they changed.
+    pub fn refresh_trust(&self) {
+        let config = self.snapshot().config.clone();
+        self.replace(config);
+    }
+
+    /// Reads configuration, keys and certificates again: all of it takes effect, or nothing does.
+    ///
+    /// What sockets and files hang on (listeners, console, data directory, database) needs a restart; a change there
+    /// is an error.
+    pub async fn reload(&self) -> Result<(), Vec<ReloadError>> {
+        let old = self.snapshot();
+        let config = config::load(&old.config.file)
+            .map_err(|errors| errors.into_iter().map(ReloadError::Config).collect::<Vec<_>>())?;
+        let fixed = fixed(&old.config, &config);
+        if !fixed.is_empty() {
+            return Err(fixed.into_iter().map(ReloadError::Restart).collect());
+        }
+        let read = async {
+            self.keys.reload().await?;
+            self.directory.reload().await?;
+            Ok::<(), OpenError>(())
+        };
+        read.await.map_err(|error| vec![ReloadError::Open(error)])?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let policy = config.policy.hash.clone();
+        self.replace(config);
+        self.record(Event::Reloaded { policy }).await;
+        Ok(())
+    }
+
+    /// Tells the audit log that the gateway runs.
+    pub async fn started(&self) {
+        let policy = self.snapshot().config.policy.hash.clone();
+        self.record(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), policy }).await;
+    }
+
+    /// Tells the audit log that the gateway ends, and closes the store.
+    pub async fn close(&self) {
+        self.record(Event::Stopped).await;
+        self.store.clone().close().await;
+    }
+
+    async fn record(&self, event: Event) {
+        if let Err(error) = self.audit.record(vec![event]).await {
+            tracing::error!(%error, "an event could not be recorded.");
+        }
+    }
+
+    /// Where accepted mail goes from memory. Set by the server; without it mail waits to be claimed.
+    pub fn hand_over_to(&self, worker: mpsc::Sender<Delivery>) {
+        *self.handoff.write().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+    }
+
+    /// Runs work for a CPU on its own thread, at most one for each CPU at a time.
+    pub async fn cpu<T, F>(&self, work: F) -> Result<T, AcceptError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| AcceptError::Worker)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        });
+        task.await.map_err(|error| {
+            tracing::error!(%error, "a worker ended without an answer.");
+            AcceptError::Worker
+        })
+    }
+
+    /// Makes the record durable and hands its copies over. Leased to this process only as far as the worker has room:
+    /// the rest is claimed from the store when it has.
+    pub(super) async fn commit(&self, mut record: NewRecord) -> Result<(), QueueError> {
+        let handoff = self.handoff.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let hops = record.next_hops();
+        let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops).ok());
+        record.lease = room.is_some() && hops > 0;
+        let deliveries = self.queue.commit(record).await?;
+        if let Some(room) = room {
+            for (permit, delivery) in room.zip(deliveries) {
+                permit.send(delivery);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    fn new(config: Config, directory: &Directory) -> Self {
+        let mut anchors = config.anchors.clone();
+        for stored in directory.anchors() {
+            if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
+                anchors.push(stored);
+            }
+        }
+        Self {
+            anchors: anchors.into(),
+            crls: Crls::new(config.crls.clone()),
+            limits: Arc::new(config.limits.clone()),
+            config,
+        }
+    }
+}

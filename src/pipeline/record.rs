@@ -1,0 +1,202 @@
+//! What the queue and the audit log are told about a message.
+
+use super::{AcceptError, Arrival, Gateway, Snapshot, reply};
+use crate::audit::Event;
+use crate::mail::header::{From, HeaderSection};
+use crate::mail::{Address, ReversePath};
+use crate::plan::{self, Transformed};
+use crate::policy::{Decided, Facts, Side, Treatment};
+use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
+use crate::smime::{Inspected, report};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// The record of an accepted message: the original, the finished copy, each recipient's state, the verdict with what it
+/// rests on, and the audit events, all for one transaction.
+pub fn of(
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+    facts: Facts,
+    decided: &Decided,
+    copy: Option<Transformed>,
+    id: &QueueId,
+    now: Timestamp,
+) -> NewRecord {
+    let headers = Headers::read(snapshot, arrival);
+    let inspected = &facts.inspected;
+    let treatment = plan::treatment_name(decided, inspected).to_owned();
+    let details = json!({
+        "subject": headers.subject,
+        "report": report::json(inspected, Some(action(decided))),
+        "rule": decided.rule(),
+        "key": decided.signing().map(|signing| signing.key.id.clone()),
+    });
+    let deciding = inspected.layers.iter().find_map(|layer| layer.signers.first());
+    NewRecord {
+        id: id.clone(),
+        direction: direction(arrival),
+        received: now,
+        listener: arrival.listener.clone(),
+        peer: arrival.peer.to_string(),
+        helo: arrival.helo.clone(),
+        reverse_path: arrival.envelope.reverse_path.clone(),
+        body: arrival.envelope.body,
+        header_from: inspected.from.mailbox().cloned(),
+        verdict: inspected.verdict,
+        reasons: decided.reasons().to_vec(),
+        signer: bound_signer(inspected).map(|address| address.as_str().to_owned()),
+        serial: deciding.and_then(|signer| signer.certificate.as_ref()).map(|certificate| certificate.serial_hex()),
+        original: arrival.content.clone(),
+        copies: copy.into_iter().map(|content| NewCopy { content, treatment: treatment.clone() }).collect(),
+        recipients: recipients(snapshot, decided),
+        details,
+        policy: snapshot.config.policy.hash.clone(),
+        rule: decided.rule().to_owned(),
+        events: events(snapshot, arrival, &facts, decided, id, headers.message_id.as_deref()),
+        message_id: headers.message_id,
+        evidence: facts.inspected.evidence,
+        notice_for: None,
+        lease: true,
+    }
+}
+
+fn direction(arrival: &Arrival) -> Direction {
+    match arrival.side {
+        Side::Inside => Direction::Outgoing,
+        Side::Outside => Direction::Incoming,
+    }
+}
+
+/// `deliver` or `quarantine`: what `inspect --json` calls `action`.
+pub fn action(decided: &Decided) -> &'static str {
+    if super::delivers(decided) { "deliver" } else { "quarantine" }
+}
+
+fn recipients(snapshot: &Snapshot, decided: &Decided) -> Vec<NewRecipient> {
+    decided
+        .treatments()
+        .iter()
+        .map(|(address, treatment)| NewRecipient {
+            address: address.clone(),
+            next_hop: snapshot.config.next_hop(address.domain()).clone(),
+            state: match treatment {
+                Treatment::Deliver => NewState::Pending { copy: 0 },
+                Treatment::Hold { class, reasons } => NewState::Held { class: *class, reasons: reasons.clone() },
+            },
+        })
+        .collect()
+}
+
+fn bound_signer(inspected: &Inspected) -> Option<&Address> {
+    let signers = inspected.layers.iter().find(|layer| !layer.signers.is_empty()).map(|layer| &layer.signers)?;
+    signers.iter().find(|signer| signer.bound_to_from).or_else(|| signers.first())?.address.as_ref()
+}
+
+struct Headers {
+    message_id: Option<String>,
+    subject: Option<String>,
+}
+
+impl Headers {
+    fn read(snapshot: &Snapshot, arrival: &Arrival) -> Self {
+        let text = |name: &str| {
+            let headers = HeaderSection::parse(&arrival.content, &snapshot.limits).ok()?;
+            let field = headers.named(&arrival.content, name).next()?;
+            let text = headers.text(&arrival.content, field);
+            Some(String::from_utf8_lossy(&text).chars().filter(|c| !c.is_control()).take(1000).collect())
+        };
+        Self { message_id: text("Message-ID"), subject: text("Subject") }
+    }
+}
+
+fn events(
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+    facts: &Facts,
+    decided: &Decided,
+    id: &QueueId,
+    message_id: Option<&str>,
+) -> Vec<Event> {
+    let queue_id = id.to_string();
+    let sender = sender(arrival, facts.inspected.from.mailbox());
+    let held: Vec<(&Address, &Treatment)> = decided
+        .treatments()
+        .iter()
+        .filter(|(_, treatment)| *treatment != Treatment::Deliver)
+        .map(|(address, treatment)| (address, treatment))
+        .collect();
+    let mut events = vec![Event::Accepted {
+        queue_id: queue_id.clone(),
+        direction: direction(arrival).name().to_owned(),
+        verdict: facts.inspected.verdict.name().to_owned(),
+        reasons: decided.reasons().to_vec(),
+        policy: snapshot.config.policy.hash.clone(),
+        rule: decided.rule().to_owned(),
+        recipients: decided.treatments().len(),
+        held: held.len(),
+        size: arrival.content.len(),
+        message_id: message_id.map(str::to_owned),
+        sender: sender.clone(),
+    }];
+    for (recipient, treatment) in held {
+        if let Treatment::Hold { class, reasons } = treatment {
+            events.push(Event::Held {
+                queue_id: queue_id.clone(),
+                class: class.name().to_owned(),
+                reasons: reasons.clone(),
+                recipient: recipient.clone(),
+            });
+        }
+    }
+    if let Some(signing) = decided.signing() {
+        events.push(Event::KeyUsed { queue_id, key: signing.key.id.clone(), sender });
+    }
+    events
+}
+
+fn sender(arrival: &Arrival, from: Option<&Address>) -> Option<Address> {
+    from.cloned().or_else(|| match &arrival.envelope.reverse_path {
+        ReversePath::Null => None,
+        ReversePath::Mailbox(path) => Some(path.clone()),
+    })
+}
+
+/// A refusal after the final dot leaves an audit row, without the mail. The row is best effort: the client keeps its
+/// mail either way, and a store that fails must not keep it from hearing so.
+pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, id: &QueueId, error: &AcceptError) {
+    let reply = reply::of(error);
+    let (rule, detail) = match error {
+        AcceptError::Refused(refusal) | AcceptError::Deferred(refusal) => (refusal.rule, refusal.detail.clone()),
+        other => (other.rule(), chain(other)),
+    };
+    let code = reply.status();
+    match error {
+        AcceptError::Plan(_) | AcceptError::Signing(_) | AcceptError::Queue(_) | AcceptError::Worker => {
+            tracing::error!(queue_id = %id, reply = %code, rule, detail, "mail was not taken.");
+        }
+        _ => tracing::info!(queue_id = %id, reply = %code, rule, detail, "mail was not taken."),
+    }
+    let event = Event::Refused {
+        queue_id: id.to_string(),
+        reply: code,
+        rule: rule.to_owned(),
+        reasons: Vec::new(),
+        policy: snapshot.config.policy.hash.clone(),
+        sender: sender(arrival, None),
+    };
+    if let Err(error) = gateway.audit.record(vec![event]).await {
+        tracing::error!(%error, "the refusal could not be recorded.");
+    }
+}
+
+/// The error and its sources, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,233 @@
+//! The two tables, row by row.
+
+use super::*;
+use crate::mail::{BodyType, Domain, Envelope};
+use crate::policy::{Authorise, DomainPolicy, Encrypt, IncomingPolicy};
+use crate::smime::Inspected;
+use crate::smime::inspect::Evidence;
+use std::time::Duration;
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy {
+        hostname: "gw.example.go.id".to_owned(),
+        domains: vec![DomainPolicy {
+            domain: Domain::parse("example.go.id").unwrap(),
+            sign: Sign::Required,
+            encrypt: Encrypt::WhenPossible,
+            substitute: Substitute::None,
+            unvouched: Unvouched::Refuse,
+        }],
+        authorise: vec![Authorise {
+            envelope: address("sekretaris@example.go.id"),
+            from: vec![address("bupati@example.go.id")],
+        }],
+        incoming: IncomingPolicy::default(),
+        hash: String::new(),
+    }
+}
+
+fn facts(side: Side, from: From, path: &str) -> Facts {
+    let reverse_path = match path {
+        "" => ReversePath::Null,
+        text => ReversePath::Mailbox(address(text)),
+    };
+    Facts {
+        side,
+        envelope: Envelope {
+            reverse_path,
+            recipients: vec![address("budi@elsewhere.example")],
+            body: BodyType::EightBitMime,
+        },
+        inspected: Inspected {
+            verdict: Verdict::None,
+            reasons: Vec::new(),
+            warnings: Vec::new(),
+            from,
+            signed: false,
+            encrypted: false,
+            decrypted: false,
+            covers_whole_message: false,
+            revocation_soft: false,
+            layers: Vec::new(),
+            structure: Structure::Plain,
+            evidence: Evidence::default(),
+        },
+        from_text: Vec::new(),
+        own_keys: Vec::new(),
+        substitutes: Vec::new(),
+        first_seen: None,
+    }
+}
+
+fn from(text: &str) -> From {
+    From::Mailbox(address(text))
+}
+
+/// `rule`, or `refuse rule`, or `defer rule`; held mail says `held`.
+fn outcome(facts: &Facts, policy: &Policy, now: Timestamp) -> String {
+    match decide(facts, policy, now) {
+        Decision::Accept(decided) => {
+            let held = decided.treatments().iter().any(|(_, treatment)| *treatment != Treatment::Deliver);
+            format!("{}{}", if held { "held " } else { "" }, decided.rule())
+        }
+        Decision::Refuse(refusal) => format!("refuse {}", refusal.rule),
+        Decision::Defer(refusal) => format!("defer {}", refusal.rule),
+    }
+}
+
+fn check(facts: &Facts, policy: &Policy, expected: &str) {
+    assert_eq!(outcome(facts, policy, Timestamp::UNIX_EPOCH), expected, "{facts:?}");
+}
+
+#[test]
+fn s45_from_against_reverse_path() {
+    let policy = policy();
+    let siti = "siti@example.go.id";
+    let table: [(From, &str, &str); 10] = [
+        (from(siti), siti, "refuse no-key-refused"),
+        (from(siti), "SITI@EXAMPLE.GO.ID", "refuse no-key-refused"),
+        (from("bupati@example.go.id"), "sekretaris@example.go.id", "refuse no-key-refused"),
+        (from(siti), "sekretaris@example.go.id", "refuse unvouched-refused"),
+        (from(siti), "", "null-reverse-path"),
+        (from(siti), "x@elsewhere.example", "refuse unvouched-refused"),
+        (from("x@elsewhere.example"), siti, "foreign-from"),
+        (From::Absent, siti, "refuse from-not-one-mailbox"),
+        (From::Several(vec![address(siti), address(siti)]), siti, "refuse from-not-one-mailbox"),
+        (From::Ambiguous("group"), siti, "refuse from-not-one-mailbox"),
+    ];
+    for (from, path, expected) in table {
+        check(&facts(Side::Inside, from, path), &policy, expected);
+    }
+}
+
+#[test]
+fn o28_a_sender_without_a_key_follows_the_domains_policy() {
+    let siti = "siti@example.go.id";
+    let facts = facts(Side::Inside, from(siti), siti);
+    let mut policy = policy();
+    for (sign, expected) in [
+        (Sign::Required, "refuse no-key-refused"),
+        (Sign::WhenPossible, "no-key-passed"),
+        (Sign::Never, "sign-never"),
+    ] {
+        policy.domains[0].sign = sign;
+        check(&facts, &policy, expected);
+    }
+    policy.domains[0].unvouched = Unvouched::PassUnsigned;
+    check(&super::tests::facts(Side::Inside, from(siti), "other@example.go.id"), &policy, "unvouched-passed");
+}
+
+#[test]
+fn o56_o57_protected_mail_and_reports_pass_as_they_are() {
+    let siti = "siti@example.go.id";
+    for (structure, expected) in [
+        (Structure::SmimeSigned, "already-protected"),
+        (Structure::SmimeEncrypted, "already-protected"),
+        (Structure::PgpMime, "already-protected"),
+        (Structure::Report, "report"),
+    ] {
+        let mut facts = facts(Side::Inside, from(siti), siti);
+        facts.inspected.structure = structure;
+        check(&facts, &policy(), expected);
+    }
+}
+
+#[test]
+fn s62_mail_from_outside_that_claims_an_own_domain_is_held_unless_it_proves_it() {
+    let own = "siti@example.go.id";
+    let stranger = "x@elsewhere.example";
+    let table: [(From, &str, Verdict, &[Reason], &str); 9] = [
+        (from(own), stranger, Verdict::None, &[], "held quarantined"),
+        (from(own), stranger, Verdict::Valid, &[], "verified"),
+        (from(own), stranger, Verdict::Indeterminate, &[Reason::Untrusted], "held quarantined"),
+        (from(own), stranger, Verdict::Invalid, &[Reason::Altered], "held quarantined"),
+        (from(stranger), own, Verdict::None, &[], "held quarantined"),
+        (from(own), "sekretaris@example.go.id", Verdict::None, &[], "held quarantined"),
+        (From::Several(vec![address(stranger), address(own)]), stranger, Verdict::None, &[], "held quarantined"),
+        (from(stranger), stranger, Verdict::None, &[], "plain"),
+        (from(stranger), "", Verdict::None, &[], "plain"),
+    ];
+    for (from, path, verdict, reasons, expected) in table {
+        let mut facts = facts(Side::Outside, from, path);
+        facts.inspected.verdict = verdict;
+        facts.inspected.reasons = reasons.to_vec();
+        check(&facts, &policy(), expected);
+    }
+    let mut ambiguous = facts(Side::Outside, From::Ambiguous("two readers"), stranger);
+    check(&ambiguous, &policy(), "plain");
+    ambiguous.from_text = vec!["siti@EXAMPLE.go.id <x@elsewhere.example>".to_owned()];
+    check(&ambiguous, &policy(), "held quarantined");
+}
+
+#[test]
+fn the_strongest_treatment_wins_and_no_treatment_hides_a_verdict() {
+    let stranger = "x@elsewhere.example";
+    let mut policy = policy();
+    policy.incoming.treatments = vec![
+        (Reason::Altered, IncomingTreatment::Reject),
+        (Reason::Expired, IncomingTreatment::Quarantine),
+        (Reason::Revoked, IncomingTreatment::Deliver),
+    ];
+    let table: [(&[Reason], &str); 6] = [
+        (&[Reason::Revoked], "marked"),
+        (&[Reason::Expired], "held quarantined"),
+        (&[Reason::Altered, Reason::Expired], "refuse incoming-rejected"),
+        (&[Reason::Malformed], "held quarantined"),
+        (&[Reason::Untrusted], "marked"),
+        (&[Reason::OnHold], "held quarantined"),
+    ];
+    for (reasons, expected) in table {
+        let mut facts = facts(Side::Outside, from(stranger), stranger);
+        facts.inspected.verdict = Verdict::Invalid;
+        facts.inspected.reasons = reasons.to_vec();
+        check(&facts, &policy, expected);
+        if let Decision::Accept(decided) = decide(&facts, &policy, Timestamp::UNIX_EPOCH) {
+            assert_eq!(decided.reasons(), reasons);
+            assert_eq!(decided.mark(), Mark::Verdict);
+        }
+    }
+}
+
+#[test]
+fn revocation_unknown_defers_then_holds_and_soft_fail_marks() {
+    let stranger = "x@elsewhere.example";
+    let start = Timestamp::UNIX_EPOCH;
+    let mut facts = facts(Side::Outside, from(stranger), stranger);
+    facts.inspected.verdict = Verdict::Indeterminate;
+    facts.inspected.reasons = vec![Reason::RevocationUnknown];
+    let mut policy = policy();
+    policy.incoming.defer_for = Duration::from_secs(60);
+    facts.first_seen = Some(start);
+    let after = |seconds: u64| start + Duration::from_secs(seconds);
+    assert_eq!(outcome(&facts, &policy, start), "defer revocation-unknown-deferred");
+    assert_eq!(outcome(&facts, &policy, after(59)), "defer revocation-unknown-deferred");
+    assert_eq!(outcome(&facts, &policy, after(60)), "held revocation-unknown-held");
+    facts.inspected.revocation_soft = true;
+    assert_eq!(outcome(&facts, &policy, start), "marked");
+    facts.inspected.revocation_soft = false;
+    facts.inspected.reasons = vec![Reason::Revoked, Reason::RevocationUnknown];
+    assert_eq!(outcome(&facts, &policy, start), "held quarantined");
+}
+
+#[test]
+fn s60_the_outside_side_takes_own_domains_only() {
+    let policy = policy();
+    let table = [
+        ("siti@example.go.id", true),
+        ("siti@EXAMPLE.GO.ID", true),
+        ("x@elsewhere.example", false),
+        ("x%elsewhere.example@example.go.id", false),
+        ("elsewhere.example!x@example.go.id", false),
+        ("\"x@elsewhere.example\"@example.go.id", false),
+        ("x@[127.0.0.1]", false),
+        ("x@sub.example.go.id", false),
+    ];
+    for (text, taken) in table {
+        assert_eq!(recipient(&policy, Side::Outside, &address(text)).is_ok(), taken, "{text}");
+        assert!(recipient(&policy, Side::Inside, &address(text)).is_ok(), "{text}");
+    }
+}

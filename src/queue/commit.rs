@@ -1,0 +1,429 @@
+//! From accepted mail to rows: sealing on the caller's side, multi-row statements in the writer.
+
+use super::content::{self, Sealed};
+use super::record::{NewRecipient, NewRecord, NewState, body_name, next_hop_text, reasons_text};
+use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
+use crate::audit::{ChainWriter, Event, append};
+use crate::config::NextHop;
+use crate::mail::{Address, ReversePath};
+use crate::seal::WrappedKey;
+use crate::store::rows::{groups, placeholders, repeated};
+use crate::store::{BoxFuture, Write};
+use bytes::Bytes;
+use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+impl Queue {
+    /// Stores the mail. It is durable when this returns: then, and only then, 250. With `lease`, the deliveries come
+    /// back leased, grouped by copy and next hop, to be handed over in memory.
+    pub async fn commit(&self, record: NewRecord) -> Result<Vec<Delivery>, QueueError> {
+        let contents: Vec<Bytes> = record.copies.iter().map(|copy| copy.content.bytes().clone()).collect();
+        let outline = record.lease.then(|| Outline::of(&record));
+        let prepared = self.0.prepare(record).await?;
+        let token = prepared.token;
+        let ids = self.0.store.write(Commit { prepared, chain: Arc::clone(self.0.audit.chain()) }).await?;
+        match (outline, token) {
+            (Some(outline), Some(token)) => Ok(outline.deliveries(&contents, &ids, token)),
+            _ => {
+                self.0.work.notify_one();
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// A record as it goes into the rows: everything sealed.
+pub(super) struct Prepared {
+    pub(super) record: NewRecord,
+    pub(super) token: Option<[u8; 16]>,
+    lease_micros: i64,
+    original: Sealed,
+    copies: Vec<Sealed>,
+    details: (WrappedKey, Bytes),
+    evidence: Vec<EvidenceRow>,
+}
+
+struct EvidenceRow {
+    sha256: [u8; 32],
+    kind: &'static str,
+    role: &'static str,
+    der: Bytes,
+}
+
+/// The rows that a record got.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    pub(super) record: i64,
+    pub(super) first_copy: i64,
+    pub(super) first_recipient: i64,
+}
+
+impl Shared {
+    /// Seals everything; large content is on disk when this returns.
+    pub(super) async fn prepare(self: &Arc<Self>, record: NewRecord) -> Result<Prepared, QueueError> {
+        let size = record.original.len() + record.copies.iter().map(|copy| copy.content.bytes().len()).sum::<usize>();
+        if size <= content::ROW_MAX {
+            return self.prepare_now(record);
+        }
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || shared.prepare_now(record)).await.map_err(|_| QueueError::Interrupted)?
+    }
+
+    fn prepare_now(&self, mut record: NewRecord) -> Result<Prepared, QueueError> {
+        let seal = |context: &str, plain: &[u8]| content::seal(&self.master, &self.folder, context, plain);
+        let original = seal(&content::original_context(&record.id), &record.original)?;
+        let mut copies = Vec::with_capacity(record.copies.len());
+        for (number, copy) in (0..).zip(&record.copies) {
+            copies.push(seal(&content::copy_context(&record.id, number), copy.content.bytes())?);
+        }
+        let details = record.details.to_string();
+        let details = self.master.seal(&content::details_context(&record.id), details.as_bytes());
+        let evidence = self.evidence_rows(&record);
+        // Sealed: the clear bytes are not kept while the job waits.
+        record.original = Bytes::new();
+        Ok(Prepared {
+            token: record.lease.then(crate::seal::random),
+            lease_micros: i64::try_from(self.schedule.lease.as_micros()).unwrap_or(i64::MAX),
+            record,
+            original,
+            copies,
+            details,
+            evidence,
+        })
+    }
+
+    fn evidence_rows(&self, record: &NewRecord) -> Vec<EvidenceRow> {
+        let mut rows = Vec::new();
+        let certificates = record.evidence.certificates.iter().map(|certificate| ("certificate", certificate));
+        let anchors = record.evidence.anchors.iter().map(|anchor| ("anchor", anchor));
+        for (role, certificate) in certificates.chain(anchors) {
+            let der = Bytes::copy_from_slice(certificate.der());
+            rows.push(EvidenceRow { sha256: certificate.sha256(), kind: "certificate", role, der });
+        }
+        for crl in &record.evidence.crls {
+            let sha256 = self.crl_digest(crl);
+            rows.push(EvidenceRow { sha256, kind: "crl", role: "revocation", der: Bytes::copy_from_slice(crl.der()) });
+        }
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert((row.sha256, row.role)));
+        rows
+    }
+
+    fn crl_digest(&self, crl: &crate::pki::Crl) -> [u8; 32] {
+        let mut known = self.crl_digests.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same allocation is the same CRL: the clone here keeps it from being used for another.
+        if let Some((_, digest)) = known.iter().find(|(known, _)| std::ptr::eq(known.der(), crl.der())) {
+            return *digest;
+        }
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, crl.der());
+        let digest = <[u8; 32]>::try_from(digest.as_ref()).unwrap_or_default();
+        if known.len() >= CRLS {
+            known.clear();
+        }
+        known.push((crl.clone(), digest));
+        digest
+    }
+}
+
+/// Next hop, and recipients by index.
+type Group = (NextHop, Vec<(usize, Address)>);
+
+/// What a delivery needs of a record that is about to be moved into the writer.
+struct Outline {
+    template: Delivery,
+    /// By copy and next hop as text.
+    groups: BTreeMap<(usize, String), Group>,
+}
+
+impl Outline {
+    fn of(record: &NewRecord) -> Self {
+        let mut groups: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
+        for (index, recipient) in record.recipients.iter().enumerate() {
+            if let NewState::Pending { copy } = recipient.state {
+                let key = (copy, next_hop_text(&recipient.next_hop));
+                let group = groups.entry(key).or_insert_with(|| (recipient.next_hop.clone(), Vec::new()));
+                group.1.push((index, recipient.address.clone()));
+            }
+        }
+        let template = Delivery {
+            record: 0,
+            queue_id: record.id.clone(),
+            copy: 0,
+            content: Bytes::new(),
+            reverse_path: record.reverse_path.clone(),
+            body: record.body,
+            next_hop: NextHop { host: String::new(), port: 0 },
+            recipients: Vec::new(),
+            token: [0; 16],
+            direction: record.direction,
+            received: record.received,
+            message_id: record.message_id.clone(),
+        };
+        Self { template, groups }
+    }
+
+    fn deliveries(self, contents: &[Bytes], ids: &Ids, token: [u8; 16]) -> Vec<Delivery> {
+        let delivery = |((copy, _), (next_hop, recipients)): ((usize, String), (_, Vec<_>))| Delivery {
+            record: ids.record,
+            copy: offset(ids.first_copy, copy),
+            content: contents.get(copy).cloned().unwrap_or_default(),
+            next_hop,
+            recipients: recipients
+                .into_iter()
+                .map(|(index, address)| DeliveryRecipient { id: offset(ids.first_recipient, index), address, tries: 0 })
+                .collect(),
+            token,
+            ..self.template.clone()
+        };
+        self.groups.into_iter().map(delivery).collect()
+    }
+}
+
+struct Commit {
+    prepared: Prepared,
+    chain: Arc<ChainWriter>,
+}
+
+impl Write for Commit {
+    type Output = Ids;
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Ids, sqlx::Error>> {
+        Box::pin(async move {
+            let ids = insert_records(tx, &[&self.prepared]).await?;
+            append(tx, &self.chain, &self.prepared.record.events).await?;
+            ids.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+        })
+    }
+
+    fn apply_all<'a>(
+        jobs: &'a [&'a Self],
+        tx: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Vec<Ids>, sqlx::Error>> {
+        Box::pin(async move {
+            let records: Vec<&Prepared> = jobs.iter().map(|job| &job.prepared).collect();
+            let ids = insert_records(tx, &records).await?;
+            if let Some(first) = jobs.first() {
+                let events: Vec<Event> = jobs.iter().flat_map(|job| job.prepared.record.events.clone()).collect();
+                append(tx, &first.chain, &events).await?;
+            }
+            Ok(ids)
+        })
+    }
+
+    fn committed(&mut self, _output: &Ids) {
+        self.prepared.keep_files();
+    }
+}
+
+impl Prepared {
+    /// The rows that name the files are on disk.
+    pub(super) fn keep_files(&mut self) {
+        for sealed in std::iter::once(&mut self.original).chain(&mut self.copies) {
+            if let Some(file) = &mut sealed.file {
+                file.keep();
+            }
+        }
+    }
+}
+
+/// Inserts records with all their rows. Row numbers are given out here, from the highest that is there: so all rows of
+/// many records go in few statements. There is one writer, and this is its transaction.
+pub(super) async fn insert_records(tx: &mut SqliteConnection, records: &[&Prepared]) -> Result<Vec<Ids>, sqlx::Error> {
+    let (mut content, mut record, mut copy, mut recipient): (i64, i64, i64, i64) = query_as(
+        "SELECT (SELECT coalesce(max(id), 0) FROM content), (SELECT coalesce(max(id), 0) FROM record), \
+         (SELECT coalesce(max(id), 0) FROM copy), (SELECT coalesce(max(id), 0) FROM recipient)",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let mut ids = Vec::with_capacity(records.len());
+    let (mut contents, mut rows, mut copies, mut recipients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for prepared in records {
+        record += 1;
+        content += 1;
+        ids.push(Ids { record, first_copy: copy + 1, first_recipient: recipient + 1 });
+        let first_copy = copy + 1;
+        contents.push((content, &prepared.original));
+        rows.push((record, content, *prepared));
+        for (number, (sealed, new)) in (0_i64..).zip(prepared.copies.iter().zip(&prepared.record.copies)) {
+            content += 1;
+            copy += 1;
+            contents.push((content, sealed));
+            copies.push((copy, record, content, number, new.treatment.as_str()));
+        }
+        for new in &prepared.record.recipients {
+            recipient += 1;
+            recipients.push((recipient, record, first_copy, *prepared, new));
+        }
+    }
+    insert_contents(tx, &contents).await?;
+    insert_record_rows(tx, &rows).await?;
+    insert_copies(tx, &copies).await?;
+    insert_recipients(tx, &recipients).await?;
+    insert_evidence(tx, &rows).await?;
+    Ok(ids)
+}
+
+async fn insert_contents(tx: &mut SqliteConnection, rows: &[(i64, &Sealed)]) -> Result<(), sqlx::Error> {
+    for group in groups(rows) {
+        let sql = format!(
+            "INSERT INTO content (id, size, master, wrapped, sealed, file) VALUES {}",
+            placeholders(group.len(), 6)
+        );
+        let mut statement = query(AssertSqlSafe(sql));
+        for (id, sealed) in group {
+            statement = statement
+                .bind(*id)
+                .bind(sealed.size)
+                .bind(&sealed.wrapped.master)
+                .bind(&sealed.wrapped.bytes)
+                .bind(sealed.row.clone())
+                .bind(sealed.file.as_ref().map(|file| &file.name));
+        }
+        statement.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepared)]) -> Result<(), sqlx::Error> {
+    for group in groups(rows) {
+        let sql = format!(
+            "INSERT INTO record (id, queue_id, version, direction, received, listener, peer, helo, reverse_path, body, \
+             header_from, message_id, verdict, reasons, signer, serial, size, original, details, details_master, \
+             details_wrapped, policy, rule, notice_for, final) VALUES {}",
+            placeholders(group.len(), 25)
+        );
+        let mut statement = query(AssertSqlSafe(sql));
+        for (id, original, prepared) in group {
+            let record = &prepared.record;
+            let reverse_path = match &record.reverse_path {
+                ReversePath::Null => None,
+                ReversePath::Mailbox(address) => Some(address.as_str()),
+            };
+            let nobody_left = record.recipients.is_empty().then(|| record.received.as_microsecond());
+            statement = statement
+                .bind(*id)
+                .bind(record.id.as_str())
+                .bind(VERSION)
+                .bind(record.direction.name())
+                .bind(record.received.as_microsecond())
+                .bind(&record.listener)
+                .bind(&record.peer)
+                .bind(&record.helo)
+                .bind(reverse_path)
+                .bind(body_name(record.body))
+                .bind(record.header_from.as_ref().map(|from| from.as_str()))
+                .bind(&record.message_id)
+                .bind(record.verdict.name())
+                .bind(reasons_text(&record.reasons))
+                .bind(&record.signer)
+                .bind(&record.serial)
+                .bind(prepared.original.size)
+                .bind(*original)
+                .bind(&prepared.details.1[..])
+                .bind(&prepared.details.0.master)
+                .bind(&prepared.details.0.bytes)
+                .bind(&record.policy)
+                .bind(&record.rule)
+                .bind(record.notice_for.as_ref().map(|id| id.as_str()))
+                .bind(nobody_left);
+        }
+        statement.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn insert_copies(tx: &mut SqliteConnection, rows: &[(i64, i64, i64, i64, &str)]) -> Result<(), sqlx::Error> {
+    for group in groups(rows) {
+        let sql = format!(
+            "INSERT INTO copy (id, record, content, number, treatment) VALUES {}",
+            placeholders(group.len(), 5)
+        );
+        let mut statement = query(AssertSqlSafe(sql));
+        for (id, record, content, number, treatment) in group {
+            statement = statement.bind(*id).bind(*record).bind(*content).bind(*number).bind(*treatment);
+        }
+        statement.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+type RecipientRow<'a> = (i64, i64, i64, &'a Prepared, &'a NewRecipient);
+
+async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>]) -> Result<(), sqlx::Error> {
+    let template = format!("(?,?,?,?,?,?,?,?,?,{DB_NOW} + ?,?,?)");
+    for group in groups(rows) {
+        let sql = format!(
+            "INSERT INTO recipient (id, record, address, copy, next_hop, state, class, reasons, due, lease, token, \
+             changed) VALUES {}",
+            repeated(&template, group.len())
+        );
+        let mut statement = query(AssertSqlSafe(sql));
+        for (id, record, first_copy, prepared, new) in group {
+            let received = prepared.record.received.as_microsecond();
+            let (copy, state, class, reasons) = match &new.state {
+                NewState::Pending { copy } => (Some(offset(*first_copy, *copy)), "pending", None, String::new()),
+                NewState::Held { class, reasons } => (None, "held", Some(class.name()), reasons_text(reasons)),
+            };
+            let leased = copy.and(prepared.token);
+            statement = statement
+                .bind(*id)
+                .bind(*record)
+                .bind(new.address.as_str())
+                .bind(copy)
+                .bind(next_hop_text(&new.next_hop))
+                .bind(state)
+                .bind(class)
+                .bind(reasons)
+                .bind(copy.map(|_| received))
+                .bind(leased.map(|_| prepared.lease_micros))
+                .bind(leased.map(|token| token.to_vec()))
+                .bind(received);
+        }
+        statement.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn insert_evidence(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepared)]) -> Result<(), sqlx::Error> {
+    let mut known = HashSet::new();
+    let mut links = Vec::new();
+    for (record, _, prepared) in rows {
+        for evidence in &prepared.evidence {
+            links.push((*record, evidence));
+            if !known.insert(evidence.sha256) {
+                continue;
+            }
+            let there: Option<i64> = query_scalar("SELECT 1 FROM evidence WHERE sha256 = ?")
+                .bind(&evidence.sha256[..])
+                .fetch_optional(&mut *tx)
+                .await?;
+            if there.is_none() {
+                query("INSERT INTO evidence (sha256, kind, der) VALUES (?, ?, ?)")
+                    .bind(&evidence.sha256[..])
+                    .bind(evidence.kind)
+                    .bind(&evidence.der[..])
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
+    }
+    for group in groups(&links) {
+        let sql = format!("INSERT INTO record_evidence (record, sha256, role) VALUES {}", placeholders(group.len(), 3));
+        let mut statement = query(AssertSqlSafe(sql));
+        for (record, evidence) in group {
+            statement = statement.bind(*record).bind(&evidence.sha256[..]).bind(evidence.role);
+        }
+        statement.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+fn offset(first: i64, index: usize) -> i64 {
+    first.saturating_add(i64::try_from(index).unwrap_or(i64::MAX))
+}
+
+/// Of the record's format.
+const VERSION: i64 = 1;
+/// CRLs whose digest is remembered: more issuers than that are rare.
+const CRLS: usize = 32;

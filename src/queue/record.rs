@@ -1,0 +1,193 @@
+//! The values that go in and come out.
+
+use super::QueueId;
+use crate::audit::Event;
+use crate::config::NextHop;
+use crate::mail::{Address, BodyType, ReversePath};
+use crate::plan::Transformed;
+use crate::policy::decide::HoldClass;
+use crate::reason::Reason;
+use crate::smime::{Verdict, inspect::Evidence};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+/// Which way mail goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From inside.
+    Outgoing,
+    /// From outside.
+    Incoming,
+    /// Made here, about other mail.
+    Notice,
+}
+
+impl Direction {
+    /// As it is stored and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+            Self::Notice => "notice",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Outgoing, Self::Incoming, Self::Notice].into_iter().find(|direction| direction.name() == name)
+    }
+}
+
+/// Accepted mail, ready to be committed.
+#[derive(Debug)]
+pub struct NewRecord {
+    /// Its id, already in its header fields.
+    pub id: QueueId,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// Name of the listener.
+    pub listener: String,
+    /// The peer's address.
+    pub peer: String,
+    /// What it said in EHLO.
+    pub helo: String,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// BODY.
+    pub body: BodyType,
+    /// The mailbox in `From`, if there is exactly one.
+    pub header_from: Option<Address>,
+    /// Message-ID as it stands in the header.
+    pub message_id: Option<String>,
+    /// Of the inspection.
+    pub verdict: Verdict,
+    /// Of the inspection.
+    pub reasons: Vec<Reason>,
+    /// The signer's address.
+    pub signer: Option<String>,
+    /// Serial number of the signer's certificate, hex.
+    pub serial: Option<String>,
+    /// What arrived, octet by octet.
+    pub original: Bytes,
+    /// The finished copies.
+    pub copies: Vec<NewCopy>,
+    /// Who gets it.
+    pub recipients: Vec<NewRecipient>,
+    /// Subject, report and decision; sealed.
+    pub details: serde_json::Value,
+    /// Hash of the policy that decided.
+    pub policy: String,
+    /// What fired.
+    pub rule: String,
+    /// What the verdict rests on.
+    pub evidence: Evidence,
+    /// The mail a notice is about.
+    pub notice_for: Option<QueueId>,
+    /// Audit events of the same transaction.
+    pub events: Vec<Event>,
+    /// Whether pending recipients are leased at once and returned for delivery from memory.
+    pub lease: bool,
+}
+
+/// A finished copy.
+#[derive(Debug)]
+pub struct NewCopy {
+    /// The message.
+    pub content: Transformed,
+    /// `plain`, `signed` …
+    pub treatment: String,
+}
+
+/// One recipient of accepted mail.
+#[derive(Debug)]
+pub struct NewRecipient {
+    /// RCPT TO.
+    pub address: Address,
+    /// Where it goes.
+    pub next_hop: NextHop,
+    /// What was decided.
+    pub state: NewState,
+}
+
+/// The state a recipient begins in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewState {
+    /// To be delivered: index of the copy.
+    Pending {
+        /// Index in [`NewRecord::copies`].
+        copy: usize,
+    },
+    /// Held, without a copy.
+    Held {
+        /// Why, roughly.
+        class: HoldClass,
+        /// Why, exactly.
+        reasons: Vec<Reason>,
+    },
+}
+
+/// Mail to be delivered to one next hop in one transaction, under a lease.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Row of the record.
+    pub record: i64,
+    /// Its id.
+    pub queue_id: QueueId,
+    /// Row of the copy.
+    pub copy: i64,
+    /// The same octets at every try.
+    pub content: Bytes,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// BODY.
+    pub body: BodyType,
+    /// Where it goes.
+    pub next_hop: NextHop,
+    /// RCPT TO.
+    pub recipients: Vec<DeliveryRecipient>,
+    /// Proves the lease.
+    pub token: [u8; 16],
+    /// Which way it goes.
+    pub direction: Direction,
+    /// When the mail was accepted.
+    pub received: Timestamp,
+    /// Message-ID, for the audit log.
+    pub message_id: Option<String>,
+}
+
+/// One recipient of a delivery.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecipient {
+    /// Row of the recipient.
+    pub id: i64,
+    /// RCPT TO.
+    pub address: Address,
+    /// Tries before this one.
+    pub tries: u32,
+}
+
+/// `host:port`, as a next hop is stored.
+pub(super) fn next_hop_text(next_hop: &NextHop) -> String {
+    format!("{}:{}", next_hop.host, next_hop.port)
+}
+
+pub(super) fn next_hop_from_text(text: &str) -> Option<NextHop> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some(NextHop { host: host.to_owned(), port: port.parse().ok()? })
+}
+
+pub(super) fn body_name(body: BodyType) -> &'static str {
+    match body {
+        BodyType::SevenBit => "7bit",
+        BodyType::EightBitMime => "8bitmime",
+    }
+}
+
+pub(super) fn body_from_name(name: &str) -> BodyType {
+    if name == "7bit" { BodyType::SevenBit } else { BodyType::EightBitMime }
+}
+
+pub(super) fn reasons_text(reasons: &[Reason]) -> String {
+    reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>().join(",")
+}

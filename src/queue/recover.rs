@@ -1,0 +1,89 @@
+//! The start: what a former process left. And first sights of deferred mail.
+
+use super::{Counts, Queue, QueueError, content};
+use crate::store::{BoxFuture, Write};
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, query, query_scalar};
+use std::collections::HashSet;
+
+impl Queue {
+    /// After the data directory's lock was taken, before the first claim: leases of the former process are void, and
+    /// content files that no row names are removed.
+    pub async fn recover(&self) -> Result<Counts, QueueError> {
+        self.0.store.write(VoidLeases).await?;
+        let named: HashSet<String> = query_scalar("SELECT file FROM content WHERE file IS NOT NULL")
+            .fetch_all(self.0.store.readers())
+            .await?
+            .into_iter()
+            .collect();
+        let folder = self.0.folder.clone();
+        let clean = move || {
+            let failed = |source| QueueError::File { path: folder.clone(), source };
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+            for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
+                    content::remove(&entry.path());
+                }
+            }
+            Ok::<(), QueueError>(())
+        };
+        tokio::task::spawn_blocking(clean).await.map_err(|_| QueueError::Interrupted)??;
+        self.counts().await
+    }
+
+    /// When this mail was first seen; `now`, and remembered on disk, if it was not. Rows older than 30 days go.
+    pub async fn first_seen(&self, digest: [u8; 32], now: Timestamp) -> Result<Timestamp, QueueError> {
+        let known: Option<i64> = query_scalar("SELECT first_seen FROM deferral WHERE digest = ?")
+            .bind(&digest[..])
+            .fetch_optional(self.0.store.readers())
+            .await?;
+        let micros = match known {
+            Some(micros) => micros,
+            None => self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?,
+        };
+        Timestamp::from_microsecond(micros)
+            .map_err(|_| QueueError::Row { row: "deferral".to_owned(), problem: "its time".to_owned() })
+    }
+}
+
+struct VoidLeases;
+
+impl Write for VoidLeases {
+    type Output = ();
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            query("UPDATE recipient SET lease = NULL, token = NULL WHERE state = 'pending' AND lease IS NOT NULL")
+                .execute(tx)
+                .await?;
+            Ok(())
+        })
+    }
+}
+
+struct FirstSeen {
+    digest: [u8; 32],
+    now: i64,
+}
+
+impl Write for FirstSeen {
+    type Output = i64;
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<i64, sqlx::Error>> {
+        Box::pin(async move {
+            query("DELETE FROM deferral WHERE first_seen < ?")
+                .bind(self.now.saturating_sub(KEPT_MICROS))
+                .execute(&mut *tx)
+                .await?;
+            query("INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING")
+                .bind(&self.digest[..])
+                .bind(self.now)
+                .execute(&mut *tx)
+                .await?;
+            query_scalar("SELECT first_seen FROM deferral WHERE digest = ?").bind(&self.digest[..]).fetch_one(tx).await
+        })
+    }
+}
+
+const KEPT_MICROS: i64 = 30 * 86_400 * 1_000_000;

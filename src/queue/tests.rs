@@ -1,0 +1,559 @@
+//! The crash table's rows, and the requirements the queue answers for. A crash is simulated by opening the data
+//! directory again after a step; the kill from outside is in `tests/`.
+
+#![expect(clippy::disallowed_methods, reason = "the tests look at and damage the queue's files")]
+
+use super::*;
+use crate::audit::Event;
+use crate::config::NextHop;
+use crate::mail::{Address, BodyType, ReversePath};
+use crate::plan::Transformed;
+use crate::policy::decide::HoldClass;
+use crate::reason::Reason;
+use crate::smime::Verdict;
+use crate::store::{BoxFuture, Write};
+use bytes::Bytes;
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, query_scalar};
+
+const CANARY: &str = "canary-of-the-content";
+const SUBJECT: &str = "canary-of-the-subject";
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    master: Arc<MasterKey>,
+    store: Store,
+    queue: Queue,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let master = Arc::new(MasterKey::ephemeral());
+        let (store, queue) = open(folder.path(), &master).await;
+        Self { folder, master, store, queue }
+    }
+
+    /// What a restart does, without an orderly end of the former process.
+    async fn restart(self) -> Self {
+        let (store, queue) = open(self.folder.path(), &self.master).await;
+        queue.recover().await.unwrap();
+        Self { store, queue, ..self }
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        query_scalar(sql).fetch_one(self.store.readers()).await.unwrap()
+    }
+
+    async fn sql(&self, sql: &'static str) {
+        self.store.write(Sql(sql)).await.unwrap();
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("content")).map_or(0, Iterator::count)
+    }
+}
+
+struct Sql(&'static str);
+
+impl Write for Sql {
+    type Output = ();
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move { sqlx::query(self.0).execute(tx).await.map(|_| ()) })
+    }
+}
+
+async fn open(folder: &Path, master: &Arc<MasterKey>) -> (Store, Queue) {
+    let store = Store::open(&folder.join("segel.db")).await.unwrap();
+    let audit = Audit::open(store.clone(), Arc::clone(master)).await.unwrap();
+    let notices = Notices {
+        hostname: "gerbang.kabupaten.go.id".to_owned(),
+        postmaster: address("postmaster@kabupaten.go.id"),
+        router: Arc::new(|_| hop(2525)),
+    };
+    let queue = Queue::new(store.clone(), Arc::clone(master), audit, folder, Schedule::default(), notices);
+    (store, queue)
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn hop(port: u16) -> NextHop {
+    NextHop { host: "127.0.0.1".to_owned(), port }
+}
+
+fn message(size: usize) -> Bytes {
+    let mut text = format!("From: siti@kabupaten.go.id\r\nSubject: {SUBJECT}\r\n\r\n{CANARY}\r\n");
+    while text.len() < size {
+        text.push_str("filling filling filling filling\r\n");
+    }
+    text.into()
+}
+
+fn record(size: usize, recipients: &[&str]) -> NewRecord {
+    let id = QueueId::random();
+    let event = Event::Accepted {
+        queue_id: id.to_string(),
+        direction: "outgoing".to_owned(),
+        verdict: "none".to_owned(),
+        reasons: Vec::new(),
+        policy: "hash".to_owned(),
+        rule: "test".to_owned(),
+        recipients: recipients.len(),
+        held: 0,
+        size,
+        message_id: Some("<1@x>".to_owned()),
+        sender: Some(address("siti@kabupaten.go.id")),
+    };
+    NewRecord {
+        id,
+        direction: Direction::Outgoing,
+        received: crate::clock::now(),
+        listener: "dalam".to_owned(),
+        peer: "127.0.0.1".to_owned(),
+        helo: "mail".to_owned(),
+        reverse_path: ReversePath::Mailbox(address("siti@kabupaten.go.id")),
+        body: BodyType::SevenBit,
+        header_from: Some(address("siti@kabupaten.go.id")),
+        message_id: Some("<1@x>".to_owned()),
+        verdict: Verdict::None,
+        reasons: Vec::new(),
+        signer: None,
+        serial: None,
+        original: message(size),
+        copies: vec![NewCopy { content: Transformed::for_test(message(size)), treatment: "plain".to_owned() }],
+        recipients: recipients
+            .iter()
+            .map(|text| NewRecipient {
+                address: address(text),
+                next_hop: hop(25),
+                state: NewState::Pending { copy: 0 },
+            })
+            .collect(),
+        details: serde_json::json!({"subject": SUBJECT}),
+        policy: "hash".to_owned(),
+        rule: "test".to_owned(),
+        evidence: crate::smime::inspect::Evidence::default(),
+        notice_for: None,
+        events: vec![event],
+        lease: true,
+    }
+}
+
+fn held(recipient: &str) -> NewRecord {
+    let mut record = record(100, &[recipient]);
+    record.copies.clear();
+    record.recipients[0].state =
+        NewState::Held { class: HoldClass::Quarantine, reasons: vec![Reason::Expired, Reason::Revoked] };
+    record
+}
+
+fn delivered() -> Outcome {
+    Outcome::Delivered { reply: "250 2.0.0 ok".to_owned() }
+}
+
+fn deferred() -> Outcome {
+    Outcome::Deferred { status: "4.2.0".to_owned(), diagnostic: "smtp; 450 later".to_owned() }
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed { status: "5.1.1".to_owned(), diagnostic: "smtp; 550 no such user".to_owned() }
+}
+
+fn all(delivery: &Delivery, outcome: &Outcome) -> Vec<(i64, Outcome)> {
+    delivery.recipients.iter().map(|recipient| (recipient.id, outcome.clone())).collect()
+}
+
+const LARGE: usize = 300 << 10;
+
+#[tokio::test]
+async fn c01_crash_table_1_and_2_orphan_content_is_removed() {
+    let fixture = Fixture::new().await;
+    fixture.queue.commit(record(LARGE, &["a@example.org"])).await.unwrap();
+    assert_eq!(fixture.files(), 2);
+    std::fs::write(fixture.folder.path().join("content").join("0123"), b"half").unwrap();
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.files(), 2, "those with rows stay");
+    assert_eq!(fixture.queue.claim(10).await.unwrap()[0].content, message(LARGE));
+}
+
+#[tokio::test]
+async fn c01_crash_table_2_uncommitted_is_not_there() {
+    struct Fails;
+    impl Write for Fails {
+        type Output = ();
+        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO content (size, master) VALUES (1, 'x')").execute(&mut *tx).await?;
+                Err(sqlx::Error::RowNotFound)
+            })
+        }
+    }
+    let fixture = Fixture::new().await;
+    assert!(fixture.store.write(Fails).await.is_err());
+    let mut twice = record(LARGE, &["a@example.org"]);
+    twice.id = QueueId::parse("aaaaaaaaaaaa").unwrap();
+    fixture.queue.commit(twice).await.unwrap();
+    let mut twice = record(LARGE, &["a@example.org"]);
+    twice.id = QueueId::parse("aaaaaaaaaaaa").unwrap();
+    assert!(fixture.queue.commit(twice).await.is_err(), "the id is taken");
+    assert_eq!(fixture.files(), 2, "the files of the failed transaction are gone");
+    assert_eq!(fixture.count("SELECT count(*) FROM content").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM audit").await, 1);
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.queue.claim(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn c01_crash_table_3_an_abandoned_commit_stores_nothing() {
+    let fixture = Fixture::new().await;
+    let queue = fixture.queue.clone();
+    {
+        let commit = queue.commit(record(LARGE, &["a@example.org"]));
+        // Sealed and written, then the client is gone before the writer took it.
+        let ended = tokio::time::timeout(std::time::Duration::ZERO, commit).await;
+        assert!(ended.is_err());
+    }
+    // Whatever the abandoned one still does in its thread comes before the next one's end.
+    fixture.queue.commit(record(LARGE, &["b@example.org"])).await.unwrap();
+    for _ in 0..100 {
+        if fixture.files() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(fixture.files(), 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM record").await, 1);
+}
+
+#[tokio::test]
+async fn c01_crash_table_5_and_6_committed_is_delivered_after_restart() {
+    let fixture = Fixture::new().await;
+    let leased = fixture.queue.commit(record(20_000, &["a@example.org", "b@example.org"])).await.unwrap();
+    assert_eq!((leased.len(), leased[0].recipients.len()), (1, 2));
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty(), "leased: not handed out twice");
+    let fixture = fixture.restart().await;
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    assert_eq!(claimed[0].content, leased[0].content);
+    assert_eq!(claimed[0].recipients.len(), 2);
+    assert_eq!(claimed[0].queue_id, leased[0].queue_id);
+    assert_eq!(claimed[0].recipients[0].id, leased[0].recipients[0].id);
+    assert_ne!(claimed[0].token, leased[0].token);
+}
+
+#[tokio::test]
+async fn c03_crash_table_7_a_retry_sends_the_same_bytes() {
+    for size in [500, LARGE] {
+        let fixture = Fixture::new().await;
+        let first = fixture.queue.commit(record(size, &["a@example.org"])).await.unwrap().remove(0);
+        fixture.queue.settle(&first, all(&first, &deferred())).await.unwrap();
+        assert!(fixture.queue.claim(10).await.unwrap().is_empty(), "not due yet");
+        assert_eq!(fixture.queue.retry(&first.queue_id, "test").await.unwrap(), 1);
+        let second = fixture.queue.claim(10).await.unwrap().remove(0);
+        assert_eq!(second.content, first.content);
+        assert_eq!(second.recipients[0].tries, 1);
+        assert_eq!(fixture.count("SELECT count(*) FROM content").await, 2, "one original, one copy");
+    }
+}
+
+#[tokio::test]
+async fn c02_crash_table_8_unsettled_is_delivered_again_never_lost() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    // The next hop has said 250; the crash comes before settle.
+    let fixture = fixture.restart().await;
+    let again = fixture.queue.claim(10).await.unwrap().remove(0);
+    assert_eq!((&again.content, &again.message_id), (&first.content, &first.message_id));
+    fixture.queue.settle(&again, all(&again, &delivered())).await.unwrap();
+    let fixture = fixture.restart().await;
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn c05_crash_table_9_settled_recipients_are_not_sent_again() {
+    let fixture = Fixture::new().await;
+    let names = ["done@example.org", "later@example.org", "never@example.org"];
+    let first = fixture.queue.commit(record(500, &names)).await.unwrap().remove(0);
+    let outcomes = first.recipients.iter().map(|r| r.id).zip([delivered(), deferred(), failed()]).collect();
+    fixture.queue.settle(&first, outcomes).await.unwrap();
+    let states: Vec<String> = query_scalar("SELECT state FROM recipient WHERE record = 1 ORDER BY id")
+        .fetch_all(fixture.store.readers())
+        .await
+        .unwrap();
+    assert_eq!(states, ["delivered", "pending", "failed"]);
+    let fixture = fixture.restart().await;
+    fixture.queue.retry(&first.queue_id, "test").await.unwrap();
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    let again = claimed.iter().find(|delivery| delivery.queue_id == first.queue_id).unwrap();
+    assert_eq!(again.recipients.len(), 1);
+    assert_eq!(again.recipients[0].address.as_str(), "later@example.org");
+}
+
+#[tokio::test]
+async fn c40_crash_table_10_failure_notice_and_audit_are_one_transaction() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org", "b@example.org"])).await.unwrap().remove(0);
+    let before = fixture.store.commits();
+    fixture.queue.settle(&first, all(&first, &failed())).await.unwrap();
+    assert_eq!(fixture.store.commits() - before, 1);
+    // Settled twice, as after a lost reply: nothing happens twice.
+    assert!(matches!(fixture.queue.settle(&first, all(&first, &failed())).await, Err(QueueError::LeaseLost(_))));
+    assert_eq!(fixture.count("SELECT count(*) FROM record WHERE direction = 'notice'").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'failed'").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'notice'").await, 1);
+    let notice = fixture.queue.claim(10).await.unwrap().remove(0);
+    assert_eq!(notice.direction, Direction::Notice);
+    assert!(matches!(notice.reverse_path, ReversePath::Null));
+    assert_eq!(notice.recipients[0].address.as_str(), "siti@kabupaten.go.id");
+    assert_eq!(notice.next_hop, hop(2525));
+    let text = String::from_utf8_lossy(&notice.content).into_owned();
+    assert!(text.contains("a@example.org") && text.contains("b@example.org"), "{text}");
+    assert!(!text.contains(CANARY), "headers only");
+}
+
+#[tokio::test]
+async fn c40_no_notice_to_a_null_reverse_path_and_c45_nothing_is_discarded() {
+    let fixture = Fixture::new().await;
+    let mut bounce = record(500, &["a@example.org"]);
+    bounce.reverse_path = ReversePath::Null;
+    let first = fixture.queue.commit(bounce).await.unwrap().remove(0);
+    fixture.queue.settle(&first, all(&first, &failed())).await.unwrap();
+    let double = fixture.queue.claim(10).await.unwrap().remove(0);
+    assert_eq!(double.recipients[0].address.as_str(), "postmaster@kabupaten.go.id");
+    fixture.queue.settle(&double, all(&double, &failed())).await.unwrap();
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty(), "no loop");
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'notice'").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM record WHERE final IS NULL").await, 0);
+}
+
+#[test]
+fn c41_notices_never_go_to_possibly_forged_senders() {
+    use notice::{Addressee, DOUBLE_BOUNCE, addressee};
+    let sender = ReversePath::Mailbox(address("x@example.org"));
+    for (direction, rule, verdict, null, expected) in [
+        (Direction::Outgoing, "", "none", false, Addressee::Sender),
+        (Direction::Outgoing, "", "none", true, Addressee::Postmaster),
+        (Direction::Incoming, "", "valid", false, Addressee::Sender),
+        (Direction::Incoming, "", "none", false, Addressee::Sender),
+        (Direction::Incoming, "", "invalid", false, Addressee::Postmaster),
+        (Direction::Incoming, "", "indeterminate", false, Addressee::Postmaster),
+        (Direction::Incoming, "", "valid", true, Addressee::Postmaster),
+        (Direction::Notice, "failure-notice", "none", true, Addressee::Postmaster),
+        (Direction::Notice, DOUBLE_BOUNCE, "none", true, Addressee::Nobody),
+    ] {
+        let path = if null { &ReversePath::Null } else { &sender };
+        assert_eq!(addressee(direction, rule, verdict, path), expected, "{direction:?} {rule} {verdict} {null}");
+    }
+}
+
+#[tokio::test]
+async fn c04_crash_table_11_final_content_file_is_removed() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(LARGE, &["a@example.org", "b@example.org"])).await.unwrap().remove(0);
+    let ids: Vec<i64> = first.recipients.iter().map(|recipient| recipient.id).collect();
+    fixture.queue.settle(&first, vec![(ids[0], delivered())]).await.unwrap();
+    assert_eq!(fixture.queue.original(&first.queue_id).await.unwrap(), message(LARGE), "kept until all are final");
+    assert_eq!(fixture.files(), 2);
+    fixture.queue.settle(&first, vec![(ids[1], delivered())]).await.unwrap();
+    assert_eq!(fixture.files(), 0);
+    assert!(matches!(fixture.queue.original(&first.queue_id).await, Err(QueueError::Destroyed(_))));
+    assert_eq!(fixture.count("SELECT count(*) FROM content WHERE wrapped IS NOT NULL").await, 0);
+    // A file that the crash left behind.
+    std::fs::write(fixture.folder.path().join("content").join("left"), b"sealed").unwrap();
+    assert_eq!(fixture.restart().await.files(), 0);
+}
+
+#[tokio::test]
+async fn c04_the_original_stays_while_somebody_is_held() {
+    let fixture = Fixture::new().await;
+    let mut mixed = record(500, &["a@example.org", "b@example.org"]);
+    mixed.recipients[1].state = NewState::Held { class: HoldClass::Quarantine, reasons: vec![Reason::Revoked] };
+    let first = fixture.queue.commit(mixed).await.unwrap().remove(0);
+    assert_eq!(first.recipients.len(), 1);
+    fixture.queue.settle(&first, all(&first, &delivered())).await.unwrap();
+    assert_eq!(fixture.queue.original(&first.queue_id).await.unwrap(), message(500));
+    assert_eq!(fixture.count("SELECT count(*) FROM content WHERE wrapped IS NOT NULL").await, 1, "the copy is gone");
+}
+
+#[tokio::test]
+async fn c02_crash_table_12_a_late_settlement_changes_nothing() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    fixture.sql("UPDATE recipient SET lease = 1").await;
+    let second = fixture.queue.claim(10).await.unwrap().remove(0);
+    let late = fixture.queue.settle(&first, all(&first, &failed())).await;
+    assert!(matches!(late, Err(QueueError::LeaseLost(_))));
+    assert_eq!(fixture.count("SELECT count(*) FROM record").await, 1, "no notice");
+    fixture.queue.settle(&second, all(&second, &delivered())).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'failed'").await, 0);
+}
+
+#[tokio::test]
+async fn c45_crash_table_13_damage_is_set_aside() {
+    for size in [500, LARGE] {
+        let fixture = Fixture::new().await;
+        let bad = fixture.queue.commit(record(size, &["bad@example.org"])).await.unwrap().remove(0);
+        let mut other = record(500, &["good@example.org"]);
+        other.lease = false;
+        fixture.queue.commit(other).await.unwrap();
+        if size == LARGE {
+            let name: String =
+                query_scalar("SELECT file FROM content WHERE id = 2").fetch_one(fixture.store.readers()).await.unwrap();
+            let path = fixture.folder.path().join("content").join(name);
+            let mut octets = std::fs::read(&path).unwrap();
+            octets[70_000] ^= 1;
+            std::fs::write(&path, octets).unwrap();
+        } else {
+            fixture
+                .sql("UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE id = 2")
+                .await;
+        }
+        fixture.queue.release(&bad).await.unwrap();
+        let claimed = fixture.queue.claim(10).await.unwrap();
+        assert_eq!(claimed.len(), 1, "the others go on");
+        assert_eq!(claimed[0].recipients[0].address.as_str(), "good@example.org");
+        assert_eq!(
+            fixture.count("SELECT count(*) FROM recipient WHERE state = 'held' AND class = 'operator'").await,
+            1
+        );
+        assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'damaged'").await, 1);
+        assert!(fixture.queue.claim(10).await.unwrap().is_empty(), "no loop");
+        assert_eq!(fixture.queue.original(&bad.queue_id).await.unwrap(), message(size), "the original is whole");
+    }
+}
+
+#[tokio::test]
+async fn c06_disk_full_is_reported_and_leaves_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
+    // The database may not grow: SQLITE_FULL, as on a full disk.
+    struct Limit(&'static str);
+    impl Write for Limit {
+        type Output = ();
+        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+            Box::pin(async move { sqlx::query(self.0).fetch_all(tx).await.map(|_| ()) })
+        }
+    }
+    fixture.store.write(Limit("PRAGMA max_page_count = 1")).await.unwrap();
+    let error = fixture.queue.commit(record(100_000, &["b@example.org"])).await.unwrap_err();
+    assert!(error.is_full(), "{error:?}");
+    let large = fixture.queue.commit(record(LARGE, &["c@example.org"])).await;
+    if large.is_err() {
+        assert_eq!(fixture.files(), 0, "no partial queue file");
+    }
+    fixture.store.write(Limit("PRAGMA max_page_count = 1000000")).await.unwrap();
+    fixture.queue.commit(record(100_000, &["d@example.org"])).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE address = 'b@example.org'").await, 0);
+}
+
+#[tokio::test]
+async fn c01_commits_that_wait_together_share_one_flush() {
+    let fixture = Fixture::new().await;
+    let before = fixture.store.commits();
+    let tasks: Vec<_> = (0..40)
+        .map(|n| {
+            let queue = fixture.queue.clone();
+            let recipients = [format!("a{n}@example.org"), format!("b{n}@example.org")];
+            tokio::spawn(async move {
+                let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+                queue.commit(record(20_000, &recipients)).await.unwrap().remove(0)
+            })
+        })
+        .collect();
+    let mut deliveries = Vec::new();
+    for task in tasks {
+        deliveries.push(task.await.unwrap());
+    }
+    assert!(fixture.store.commits() - before <= 3, "{}", fixture.store.commits() - before);
+    // Each got its own rows: settle half of them and look at what is left.
+    let before = fixture.store.commits();
+    let (done, left) = deliveries.split_at(20);
+    let tasks: Vec<_> = done
+        .iter()
+        .cloned()
+        .map(|delivery| {
+            let queue = fixture.queue.clone();
+            tokio::spawn(async move { queue.settle(&delivery, all(&delivery, &delivered())).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(fixture.store.commits() - before <= 3);
+    let fixture = fixture.restart().await;
+    let claimed = fixture.queue.claim(1000).await.unwrap();
+    let ids = |deliveries: &[Delivery]| {
+        let mut ids: Vec<String> = deliveries.iter().map(|delivery| delivery.queue_id.to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&claimed), ids(left));
+    assert_eq!(fixture.count("SELECT count(*) FROM content WHERE wrapped IS NOT NULL").await, 40);
+    assert_eq!(fixture.queue.0.audit.verify().await.unwrap().bad, None);
+}
+
+#[tokio::test]
+async fn p32_held_mail_is_kept_with_its_reasons_and_not_delivered() {
+    let fixture = Fixture::new().await;
+    let record = held("budi@kabupaten.go.id");
+    let id = record.id.clone();
+    assert!(fixture.queue.commit(record).await.unwrap().is_empty());
+    let fixture = fixture.restart().await;
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    let list = fixture.queue.list(Filter::Quarantine).await.unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].recipients[0].state, "held");
+    assert_eq!(list[0].recipients[0].class.as_deref(), Some("quarantine"));
+    assert_eq!(list[0].recipients[0].reasons, ["expired", "revoked"]);
+    assert!(fixture.queue.list(Filter::Pending).await.unwrap().is_empty());
+    assert_eq!(fixture.queue.show(&id).await.unwrap().details["subject"], SUBJECT);
+    assert_eq!(fixture.queue.evidence(&id).await.unwrap().original, message(100));
+    assert_eq!(fixture.queue.counts().await.unwrap(), Counts { pending: 0, due: 0, held: 1 });
+    assert!(matches!(fixture.queue.show(&QueueId::random()).await, Err(QueueError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn p44_c04_no_content_and_no_subject_lies_in_clear_anywhere() {
+    let fixture = Fixture::new().await;
+    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
+    fixture.queue.commit(record(LARGE, &["a@example.org"])).await.unwrap();
+    fixture.queue.commit(held("b@example.org")).await.unwrap();
+    let (mut files, mut folders) = (0, vec![fixture.folder.path().to_owned()]);
+    let mut found_envelope = false;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let octets = std::fs::read(&path).unwrap();
+            let holds = |text: &str| octets.windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(!holds(CANARY) && !holds(SUBJECT), "{}", path.display());
+            found_envelope |= holds("a@example.org");
+        }
+    }
+    assert!(files >= 4 && found_envelope, "the search would find what is there");
+}
+
+#[tokio::test]
+async fn first_sight_is_remembered_and_old_rows_go() {
+    let fixture = Fixture::new().await;
+    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    let day = 86_400;
+    assert_eq!(fixture.queue.first_seen([1; 32], at(1000)).await.unwrap(), at(1000));
+    assert_eq!(fixture.queue.first_seen([1; 32], at(5000)).await.unwrap(), at(1000));
+    assert_eq!(fixture.queue.first_seen([2; 32], at(31 * day)).await.unwrap(), at(31 * day));
+    assert_eq!(fixture.count("SELECT count(*) FROM deferral").await, 1);
+}
+
+#[tokio::test]
+async fn another_master_key_sets_nothing_aside() {
+    let fixture = Fixture::new().await;
+    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
+    let fixture = Fixture { master: Arc::new(MasterKey::ephemeral()), ..fixture }.restart().await;
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
+}
