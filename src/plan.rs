@@ -138,7 +138,7 @@ fn to_sign(signing: &Signing, source: &Source<'_>) -> Result<ToSign, PlanError> 
     let mut fields = String::from(source.received);
     let mut outer = parts.outer;
     if let Some(sender) = &signing.sender {
-        outer = mark::without(&outer, "Sender", source.limits);
+        outer = mark::without(&outer, "Sender");
         fields.push_str(&format!("Sender: <{}>\r\n", sender.as_str()));
     }
     Ok(ToSign {

@@ -35,6 +35,12 @@ use tokio::sync::Notify;
 #[derive(Clone)]
 pub struct Queue(Arc<Shared>);
 
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("folder", &self.0.folder).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     store: Store,
     master: Arc<MasterKey>,

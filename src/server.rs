@@ -5,10 +5,9 @@
 
 use crate::config::{self, Config, ConfigError};
 use crate::operations::control;
-use crate::outbound::worker;
 use crate::pipeline::{Gateway, OpenError};
 use crate::store::{Lock, LockError};
-use crate::{console, inbound};
+use crate::{console, inbound, outbound};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,17 +106,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let (handoff, deliveries) = mpsc::channel(HANDOFF);
     gateway.hand_over_to(handoff);
-    tasks.spawn(worker::run(Arc::clone(&gateway), deliveries, stopping.clone()));
+    let snapshot = gateway.snapshot();
+    let settings = outbound::Settings::new(&snapshot.config.hostname, snapshot.config.limits.clone());
+    tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, settings, stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
-    let control = control::bind(&gateway.snapshot().config.data_dir).map_err(StartError::Control)?;
+    let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;
     tasks.spawn(control::serve(Arc::clone(&gateway), control, stopping.clone()));
     let mut listeners = Vec::new();
-    let shared = inbound::Shared::new(Arc::clone(&gateway));
+    let admission = inbound::Admission::new(&snapshot.config.limits);
     for (listener, socket, address) in sockets {
         tracing::info!("listener `{}` on {address}", listener.name);
         listeners.push((listener.name.clone(), address));
-        tasks.spawn(inbound::listener::serve(shared.clone(), listener, socket, stopping.clone()));
+        tasks.spawn(inbound::listener::serve(
+            Arc::clone(&gateway),
+            listener,
+            socket,
+            admission.clone(),
+            stopping.clone(),
+        ));
     }
     tracing::info!("console on {console}");
     gateway.started().await;

@@ -55,12 +55,13 @@ pub fn canonical(message: &[u8], limits: &Limits) -> Result<Canonical, Canonical
             MimeError::Header(_) => "the header section is too large",
         })
     })?;
-    if !structure.ambiguities.is_empty() {
-        return Err(CanonicalError::Unsuitable("the message can be read in more than one way"));
-    }
     let root = &structure.root;
     let (outer, inner) = divide(&message, &root.header);
     let body = span(&message, root.body.clone());
+    // Nothing is re-encoded that two readers could take apart differently: its bytes are wrapped as they are.
+    if !structure.ambiguities.is_empty() {
+        return Ok(Canonical { outer, entity: joined(&inner, root, body), form: Form::Opaque });
+    }
     let clean = is_transport_safe(body) && inner.is_ascii() && !declares_more_than_7bit(root);
     if !clean {
         match rewrite::entity(&message, &structure, &inner) {

@@ -7,10 +7,11 @@ use crate::directory::Directory;
 use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::pki::TrustAnchor;
-use crate::queue::{Delivery, NewRecord, Queue, QueueError, Schedule};
+use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
 use crate::seal::{MasterKey, SealError};
 use crate::store::{Store, StoreError};
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -114,7 +115,8 @@ impl Gateway {
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
-        let queue = Queue::open(store.clone(), master, audit.clone(), &config.data_dir, schedule).await?;
+        let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config));
+        queue.recover().await?;
         let snapshot = Arc::new(Snapshot::new(config, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
@@ -136,6 +138,7 @@ impl Gateway {
 
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
     pub fn replace(&self, config: Config) {
+        self.queue.set_notices(notices(&config));
         let fresh = Arc::new(Snapshot::new(config, &self.directory));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
@@ -216,18 +219,52 @@ impl Gateway {
 
     /// Makes the record durable and hands its copies over. Leased to this process only as far as the worker has room:
     /// the rest is claimed from the store when it has.
-    pub(super) async fn commit(&self, mut record: NewRecord) -> Result<(), QueueError> {
+    ///
+    /// Runs as a task of its own: a caller that goes away once the commit has begun must not leave leased mail that
+    /// nobody delivers.
+    pub(super) async fn commit(&self, record: NewRecord) -> Result<(), QueueError> {
         let handoff = self.handoff.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let hops = record.next_hops();
-        let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops).ok());
-        record.lease = room.is_some() && hops > 0;
-        let deliveries = self.queue.commit(record).await?;
-        if let Some(room) = room {
-            for (permit, delivery) in room.zip(deliveries) {
-                permit.send(delivery);
-            }
+        let queue = self.queue.clone();
+        let task = tokio::spawn(async move { commit(&queue, handoff, record).await });
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a commit ended without an answer.");
+            Err(QueueError::Interrupted)
+        })
+    }
+}
+
+async fn commit(
+    queue: &Queue,
+    handoff: Option<mpsc::Sender<Delivery>>,
+    mut record: NewRecord,
+) -> Result<(), QueueError> {
+    let hops: HashSet<_> = record
+        .recipients
+        .iter()
+        .filter(|recipient| matches!(recipient.state, NewState::Pending { .. }))
+        .map(|recipient| &recipient.next_hop)
+        .collect();
+    let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops.len()).ok());
+    record.lease = room.is_some() && !hops.is_empty();
+    let mut deliveries = queue.commit(record).await?.into_iter();
+    for permit in room.into_iter().flatten() {
+        if let Some(delivery) = deliveries.next() {
+            permit.send(delivery);
         }
-        Ok(())
+    }
+    for delivery in deliveries {
+        queue.release(&delivery).await?;
+    }
+    Ok(())
+}
+
+/// Who notices come from and where they go.
+fn notices(config: &Config) -> Notices {
+    let routes = config.clone();
+    Notices {
+        hostname: config.hostname.clone(),
+        postmaster: config.postmaster.clone(),
+        router: Arc::new(move |domain| routes.next_hop(domain).clone()),
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn inspect(
     let mut step = gateway.cpu(move || smime::inspect(content, options)).await?;
     for _ in 0..=snapshot.config.limits.gather_rounds {
         match step {
-            Step::Done(inspected) => return Ok(*inspected),
+            Step::Done(inspected) => return Ok(inspected),
             Step::Need(needs, paused) => {
                 let facts = needs.iter().map(|need| answer(gateway, snapshot, need)).collect();
                 step = gateway.cpu(move || paused.resume(facts)).await?;

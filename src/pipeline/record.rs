@@ -2,7 +2,7 @@
 
 use super::{AcceptError, Arrival, Gateway, Snapshot, reply};
 use crate::audit::Event;
-use crate::mail::header::{From, HeaderSection};
+use crate::mail::header::HeaderSection;
 use crate::mail::{Address, ReversePath};
 use crate::plan::{self, Transformed};
 use crate::policy::{Decided, Facts, Side, Treatment};

@@ -30,6 +30,21 @@ pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits
     out
 }
 
+/// The header section without the fields of this name, in any case. All other bytes stay.
+pub fn without(section: &[u8], name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(section.len());
+    let mut fields = Fields::of(section);
+    for field in fields.by_ref() {
+        let bytes = span(section, field);
+        let named = bytes.split(|octet| *octet == b':').next().unwrap_or_default();
+        if !named.trim_ascii().eq_ignore_ascii_case(name.as_bytes()) {
+            out.extend_from_slice(bytes);
+        }
+    }
+    out.extend_from_slice(span(section, fields.end()..section.len()));
+    out
+}
+
 /// What a `Received` field says (RFC 5321 section 4.4).
 pub struct Received<'a> {
     /// The argument of EHLO or HELO.

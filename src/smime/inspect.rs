@@ -244,6 +244,7 @@ impl State {
             encrypted: layers.iter().any(|layer| layer.kind.is_encrypted()),
             decrypted: false,
             covers_whole_message: !self.walk.partial && self.walk.has_smime(),
+            revocation_soft: false,
             deciding,
             layers,
             structure: self.walk.structure,
