@@ -164,3 +164,66 @@ fn identifiers_are_recognised() {
     assert_eq!(sha256(b"abc")[..4], [0xba, 0x78, 0x16, 0xbf]);
     assert_ne!(random::<16>(), random::<16>());
 }
+
+fn rsa_key(oid: &str, parameters: Option<&[u8]>, modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let oid = ObjectIdentifier::new_unwrap(oid);
+    let identifier = [&write_tlv(tag::OID, oid.as_bytes())[..], parameters.unwrap_or_default()].concat();
+    let key = [write_tlv(tag::INTEGER, modulus), write_tlv(tag::INTEGER, exponent)].concat();
+    let bits = [&[0][..], &write_tlv(tag::SEQUENCE, &key)].concat();
+    let fields = [write_tlv(tag::SEQUENCE, &identifier), write_tlv(tag::BIT_STRING, &bits)];
+    write_tlv(tag::SEQUENCE, &fields.concat())
+}
+
+#[test]
+fn i30_odd_exponents_verify_nothing() {
+    let modulus = [&[0][..], &[0xff; 256]].concat();
+    // Under exponent 1 a signature is its own encoded block: the forgery that must not pass.
+    let digest = sha256(b"x");
+    let info = [
+        &[
+            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0, 0x04,
+            0x20,
+        ][..],
+        &digest,
+    ]
+    .concat();
+    let block = [&[0, 1][..], &vec![0xff; 256 - 3 - info.len()], &[0], &info].concat();
+    let pkcs1 = SignatureAlgorithm::RsaPkcs1(Digest::Sha256);
+    for exponent in [&[1][..], &[2], &[0x10], &[1, 0, 0, 0, 0, 0, 0, 0, 1], &[0], &[0xff], &[0, 3], &[]] {
+        let key = rsa_key(RSA_ENCRYPTION, Some(&[5, 0]), &modulus, exponent);
+        assert_eq!(verify(pkcs1, &key, b"x", &block), Err(CryptoError::Malformed), "{exponent:?}");
+    }
+    let key = rsa_key(RSA_ENCRYPTION, Some(&[5, 0]), &modulus, &[1, 0, 1]);
+    assert_eq!(verify(pkcs1, &key, b"x", &block), Err(CryptoError::BadSignature));
+}
+
+#[test]
+fn i31_pss_keys_hold_to_their_parameters() {
+    let modulus = [&[0][..], &[0xff; 256]].concat();
+    let key = rsa_key(RSASSA_PSS, Some(&pss(Digest::Sha256, Digest::Sha256, 32)), &modulus, &[1, 0, 1]);
+    let pinned = key::PublicKey::from_spki(&key).unwrap();
+    let expected = key::Pss::Pinned(SignatureAlgorithm::RsaPss { digest: Digest::Sha256, salt: 32 });
+    assert!(matches!(pinned, key::PublicKey::Rsa { pss, .. } if pss == expected));
+    // A key for PSS verifies nothing else.
+    assert_eq!(
+        verify(SignatureAlgorithm::RsaPkcs1(Digest::Sha256), &key, b"x", &[1; 256]),
+        Err(CryptoError::Malformed)
+    );
+    for (digest, salt) in [(Digest::Sha512, 64), (Digest::Sha256, 20)] {
+        let other = SignatureAlgorithm::RsaPss { digest, salt };
+        assert_eq!(verify(other, &key, b"x", &[1; 256]), Err(CryptoError::BadSignature));
+    }
+}
+
+#[test]
+fn i31_a_point_off_the_curve_verifies_nothing() {
+    // A point that is not on the curve, and a key of another kind.
+    let oid = |dotted: &str| write_tlv(tag::OID, ObjectIdentifier::new_unwrap(dotted).as_bytes());
+    let identifier = write_tlv(tag::SEQUENCE, &[oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7")].concat());
+    let point = [&[0, 4][..], &[1; 64]].concat();
+    let key = write_tlv(tag::SEQUENCE, &[identifier, write_tlv(tag::BIT_STRING, &point)].concat());
+    let signature = [0x30, 6, 2, 1, 1, 2, 1, 1];
+    let ecdsa = SignatureAlgorithm::Ecdsa(Digest::Sha256);
+    assert_eq!(verify(ecdsa, &key, b"x", &signature), Err(CryptoError::BadSignature));
+    assert_eq!(verify(SignatureAlgorithm::Ed25519, &key, b"x", &signature), Err(CryptoError::Malformed));
+}

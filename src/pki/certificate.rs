@@ -161,7 +161,7 @@ impl Certificate {
     /// # Errors
     /// `Malformed` if there is none or one of them is broken.
     pub fn bundle(file: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        if file.first() == Some(&tag::SEQUENCE) {
+        if super::pem::is_der(file) {
             return Ok(vec![Self::from_der(file)?]);
         }
         let blocks = super::pem::blocks(file, &["CERTIFICATE", "X509 CERTIFICATE"])

@@ -150,7 +150,7 @@ impl Crl {
     /// # Errors
     /// `Malformed` if there is none or one of them is broken; `TooComplex`.
     pub fn bundle(file: &[u8], limits: &Limits) -> Result<Vec<Self>, CrlError> {
-        if file.first() == Some(&tag::SEQUENCE) {
+        if super::pem::is_der(file) {
             return Ok(vec![Self::from_der(file, limits)?]);
         }
         let blocks =
