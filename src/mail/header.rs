@@ -1,74 +1,183 @@
-use super::Address;
+//! Header sections as byte ranges of the message, and what `From` says.
+//!
+//! Fields are found, never rewritten. A line that is no field makes the section an error: readers differ on
+//! whether it ends the header there. `From` is read by a strict grammar and again by `mail-parser`; where
+//! they disagree, or where mail programs are known to disagree, it is ambiguous.
+
+mod from;
+
+use super::{Address, line_end, span};
 use crate::limits::Limits;
+use mail_parser::parsers::MessageStream;
+use std::borrow::Cow;
 use std::ops::Range;
+
+pub use from::{From, from};
+
 /// One header field as byte ranges of the message it was parsed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
+    /// The name, without white space after it.
     pub name: Range<usize>,
-    /** after the colon, without the final CRLF, folding kept */
+    /// What stands after the colon, without the final CRLF, folding kept.
     pub value: Range<usize>,
-    /** the whole field with its final CRLF */
+    /// The whole field with its final CRLF.
     pub whole: Range<usize>,
-    /** white space stood between name and colon */
+    /// White space stood between name and colon, which RFC 5322 section 4.5 allows for old mail only.
     pub space_before_colon: bool,
 }
-/// The header section at the start of `bytes` (a message or an entity).
-#[derive(Clone, Debug)]
+
+/// The header section at the start of a message or entity.
+#[derive(Clone, Debug, Default)]
 pub struct HeaderSection {
     fields: Vec<Field>,
     body: usize,
 }
+
+/// Why a header section cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
+    /// More octets than [`Limits::header_section`].
     #[error("header section too large")]
     TooLarge,
+    /// More fields than [`Limits::header_fields`].
     #[error("too many header fields")]
     TooMany,
+    /// The line with this number, counted from 1, has no field name, or continues nothing.
     #[error("line {0} of the header section is not a field")]
     NotAField(usize),
 }
+
 impl HeaderSection {
-    pub fn parse(_bytes: &[u8], _limits: &Limits) -> Result<Self, HeaderError> {
-        todo!()
+    /// Finds the fields at the start of `bytes` (a message or an entity); offsets are relative to `bytes`.
+    ///
+    /// ```text
+    /// field = field-name *WSP ":" unstructured CRLF        ; RFC 5322 sections 2.2 and 4.5
+    /// ```
+    /// Lines may end at LF alone, and names may hold octets above 127: both are for the caller to judge.
+    ///
+    /// # Errors
+    /// [`HeaderError`] says which limit or which line.
+    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, HeaderError> {
+        let mut fields: Vec<Field> = Vec::with_capacity(24);
+        let (mut at, mut line) = (0, 0);
+        loop {
+            let (end, next) = line_end(bytes, at);
+            if end == at {
+                // The empty line, or the end of a message that has no body.
+                return Ok(Self { fields, body: next });
+            }
+            line += 1;
+            if next > limits.header_section {
+                return Err(HeaderError::TooLarge);
+            }
+            if matches!(bytes.get(at), Some(b' ' | b'\t')) {
+                let field = fields.last_mut().ok_or(HeaderError::NotAField(line))?;
+                field.value.end = end;
+                field.whole.end = next;
+            } else {
+                if fields.len() == limits.header_fields {
+                    return Err(HeaderError::TooMany);
+                }
+                fields.push(Self::field(bytes, at, end, next).ok_or(HeaderError::NotAField(line))?);
+            }
+            at = next;
+        }
     }
+
+    fn field(bytes: &[u8], at: usize, end: usize, next: usize) -> Option<Field> {
+        let line = span(bytes, at..end);
+        let colon = memchr::memchr(b':', line)?;
+        let written = span(line, 0..colon);
+        let name = written.trim_ascii_end();
+        let printable = |octet: &u8| *octet > b' ' && *octet != 0x7f;
+        (!name.is_empty() && name.iter().all(printable)).then(|| Field {
+            name: at..at + name.len(),
+            value: at + colon + 1..end,
+            whole: at..next,
+            space_before_colon: name.len() != written.len(),
+        })
+    }
+
+    /// The fields in their order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
+
     /// Offset of the first octet of the body (after the empty line), or the length if there is no body.
     pub fn body(&self) -> usize {
         self.body
     }
+
     /// Fields with this name in any case, in order. Space before the colon counts as the same name.
-    pub fn named<'a>(&'a self, _bytes: &'a [u8], _name: &'a str) -> impl Iterator<Item = &'a Field> + 'a {
-        [].iter()
+    pub fn named<'a>(&'a self, bytes: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a Field> + 'a {
+        self.fields.iter().filter(move |field| span(bytes, field.name.clone()).eq_ignore_ascii_case(name.as_bytes()))
     }
+
     /// Unfolded, trimmed value.
-    pub fn text<'a>(&self, _bytes: &'a [u8], _field: &Field) -> std::borrow::Cow<'a, [u8]> {
-        todo!()
+    pub fn text<'a>(&self, bytes: &'a [u8], field: &Field) -> Cow<'a, [u8]> {
+        unfold(span(bytes, field.value.clone()))
     }
 }
-/// What `From` says (I56). Only `Mailbox` can be signed for or verified against.
-#[derive(Clone, Debug)]
-pub enum From {
-    Mailbox(Address),
-    Absent,
-    Several(Vec<Address>),
-    Ambiguous(&'static str),
+
+/// The value of a field without its folding (RFC 5322 section 2.2.3) and without white space around it.
+pub(crate) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    let value = value.trim_ascii();
+    if memchr::memchr(b'\n', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut unfolded = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while at < value.len() {
+        let (end, next) = line_end(value, at);
+        unfolded.extend_from_slice(span(value, at..end));
+        at = next;
+    }
+    Cow::Owned(unfolded)
 }
-impl From {
-    pub fn mailbox(&self) -> Option<&Address> {
-        match self {
-            Self::Mailbox(a) => Some(a),
-            _ => None,
+
+/// `text` with its encoded words (RFC 2047) decoded, wherever they stand: mail programs do not agree on where
+/// they may. White space between two of them falls away.
+pub(crate) fn decode_words(text: &str) -> Cow<'_, str> {
+    if !text.contains("=?") {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut after_word = false;
+    while let Some((before, word, after)) = next_word(rest) {
+        if !(after_word && before.chars().all(|character| matches!(character, ' ' | '\t'))) {
+            decoded.push_str(before);
         }
+        let content = MessageStream::new(word.as_bytes()).decode_rfc2047();
+        after_word = content.is_some();
+        match content {
+            Some(content) => decoded.push_str(&content),
+            None => {
+                decoded.push('=');
+                decoded.push_str(word);
+            }
+        }
+        rest = after;
     }
+    decoded.push_str(rest);
+    Cow::Owned(decoded)
 }
-/// Exactly one From field with exactly one mailbox; anything a reader could take differently is `Ambiguous`
-/// (NUL, group, `From : `, two fields, bare CR, display name that holds another address-like ... see I56).
-pub fn from(_bytes: &[u8], _headers: &HeaderSection) -> From {
-    todo!()
+
+/// What stands before the next `=?charset?encoding?text?=`, the word without its first `=`, and the rest.
+fn next_word(text: &str) -> Option<(&str, &str, &str)> {
+    let start = text.find("=?")?;
+    let inside = text.get(start + 2..)?;
+    let charset = inside.find('?')?;
+    let encoding = charset + 1 + inside.get(charset + 1..)?.find('?')?;
+    let end = encoding + 1 + inside.get(encoding + 1..)?.find("?=")? + 2;
+    Some((text.get(..start)?, text.get(start + 1..start + 2 + end)?, inside.get(end..)?))
 }
-/// Addresses of a `Sender` field, and of To/Cc, leniently: unparsable ones are left out.
-pub fn mailboxes(_bytes: &[u8], _headers: &HeaderSection, _name: &str) -> Vec<Address> {
-    todo!()
+
+/// Addresses of all fields named `name` (`Sender`, `To`, `Cc`), leniently: unparsable ones are left out.
+pub fn mailboxes(bytes: &[u8], headers: &HeaderSection, name: &str) -> Vec<Address> {
+    headers.named(bytes, name).flat_map(|field| from::read_by_mail_parser(&headers.text(bytes, field))).collect()
 }
+
+#[cfg(test)]
+mod tests;

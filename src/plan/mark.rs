@@ -1,32 +1,185 @@
-//! Our header fields: written once, forged ones removed (I40 to I43, S17, S18).
+//! Our header fields: written once, forged ones removed (I40 to I43, S17, S18, S19).
+//!
+//! Removing errs on the side of more: a field that any reader could take for ours goes, however it is spelled.
+//! Nothing here fails: a header section that cannot be parsed passes as it is, but for forged fields in it.
+
+mod forged;
+
 use crate::limits::Limits;
-/// Removes every `Segel-Verdict` (any case, folding, space before the colon) and every Authentication-Results under our
-/// authserv-id (any case, comments, A-label/U-label), and puts `prepend` (whole fields with CRLF) on top. All other bytes stay.
-pub fn rewrite(_message: &[u8], _authserv_id: &str, _prepend: &str, _limits: &Limits) -> Vec<u8> {
-    todo!()
+use crate::mail::{Domain, span};
+use forged::Fields;
+use std::net::IpAddr;
+
+/// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
+/// comments, A-label or U-label), and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
+/// `prepend` (whole fields with CRLF) on top. All other bytes stay.
+///
+/// The scan takes one pass, so it needs no bound but one: a name longer than [`Limits::text_line`] is not ours.
+pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits) -> Vec<u8> {
+    let own = forged::comparable(authserv_id);
+    let mut out = Vec::with_capacity(prepend.len() + message.len());
+    out.extend_from_slice(prepend.as_bytes());
+    let mut fields = Fields::of(message);
+    for field in fields.by_ref() {
+        let bytes = span(message, field);
+        if !forged::is_forged(bytes, &own, limits) {
+            out.extend_from_slice(bytes);
+        }
+    }
+    out.extend_from_slice(span(message, fields.end()..message.len()));
+    out
 }
-/// `Received` (S17). `for` only with exactly one recipient.
+
+/// What a `Received` field says (RFC 5321 section 4.4).
 pub struct Received<'a> {
+    /// The argument of EHLO or HELO.
     pub helo: &'a str,
-    pub peer: std::net::IpAddr,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Our host name.
     pub by: &'a str,
+    /// The protocol (`ESMTP`, `ESMTPS`, `UTF8SMTP`; RFC 3848, RFC 6531).
     pub with: &'a str,
+    /// The queue id.
     pub id: &'a str,
+    /// The recipient, only if there is exactly one: others must not learn of blind copies.
     pub for_one: Option<&'a str>,
+    /// When the mail was received.
     pub at: jiff::Timestamp,
 }
-pub fn received(_received: &Received<'_>) -> String {
-    todo!()
+
+/// Writes a `Received` field, folded.
+///
+/// ```text
+/// "from" FWS Domain CFWS "(" TCP-info ")" "by" … "with" … "id" … ["for" …] ";" date-time
+/// ```
+pub fn received(received: &Received<'_>) -> String {
+    let peer = match received.peer {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => address.to_string(),
+            None => format!("IPv6:{address}"),
+        },
+    };
+    let helo = match word(received.helo) {
+        word if word.is_empty() => "unknown".to_owned(),
+        word => word,
+    };
+    let (by, with, id) = (word(received.by), word(received.with), word(received.id));
+    let mut field = format!("Received: from {helo} ([{peer}])\r\n\tby {by} with {with} id {id}");
+    if let Some(recipient) = received.for_one {
+        field.push_str("\r\n\tfor <");
+        field.extend(recipient.chars().filter(|character| !character.is_control() && !matches!(character, '<' | '>')));
+        field.push('>');
+    }
+    field.push_str(";\r\n\t");
+    field.push_str(&date(received.at));
+    field.push_str("\r\n");
+    field
 }
-/// `Authentication-Results` with one resinfo per signature, folded.
-pub fn authentication_results(_authserv_id: &str, _results: &[String]) -> String {
-    todo!()
+
+/// `Authentication-Results` with one resinfo per signature (RFC 8601 section 2.2), folded; `none` if there is none.
+pub fn authentication_results(authserv_id: &str, results: &[String]) -> String {
+    let mut field = format!("Authentication-Results: {}", word(authserv_id));
+    if results.is_empty() {
+        field.push_str("; none");
+    }
+    for result in results {
+        field.push_str(";\r\n\t");
+        field.push_str(&folded(&line(result), 8));
+    }
+    field.push_str("\r\n");
+    field
 }
+
 /// `Segel-Verdict: …; id=QID; by=HOST`, folded.
-pub fn segel_verdict(_value: &str, _id: &str, _by: &str) -> String {
-    todo!()
+pub fn segel_verdict(value: &str, id: &str, by: &str) -> String {
+    let text = format!("{}; id={}; by={}", line(value), word(id), word(by));
+    format!("Segel-Verdict: {}\r\n", folded(&text, "Segel-Verdict: ".len()))
 }
+
 /// How many `Received` fields there are, and how many name `hostname` in their `by` (S19).
-pub fn hops(_message: &[u8], _hostname: &str, _limits: &Limits) -> (usize, usize) {
-    todo!()
+///
+/// Counting stops at [`Limits::header_fields`], far above any threshold.
+pub fn hops(message: &[u8], hostname: &str, limits: &Limits) -> (usize, usize) {
+    let own = Domain::parse(hostname).ok();
+    let (mut all, mut ours) = (0, 0);
+    for field in Fields::of(message).take(limits.header_fields) {
+        let bytes = span(message, field);
+        let Some((name, value)) = forged::name_and_value(bytes) else { continue };
+        if !name.trim_ascii().eq_ignore_ascii_case(b"Received") {
+            continue;
+        }
+        all += 1;
+        let value = String::from_utf8_lossy(value);
+        let words = forged::without_comments(&value, " ");
+        let mut words = words.split([' ', '\t', '\r', '\n', ';']).filter(|word| !word.is_empty());
+        let by = words.by_ref().find(|word| word.eq_ignore_ascii_case("by")).and(words.next());
+        let same = |by: &str| match (&own, Domain::parse(by)) {
+            (Some(own), Ok(by)) => own.same(&by),
+            _ => by.eq_ignore_ascii_case(hostname),
+        };
+        ours += usize::from(by.is_some_and(same));
+    }
+    (all, ours)
 }
+
+/// A timestamp as `Sun, 22 Nov 2026 03:00:00 +0000` (RFC 5322 section 3.3).
+pub(super) fn date(at: jiff::Timestamp) -> String {
+    jiff::fmt::rfc2822::to_string(&at.to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default()
+}
+
+/// Text without anything that ends a word or opens a comment in a structured field.
+fn word(text: &str) -> String {
+    let allowed =
+        |character: &char| !character.is_control() && !character.is_whitespace() && !"()<>;\"\\,".contains(*character);
+    text.chars().filter(allowed).collect()
+}
+
+/// Text on one line: control characters become spaces.
+pub(super) fn line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// Octets of a line, below the 78 that RFC 5322 section 2.1.1 recommends.
+const WIDTH: usize = 76;
+
+/// Folds at spaces outside of quoted strings; `column` octets stand before it on its first line.
+fn folded(text: &str, column: usize) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let (mut column, mut quoted, mut start) = (column, false, 0);
+    let mut place = |piece: &str, out: &mut String| {
+        if column + piece.len() + 1 > WIDTH && !out.is_empty() {
+            out.push_str("\r\n\t");
+            column = 8;
+        } else if !out.is_empty() {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(piece);
+        column += piece.len();
+    };
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ' ' if !quoted => {
+                // Several spaces become one: a line of blanks only would end the header for some readers.
+                if start < at {
+                    place(text.get(start..at).unwrap_or_default(), &mut out);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if start < text.len() {
+        place(text.get(start..).unwrap_or_default(), &mut out);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

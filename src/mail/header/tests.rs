@@ -1,0 +1,148 @@
+use super::{From, HeaderError, HeaderSection, decode_words, from, mailboxes};
+use crate::limits::Limits;
+
+fn parse(bytes: &[u8]) -> Result<HeaderSection, HeaderError> {
+    HeaderSection::parse(bytes, &Limits::default())
+}
+
+#[test]
+fn fields_are_ranges_of_the_message() {
+    let message = b"A: 1\r\nlong-NAME \t: x\r\n\ty \r\nb:\r\n\r\nbody";
+    let headers = parse(message).unwrap();
+    let shown: Vec<_> = headers
+        .fields()
+        .iter()
+        .map(|f| (&message[f.name.clone()], headers.text(message, f).into_owned(), f.space_before_colon))
+        .collect();
+    assert_eq!(
+        shown,
+        [(&b"A"[..], b"1".to_vec(), false), (b"long-NAME", b"x\ty".to_vec(), true), (b"b", Vec::new(), false)]
+    );
+    assert_eq!(&message[headers.body()..], b"body");
+    assert_eq!(headers.named(message, "LONG-name").count(), 1);
+    assert_eq!(&message[headers.fields()[1].whole.clone()], b"long-NAME \t: x\r\n\ty \r\n");
+}
+
+#[test]
+fn what_is_no_header_section_is_an_error() {
+    for (bytes, expected) in [
+        (&b" folded\r\n"[..], HeaderError::NotAField(1)),
+        (b"A: 1\r\nno field\r\n\r\n", HeaderError::NotAField(2)),
+        (b": empty\r\n", HeaderError::NotAField(1)),
+        (b"two words: x\r\n", HeaderError::NotAField(1)),
+    ] {
+        assert_eq!(parse(bytes).unwrap_err(), expected);
+    }
+    assert_eq!(parse(&b"a: b\r\n".repeat(3000)).unwrap_err(), HeaderError::TooMany);
+    let long = [&b"a: "[..], &vec![b'x'; 2 << 20], b"\r\n"].concat();
+    assert_eq!(parse(&long).unwrap_err(), HeaderError::TooLarge);
+    assert_eq!(parse(b"").unwrap().body(), 0);
+    assert_eq!(parse(b"\r\nbody").unwrap().body(), 2);
+    assert_eq!(parse(b"A: b").unwrap().body(), 4);
+}
+
+fn read(header: &[u8]) -> From {
+    let message = [header, b"Subject: x\r\n\r\nbody\r\n"].concat();
+    from(&message, &parse(&message).unwrap())
+}
+
+#[test]
+fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
+    for (value, mailbox) in [
+        ("siti@kabupaten.go.id", "siti@kabupaten.go.id"),
+        ("<siti@kabupaten.go.id>", "siti@kabupaten.go.id"),
+        ("Siti <siti@kabupaten.go.id>", "siti@kabupaten.go.id"),
+        ("Siti\r\n Aminah\r\n <siti@kabupaten.go.id>", "siti@kabupaten.go.id"),
+        ("John Q. Public < j@d.example >", "j@d.example"),
+        ("\"ceo@own.example\" <attacker@x.example>", "attacker@x.example"),
+        ("\"a, b: <c>; \\\"d\\\"\" <e@d.example>", "e@d.example"),
+        ("siti@d.example (Siti Aminah)", "siti@d.example"),
+        ("(hello) siti@d.example", "siti@d.example"),
+        ("Siti (Kepala (Dinas)) <siti@d.example> (x)", "siti@d.example"),
+        ("=?utf-8?B?U2l0aSBBbWluYWg=?= <siti@d.example>", "siti@d.example"),
+        ("=?utf-8?q?ceo=40own?= <attacker@x.example>", "attacker@x.example"),
+        ("Sití Ünal <siti@d.example>", "siti@d.example"),
+        ("用户 <用户@例え.example>", "用户@例え.example"),
+        ("<\"a b\"@d.example>", "\"a b\"@d.example"),
+        ("<\"a@b\"@d.example>", "\"a@b\"@d.example"),
+        ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+    ] {
+        match read(format!("From: {value}\r\n").as_bytes()) {
+            From::Mailbox(address) => assert_eq!(address.as_str(), mailbox, "{value}"),
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+    for header in [
+        &b"From: a@b\r\nFrom: a@b\r\n"[..],
+        b"From: a@b\r\nfROM: c@d\r\n",
+        b"From : a@b\r\n",
+        b"From\t: a@b\r\n",
+        b"From:\r\n",
+        b"From: <>\r\n",
+        b"From: Siti\r\n",
+        b"From: ceo@own <attacker@x>\r\n",
+        b"From: <ceo@own> <attacker@x>\r\n",
+        b"From: <ceo@own> attacker@x\r\n",
+        b"From: a@x (b@y)\r\n",
+        b"From: (ceo@own) a@x\r\n",
+        b"From: a@x <b@y>\r\n",
+        b"From: Group: a@b;\r\n",
+        b"From: undisclosed:;\r\n",
+        b"From: <@x,@y:a@b>\r\n",
+        b"From: Siti <a@b\r\n",
+        b"From: Siti a@b>\r\n",
+        b"From: <a@b>x\r\n",
+        b"From: <a@b>, \r\n",
+        b"From: ,a@b\r\n",
+        b"From: a@b;\r\n",
+        b"From: a @b\r\n",
+        b"From: a@ b\r\n",
+        b"From: <a\r\n @b>\r\n",
+        b"From: <a@b\r\n .evil>\r\n",
+        b"From: a@b\0.evil\r\n",
+        b"From: a@b\rFrom: c@d\r\n",
+        b"X: y\rFrom: c@d\r\nFrom: a@b\r\n",
+        b"From: \"Siti <a@b>\r\n",
+        b"From: Siti (x <a@b>\r\n",
+        b"From: \"ceo <ceo@own>\" <a@x>\r\n",
+        b"From: =?utf-8?q?ceo_=3Cceo=40own=3E?= <a@x>\r\n",
+        b"From: =?utf-8?q?ceo=00?= <a@x>\r\n",
+        b"From: =?utf-8?q?ceo=0A?= <a@x>\r\n",
+        b"From: =?utf-8?b?cG90dXNAd2g=?=@x.example\r\n",
+        b"From: <=?utf-8?q?ceo=40own=00?=@x.example>\r\n",
+        b"From: Siti\xff <a@b>\r\n",
+        b"From: a@b@c\r\n",
+        b"From: \"a b\"@d.example\r\n",
+        b"From: a@b.\r\n",
+        b"From: <a@b c@d>\r\n",
+    ] {
+        let shown = String::from_utf8_lossy(header);
+        assert!(matches!(read(header), From::Ambiguous(_)), "{shown:?}: {:?}", read(header));
+    }
+    assert!(matches!(read(b"From: a@b, C <c@d>\r\n"), From::Several(list) if list.len() == 2));
+    assert!(matches!(read(b"Sender: a@b\r\nReply-To: a@b\r\n"), From::Absent));
+    let long = format!("From: {} <a@b>\r\n", "x".repeat(1000));
+    assert!(matches!(read(long.as_bytes()), From::Ambiguous(_)));
+}
+
+#[test]
+fn other_addresses_are_read_leniently() {
+    let message = b"To: a@b, junk, \"C, D\" <c@d>\r\nTo: Group: e@f, g@h;\r\nCc: (x) i@j\r\n\r\n";
+    let headers = parse(message).unwrap();
+    let shown: Vec<_> = mailboxes(message, &headers, "to").iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["a@b", "c@d", "e@f", "g@h"]);
+    assert_eq!(mailboxes(message, &headers, "Cc").len(), 1);
+}
+
+#[test]
+fn encoded_words_are_decoded_wherever_they_stand() {
+    for (text, expected) in [
+        ("plain", "plain"),
+        ("=?utf-8?q?a_b?=", "a b"),
+        ("x=?utf-8?b?YQ==?= =?iso-8859-1?q?=E9?= y", "xaé y"),
+        ("=?broken", "=?broken"),
+        ("=?utf-8?x?a?= b", "=?utf-8?x?a?= b"),
+    ] {
+        assert_eq!(decode_words(text), expected);
+    }
+}
