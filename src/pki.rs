@@ -1,8 +1,10 @@
 //! Names, certificates, paths, purposes, CRLs and revocation status: RFC 5280, 8550, 9598, 9618.
 pub mod certificate;
 pub mod crl;
+mod distribution;
 pub mod name;
 pub mod path;
+mod pem;
 pub mod purpose;
 pub mod revocation;
 pub use certificate::Certificate;

@@ -1,0 +1,86 @@
+//! Distribution points: what a certificate says about where its CRLs are, and what a CRL says about its scope
+//! (RFC 5280 sections 4.2.1.13 and 5.2.5). Only compared, never fetched.
+
+use super::Name;
+use crate::asn1::{Asn1Error, Fields, read_tlv, tag, write_tlv};
+
+/// Reasons that a CRL covers, as the bits of ReasonFlags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reasons(u16);
+
+impl Reasons {
+    /// keyCompromise (1) to aACompromise (8).
+    pub(super) const ALL: Self = Self(0x01fe);
+    pub(super) const NONE: Self = Self(0);
+
+    /// `ReasonFlags ::= BIT STRING { unused (0), keyCompromise (1), ... aACompromise (8) }`, its content octets.
+    pub(super) fn read(content: &[u8]) -> Self {
+        Self(named_bits(content) & Self::ALL.0)
+    }
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `self` has a reason that `other` lacks.
+    pub(super) const fn adds_to(self, other: Self) -> bool {
+        self.0 & !other.0 != 0
+    }
+}
+
+/// The first 16 bits of a named-bit BIT STRING, bit 0 lowest; empty for anything unreadable.
+pub(super) fn named_bits(content: &[u8]) -> u16 {
+    let Some((unused, octets)) = content.split_first() else { return 0 };
+    if *unused > 7 {
+        return 0;
+    }
+    octets.iter().take(2).enumerate().fold(0, |bits, (index, octet)| bits | u16::from(octet.reverse_bits()) << (8 * index))
+}
+
+/// A name of a distribution point, in a form that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PointName {
+    /// A directoryName, or nameRelativeToCRLIssuer expanded; the name's matching key.
+    Directory(bytes::Bytes),
+    /// Any other GeneralName, octet by octet.
+    Other(Vec<u8>),
+}
+
+/// ```text
+/// DistributionPointName ::= CHOICE {
+///     fullName                [0]     GeneralNames,
+///     nameRelativeToCRLIssuer [1]     RelativeDistinguishedName }
+/// ```
+pub(super) fn point_names(content: &[u8], issuer: &Name) -> Result<Vec<PointName>, Asn1Error> {
+    let (choice, rest) = read_tlv(content)?;
+    if !rest.is_empty() {
+        return Err(Asn1Error::Trailing);
+    }
+    if choice.tag == tag::context(1) {
+        let rdns = Fields::within(issuer.der(), tag::SEQUENCE)?.rest();
+        let full = write_tlv(tag::SEQUENCE, &[rdns, &write_tlv(tag::SET, choice.content)].concat());
+        return Ok(vec![directory(&full)?]);
+    }
+    if choice.tag != tag::context(0) {
+        return Err(Asn1Error::Malformed(0));
+    }
+    let mut names = Vec::new();
+    let mut fields = Fields::new(choice.content);
+    while let Some(name) = fields.next_any()? {
+        names.push(if name.tag == tag::context(4) {
+            directory(name.content)?
+        } else {
+            PointName::Other(name.whole.to_vec())
+        });
+    }
+    Ok(names)
+}
+
+fn directory(der: &[u8]) -> Result<PointName, Asn1Error> {
+    let name = Name::from_der(der).map_err(|_| Asn1Error::Malformed(0))?;
+    Ok(PointName::Directory(name.key().clone()))
+}

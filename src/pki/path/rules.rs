@@ -1,0 +1,207 @@
+//! What is asked of one path. certval holds the rules of RFC 5280 section 6.1 (basic constraints, names, policies, critical
+//! extensions); dates, strength, purpose, address and revocation are ours, so that each fault is reported and not only the first.
+
+use super::{PathReport, PathRequest, TrustAnchor};
+use crate::crypto::{Digest, SignatureAlgorithm};
+use crate::pki::certificate::{Certificate, Curve, KeyInfo, KeyUsage};
+use crate::pki::revocation::{RevocationMode, RevocationStatus, Rules, Status};
+use crate::reason::Reason;
+use certval::validator::path_validator as certval_rules;
+use certval::{CertificationPath, CertificationPathResults, CertificationPathSettings, PkiEnvironment, TimeOfInterest};
+
+/// Judges a whole path: end entity first, anchor last. `carried` are reasons that building it found.
+pub(super) fn evaluate(
+    request: &PathRequest<'_>,
+    chain: Vec<Certificate>,
+    anchor: &TrustAnchor,
+    crl_signers: Vec<Certificate>,
+    carried: &[Reason],
+) -> PathReport {
+    let mut reasons = carried.to_vec();
+    add_reasons_without_anchor(request, &chain, &mut reasons);
+    if chain.len() > 1 && !satisfies_rfc5280(request, &chain, anchor) {
+        reasons.push(Reason::PolicyConstraint);
+    }
+    if let Some(address) = request.address
+        && !anchor.domains.is_empty()
+        && !anchor.domains.iter().any(|domain| domain.same(address.domain()))
+    {
+        reasons.push(Reason::Untrusted);
+    }
+    let mut report = PathReport {
+        reasons,
+        anchor: Some(anchor.clone()),
+        revocation: RevocationStatus::bare(Status::NotChecked),
+        warnings: Vec::new(),
+        missing_issuers: Vec::new(),
+        missing_crls: Vec::new(),
+        chain,
+    };
+    check_revocation(request, anchor, &crl_signers, &mut report);
+    report.reasons = in_order(report.reasons);
+    report
+}
+
+/// What can be said about certificates whether or not they reach an anchor: dates, strength, purpose, address.
+pub(super) fn add_reasons_without_anchor(request: &PathRequest<'_>, chain: &[Certificate], reasons: &mut Vec<Reason>) {
+    for (index, certificate) in chain.iter().enumerate() {
+        if request.at < certificate.not_before() {
+            reasons.push(Reason::NotYetValid);
+        }
+        if certificate.not_after() < request.at {
+            reasons.push(Reason::Expired);
+        }
+        reasons.extend(key_fault(&certificate.key_info(), request.limits.rsa_bits_max));
+        // The anchor is trusted for its key; who signed it does not matter.
+        let trusted = request.anchors.iter().any(|anchor| anchor.certificate == *certificate);
+        if !trusted && is_weakly_signed(certificate, request.allow_weak) {
+            reasons.push(Reason::WeakAlgorithm);
+        }
+        let allowed = match index {
+            0 => request.purpose.allows_end_entity(certificate),
+            _ => trusted || request.purpose.allows_issuer(certificate),
+        };
+        if !allowed {
+            reasons.push(Reason::NotForMail);
+        }
+    }
+    if let Some(address) = request.address {
+        if request.end_entity.addresses().is_empty() {
+            reasons.push(Reason::NoAddress);
+        } else if !request.end_entity.names_address(address) {
+            reasons.push(Reason::AddressMismatch);
+        }
+    }
+}
+
+/// Sorted as reasons are reported, each once.
+pub(super) fn in_order(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons
+}
+
+/// RFC 8550 section 4.3: RSA below 2,048 bits, DSA, and curves below 256 bits prove nothing. Even exponents and 1 are no RSA.
+fn key_fault(key: &KeyInfo, rsa_bits_max: usize) -> Option<Reason> {
+    match *key {
+        KeyInfo::Rsa { bits, .. } if bits > rsa_bits_max => Some(Reason::Unsupported),
+        KeyInfo::Rsa { bits, exponent } if bits < 2048 || exponent < 3 || exponent % 2 == 0 => Some(Reason::WeakAlgorithm),
+        KeyInfo::Dsa | KeyInfo::Ec { curve: Curve::Small } => Some(Reason::WeakAlgorithm),
+        _ => None,
+    }
+}
+
+fn is_weakly_signed(certificate: &Certificate, allowed: &[Digest]) -> bool {
+    certificate
+        .signature_algorithm()
+        .ok()
+        .and_then(SignatureAlgorithm::digest)
+        .is_some_and(|digest| digest.is_weak() && !allowed.contains(&digest))
+}
+
+/// RFC 5280 section 6.1 without dates and signatures, which were checked where the path was built.
+fn satisfies_rfc5280(request: &PathRequest<'_>, chain: &[Certificate], anchor: &TrustAnchor) -> bool {
+    let (Some((target, rest)), Some(trusted)) = (chain.split_first(), anchor.certificate.as_anchor()) else {
+        return false;
+    };
+    // Between the end entity and the anchor, nearest to the anchor first, as certval wants them.
+    let between: Vec<&Certificate> = rest.iter().rev().skip(1).collect();
+    let path = CertificationPath::new(
+        trusted.clone(),
+        between.iter().map(|certificate| certificate.validated().clone()).collect(),
+        target.validated().clone(),
+    );
+    let Ok(settings) = certval_rules::enforce_trust_anchor_constraints(&settings(request), trusted) else {
+        return false;
+    };
+    let environment = PkiEnvironment::new();
+    let mut results = CertificationPathResults::new();
+    // RFC 5280 section 6.1.4 n: keyCertSign if keyUsage is there. certval also refuses CAs without the extension, which
+    // older ones are; its result is not used, but the call marks the extension as processed.
+    certval_rules::check_key_usage(&environment, &settings, &path, &mut results).ok();
+    anchor.certificate.may_issue_as_anchor()
+        && rest.iter().all(|issuer| issuer.key_usage().is_none_or(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)))
+        && certval_rules::check_basic_constraints(&environment, &settings, &path, &mut results).is_ok()
+        && certval_rules::check_names(&environment, &settings, &path, &mut results).is_ok()
+        && certval::validator::policy_graph::check_certificate_policies_graph(&environment, &settings, &path, &mut results).is_ok()
+        && certval_rules::check_extended_key_usage(&environment, &settings, &path, &mut results).is_ok()
+        && certval_rules::check_critical_extensions(&environment, &settings, &path, &mut results).is_ok()
+        && utf8_mailboxes_are_permitted(chain)
+}
+
+fn settings(request: &PathRequest<'_>) -> CertificationPathSettings {
+    let mut settings = CertificationPathSettings::new();
+    settings.set_time_of_interest(TimeOfInterest::disabled());
+    settings.set_enforce_trust_anchor_constraints(true);
+    settings.set_require_ta_store(false);
+    settings.set_initial_explicit_policy_indicator(request.policy.explicit);
+    settings.set_initial_policy_mapping_inhibit_indicator(request.policy.inhibit_mapping);
+    settings.set_initial_inhibit_any_policy_indicator(request.policy.inhibit_any);
+    if !request.policy.policies.is_empty() {
+        settings.set_initial_policy_set_from_oid_set(request.policy.policies.iter().copied().collect());
+    }
+    settings
+}
+
+/// rfc822Name constraints hold for SmtpUTF8Mailbox too (RFC 9598 section 6); certval leaves other names alone.
+fn utf8_mailboxes_are_permitted(chain: &[Certificate]) -> bool {
+    chain.iter().enumerate().all(|(index, certificate)| {
+        let above = chain.get(index + 1..).unwrap_or_default();
+        let exempt = index > 0 && certificate.is_self_issued();
+        exempt
+            || certificate.utf8_mailboxes().iter().all(|mailbox| {
+                above.iter().map(Certificate::mail_constraints).all(|constraints| {
+                    let within = |subtree: &String| is_within(mailbox, subtree);
+                    (constraints.permitted.is_empty() || constraints.permitted.iter().any(within))
+                        && !constraints.excluded.iter().any(within)
+                })
+            })
+    })
+}
+
+/// Whether the mailbox is in a subtree: a mailbox, a host, or with a leading dot the hosts of a domain (RFC 5280 section 4.2.1.10).
+fn is_within(mailbox: &str, subtree: &str) -> bool {
+    let Some((local, host)) = mailbox.rsplit_once('@') else { return false };
+    let host = host.to_ascii_lowercase();
+    let subtree_host = subtree.rsplit_once('@').map_or(subtree, |(_, host)| host).to_ascii_lowercase();
+    match subtree.rsplit_once('@') {
+        Some((subtree_local, _)) => subtree_local == local && subtree_host == host,
+        None if subtree_host.starts_with('.') => host.ends_with(&subtree_host),
+        None => subtree_host == host,
+    }
+}
+
+/// Every certificate below the anchor, by the request's mode or the anchor's.
+fn check_revocation(request: &PathRequest<'_>, anchor: &TrustAnchor, crl_signers: &[Certificate], report: &mut PathReport) {
+    let mode = request.revocation.unwrap_or(anchor.revocation);
+    if mode == RevocationMode::None {
+        report.warnings.push("revocation-not-checked");
+        return;
+    }
+    let rules = Rules { at: request.at, grace: request.crl_grace, allow_weak: request.allow_weak };
+    let below = report.chain.len().saturating_sub(1);
+    for index in 0..below {
+        let (Some(certificate), Some(above)) = (report.chain.get(index), report.chain.get(index + 1..)) else { continue };
+        let signers: Vec<Certificate> =
+            above.iter().chain(crl_signers).filter(|signer| signer.subject().matches(certificate.issuer())).cloned().collect();
+        let found = rules.status(certificate, &signers, request.crls);
+        match found.status {
+            Status::Revoked => report.reasons.push(Reason::Revoked),
+            Status::OnHold => report.reasons.push(Reason::OnHold),
+            Status::Unknown => {
+                if !report.missing_crls.contains(certificate.issuer()) {
+                    report.missing_crls.push(certificate.issuer().clone());
+                }
+                match mode {
+                    RevocationMode::HardFail => report.reasons.push(Reason::RevocationUnknown),
+                    RevocationMode::SoftFail | RevocationMode::None => report.warnings.push("revocation-unknown"),
+                }
+            }
+            Status::Good | Status::NotChecked => {}
+        }
+        if found.is_worse_than(&report.revocation) {
+            report.revocation = found;
+        }
+    }
+    report.warnings.dedup();
+}
