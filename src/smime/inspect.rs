@@ -54,6 +54,7 @@ pub enum Scope {
 
 /// What comes after a round.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per message, moved a few times; a Box would be in everybody's way")]
 pub enum Step {
     /// Facts are wanted before going on.
     Need(Vec<Need>, Paused),
