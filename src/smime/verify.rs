@@ -8,6 +8,7 @@ use crate::cms::{SignedData, SignerIdentifier, SignerInfo, attributes::SignedAtt
 use crate::crypto::{self, CryptoError, Digest, SignatureAlgorithm};
 use crate::limits::Limits;
 use crate::mail::Address;
+use crate::pki::certificate::KeyInfo;
 use crate::pki::path::{self, PolicyInputs};
 use crate::pki::revocation::Status;
 use crate::pki::{
@@ -154,6 +155,9 @@ fn digest_holds(attributes: &SignedAttributes, content: &[u8], checked: &mut Che
     }
 }
 
+/// Below this RSA signatures are not computed at all, so nothing can be said about them but that they are weak.
+const SMALLEST_MODULUS_BITS: usize = 1024;
+
 /// Finds the certificates that may be meant and those among them whose key verifies (I07, I66).
 fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certificate], checked: &mut Checked) {
     let matching: Vec<Certificate> =
@@ -167,13 +171,16 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
         checked.certificates = matching;
         return;
     };
-    let mut unsupported = false;
+    let (mut unsupported, mut weak) = (false, false);
     let verifying: Vec<Certificate> = named
         .iter()
         .filter(|certificate| match verifies(algorithm, info, content, certificate) {
             Ok(()) => true,
             Err(error) => {
-                unsupported |= error == CryptoError::Unsupported;
+                let too_short =
+                    matches!(certificate.key_info(), KeyInfo::Rsa { bits, .. } if bits < SMALLEST_MODULUS_BITS);
+                weak |= too_short;
+                unsupported |= too_short || error == CryptoError::Unsupported;
                 false
             }
         })
@@ -184,6 +191,9 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
         return;
     }
     checked.certificates = matching;
+    if weak {
+        checked.reasons.push(Reason::WeakAlgorithm);
+    }
     if !unsupported {
         checked.reasons.push(Reason::BadSignature);
     } else if !checked.reasons.contains(&Reason::WeakAlgorithm) {
@@ -442,6 +452,3 @@ pub(super) fn tidy(reasons: &mut Vec<Reason>) {
     reasons.sort_unstable();
     reasons.dedup();
 }
-
-#[cfg(test)]
-mod tests;

@@ -220,6 +220,34 @@ fn without_empty_attributes(der: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn i22_algorithms_agree_with_each_other_and_with_their_protection() {
+    use crate::crypto::SignatureAlgorithm;
+    use crate::smime::sign::{Signer, prepare};
+    let ca = ca();
+    let signer = Signer {
+        certificate: ca.certificate("rsa"),
+        chain: vec![ca.certificate("issuing")],
+        algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
+        digest: Digest::Sha256,
+    };
+    let prepared = prepare(ENTITY, &signer, ca.options().at, true).unwrap();
+    let signature = ca.sign("rsa", prepared.to_be_signed());
+    let der = prepared.assemble(&signature).unwrap();
+    check(&opaque_mail(&der), Verdict::Valid, &[]);
+    // signatureAlgorithm of the SignerInfo is the last rsaEncryption; another identifier of the same length.
+    let last = der.windows(9).rposition(|window| window == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]).unwrap();
+    let with = |arc: u8| {
+        let mut der = der.clone();
+        der[last + 8] = arc;
+        opaque_mail(&der)
+    };
+    // sha256WithRSAEncryption verifies, but is not what the signer protected.
+    check(&with(11), Verdict::Invalid, &[BadSignature]);
+    // sha384WithRSAEncryption beside the digest SHA-256.
+    check(&with(12), Verdict::Invalid, &[BadSignature, Malformed]);
+}
+
+#[test]
 fn i23_address_in_the_certificate_and_from() {
     let ca = ca();
     check(&ca.signed("SITI@Example.ID", P256), Verdict::Valid, &[]);
