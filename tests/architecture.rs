@@ -3,6 +3,17 @@
 //! The sources are read as text, comments and literals blanked out, tests left out. Modules stand in `src/lib.rs` in
 //! reading order; a module may use those above it. Inside a room the same holds for its rows, listed in [`ROOMS`].
 
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
 #[path = "architecture/source.rs"]
 mod source;
 

@@ -1,0 +1,33 @@
+//! The gateway from outside: the real binary, driven by other people's programs.
+//!
+//! One file per scenario. Mail comes from swaks, smtp-source and a raw client, certificates and signatures from
+//! OpenSSL, and arrives at aiosmtpd, so that a mistake of ours is not made twice. Tests wait on conditions.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+#[macro_use]
+mod support;
+
+mod commands;
+mod corpora;
+mod durability;
+mod harness;
+mod identity;
+mod incoming;
+mod open_relay;
+mod outgoing;
+mod queue;
+mod revocation;
+mod shutdown;
+mod size;
