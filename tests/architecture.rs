@@ -103,7 +103,7 @@ fn modules_have_no_mod_rs_and_begin_with_their_purpose() {
     assert_empty(tree.sources.iter().filter_map(|source| {
         if source.file.ends_with("mod.rs") {
             Some(format!("{}: `foo.rs` beside `foo/`, not `mod.rs`", source.file))
-        } else if !source.text.starts_with("//!") && !source.is_tests() {
+        } else if !source.text.starts_with("//!") && !source.tests {
             Some(format!("{}: begins without `//!`", source.file))
         } else {
             None
@@ -148,13 +148,17 @@ impl Tree {
         let mut files = Vec::new();
         collect(&root, &mut files);
         files.sort();
-        let sources: Vec<Source> = files
+        let mut sources: Vec<Source> = files
             .iter()
             .map(|path| {
                 let file = path.strip_prefix(&root).unwrap().display().to_string();
                 Source::new(&file, &fs::read_to_string(path).unwrap())
             })
             .collect();
+        let tests: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+        for source in &mut sources {
+            source.tests |= tests.contains(&source.file);
+        }
         let lib = sources.iter().find(|source| source.file == "lib.rs").unwrap();
         let order = source::declared_modules(&lib.code);
         let exports = sources.iter().flat_map(source::exports).collect();
@@ -181,7 +185,7 @@ fn assert_empty(findings: impl Iterator<Item = String>) {
 /// Uses of a module that stands below the using one, in the crate or in its room.
 fn backward_edges(order: &[String], exports: &BTreeMap<(String, String), String>, source: &Source) -> Vec<String> {
     let Some(room) = source.room() else { return Vec::new() };
-    if source.is_tests() {
+    if source.tests {
         return Vec::new();
     }
     let rank = |module: &str| order.iter().position(|known| known == module);
@@ -213,7 +217,7 @@ fn backward_edges(order: &[String], exports: &BTreeMap<(String, String), String>
 
 /// What a pure module names although it is pure.
 fn impurities(source: &Source) -> Vec<String> {
-    if source.is_tests() || !source.room().is_some_and(|room| PURE.contains(&room)) {
+    if source.tests || !source.room().is_some_and(|room| PURE.contains(&room)) {
         return Vec::new();
     }
     let mut code = source.code.clone();
@@ -295,6 +299,11 @@ mod itself {
     #[test]
     fn tests_are_left_out_and_lines_kept() {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests { fn b() {} }\n";
+        assert_eq!(
+            Source::new("a/b.rs", "#[cfg(test)]\npub(crate) mod testing;\nmod c;").test_modules(),
+            ["a/b/testing.rs"]
+        );
+        assert!(Source::new("a/b.rs", "#[cfg(test)]\nmod tests { mod d; }").test_modules().is_empty());
         assert_eq!(without_tests(text), "fn a() {}\n\n");
         assert_eq!(blank("a /* b\n c */ \"d\" 'e' 'f // g"), "a \n \"\" '' 'f ");
     }

@@ -72,7 +72,15 @@ fn defaults_are_those_of_the_documentation() {
 fn the_documented_file_has_no_errors() {
     let text = include_str!("../../config/segel.toml");
     let config = good(text);
-    assert_eq!(config.policy.hash, good(&GOOD.replace("\n[fetch]", "\n[[listener]]\nname = \"luar\"\nbind = \"0.0.0.0:25\"\nside = \"outside\"\n[fetch]")).policy.hash);
+    assert_eq!(
+        config.policy.hash,
+        good(&GOOD.replace(
+            "\n[fetch]",
+            "\n[[listener]]\nname = \"luar\"\nbind = \"0.0.0.0:25\"\nside = \"outside\"\n[fetch]"
+        ))
+        .policy
+        .hash
+    );
 }
 
 /// Each line that shows a default in a comment is accepted when it is written out.
@@ -81,7 +89,9 @@ fn every_documented_default_may_be_written_out() {
     let mut text = String::new();
     for line in include_str!("../../config/segel.toml").lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
-        let is_key = bare.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|octet| octet.is_ascii_lowercase() || b"_-".contains(&octet)));
+        let is_key = bare
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|octet| octet.is_ascii_lowercase() || b"_-".contains(&octet)));
         let is_table = bare.starts_with('[') && bare.ends_with(']');
         text.push_str(if is_key || is_table { bare } else { line });
         text.push('\n');
@@ -95,7 +105,13 @@ fn every_documented_default_may_be_written_out() {
 #[test]
 fn wrong_values_name_line_key_and_what_to_write() {
     let table: &[(&str, &str, usize, &str, &[&str])] = &[
-        ("hostname = \"gerbang.kabupaten.go.id\"", "hostname = \"a b\"", 2, "gateway.hostname", &["expected a host name", "found `a b`"]),
+        (
+            "hostname = \"gerbang.kabupaten.go.id\"",
+            "hostname = \"a b\"",
+            2,
+            "gateway.hostname",
+            &["expected a host name", "found `a b`"],
+        ),
         ("hostname = \"gerbang.kabupaten.go.id\"", "", 1, "gateway.hostname", &["found nothing"]),
         ("hostname = ", "hostnam = ", 2, "gateway.hostnam", &["did you mean `hostname`?"]),
         ("\"127.0.0.1:10025\"", "\"10025\"", 6, "listener.bind", &["expected an address and a port"]),
@@ -103,7 +119,13 @@ fn wrong_values_name_line_key_and_what_to_write() {
         ("\"inside\"", "\"insde\"", 7, "listener.side", &["`inside`, `outside`", "did you mean \"inside\"?"]),
         ("[\"127.0.0.1/32\"]", "[\"10.0.0.5/24\"]", 8, "listener.clients", &["host bits", "\"10.0.0.0/24\""]),
         ("[\"127.0.0.1/32\"]", "\"127.0.0.1/32\"", 8, "listener.clients", &["expected a list", "found string"]),
-        ("[\"127.0.0.1/32\"]", "[\n\"127.0.0.1/32\",\n\"x\"]", 10, "listener.clients", &["expected a network, found `x`"]),
+        (
+            "[\"127.0.0.1/32\"]",
+            "[\n\"127.0.0.1/32\",\n\"x\"]",
+            10,
+            "listener.clients",
+            &["expected a network, found `x`"],
+        ),
         ("enabled = false", "enabled = \"no\"", 10, "fetch.enabled", &["expected true or false"]),
         ("smtp://127.0.0.1:2525", "127.0.0.1:2525", 15, "domain.deliver_to", &["expected smtp://host:port"]),
         ("name = \"kabupaten.go.id\"", "name = \"kabupaten..id\"", 14, "domain.name", &["expected a mail domain"]),
@@ -112,7 +134,11 @@ fn wrong_values_name_line_key_and_what_to_write() {
     for (from, to, line, key, words) in table {
         let text = GOOD.replace(from, to);
         assert_ne!(text, GOOD, "{from}");
-        if *key == "outbond" || *key == "gateway.hostnam" || to.contains("\"127.0.0.1/32\"") && !to.contains('[') || *to == "10025" {
+        if *key == "outbond"
+            || *key == "gateway.hostnam"
+            || to.contains("\"127.0.0.1/32\"") && !to.contains('[')
+            || *to == "10025"
+        {
             // Taking the entry out leaves its absence as a second error.
             let errors = errors(&text);
             let error = errors.iter().find(|error| error.key == *key).unwrap_or_else(|| panic!("{key}: {errors:#?}"));
@@ -157,8 +183,15 @@ fn an_inside_listener_for_anyone_is_an_error() {
     let line = "clients = [\"127.0.0.1/32\"]\n";
     check(&GOOD.replace(line, ""), 4, "listener.clients", &["inside listener", "found nothing"]);
     check(&GOOD.replace(line, "clients = []\n"), 8, "listener.clients", &["found an empty list"]);
-    for everybody in ["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"10.0.0.0/8\", \"::/0\"", "\"::ffff:0:0/96\""] {
-        check(&GOOD.replace(line, &format!("clients = [{everybody}]\n")), 8, "listener.clients", &["found every address"]);
+    for everybody in
+        ["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"10.0.0.0/8\", \"::/0\"", "\"::ffff:0:0/96\""]
+    {
+        check(
+            &GOOD.replace(line, &format!("clients = [{everybody}]\n")),
+            8,
+            "listener.clients",
+            &["found every address"],
+        );
     }
     good(&GOOD.replace(line, "").replace("\"inside\"", "\"outside\""));
 }
@@ -202,7 +235,9 @@ fn values_without_machinery_are_errors_and_written_defaults_are_not() {
 
 #[test]
 fn what_would_loop_or_collide_is_an_error() {
-    let other = |bind: &str, name: &str| added(&format!("[[listener]]\nname = \"{name}\"\nbind = \"{bind}\"\nside = \"outside\"\n"));
+    let other = |bind: &str, name: &str| {
+        added(&format!("[[listener]]\nname = \"{name}\"\nbind = \"{bind}\"\nside = \"outside\"\n"))
+    };
     check(&other("127.0.0.1:10025", "luar"), 20, "listener.bind", &["where listener `dalam` listens"]);
     check(&other("0.0.0.0:10025", "luar"), 20, "listener.bind", &["where listener `dalam` listens"]);
     check(&other("127.0.0.1:10026", "dalam"), 18, "listener.name", &["found `dalam` twice"]);
@@ -227,7 +262,12 @@ fn treatments_are_read_by_reason_code() {
     assert_eq!(incoming.treatments, [(Reason::Untrusted, IncomingTreatment::Reject)]);
     assert_eq!((incoming.own_domain, incoming.defer_for), (IncomingTreatment::Deliver, Duration::ZERO));
     check(&added("[incoming]\nuntrustd = \"reject\"\n"), 19, "incoming.untrustd", &["did you mean `untrusted`?"]);
-    check(&added("[incoming]\nrevoked = \"delete\"\n"), 19, "incoming.revoked", &["`deliver`, `quarantine`, `reject`", "found `delete`"]);
+    check(
+        &added("[incoming]\nrevoked = \"delete\"\n"),
+        19,
+        "incoming.revoked",
+        &["`deliver`, `quarantine`, `reject`", "found `delete`"],
+    );
     check(&added("[incoming]\nrevoked = true\n"), 19, "incoming.revoked", &["expected a string, found boolean"]);
 }
 
@@ -236,10 +276,19 @@ fn the_policy_hash_tells_policies_apart_and_nothing_else() {
     let hash = |text: &str| good(text).policy.hash;
     let plain = hash(GOOD);
     assert_eq!(plain.len(), 64);
-    for same in ["[incoming]\nrevoked = \"quarantine\"\n", "[limits]\nmessage = \"1MiB\"\n", "# comment\n", "[incoming]\ndefer_for = \"60m\"\n"] {
+    for same in [
+        "[incoming]\nrevoked = \"quarantine\"\n",
+        "[limits]\nmessage = \"1MiB\"\n",
+        "# comment\n",
+        "[incoming]\ndefer_for = \"60m\"\n",
+    ] {
         assert_eq!(hash(&added(same)), plain, "{same}");
     }
-    for other in ["[incoming]\nrevoked = \"deliver\"\n", "[incoming]\nown-domain = \"deliver\"\n", "[signing]\nstatus_grace = \"1h\"\n"] {
+    for other in [
+        "[incoming]\nrevoked = \"deliver\"\n",
+        "[incoming]\nown-domain = \"deliver\"\n",
+        "[signing]\nstatus_grace = \"1h\"\n",
+    ] {
         assert_ne!(hash(&added(other)), plain, "{other}");
     }
     assert_eq!(hash(&GOOD.replace("\n\n# end", "\nsign = \"required\"\n")), plain);
@@ -259,7 +308,8 @@ fn vouching_is_for_own_domains_only() {
 #[test]
 fn trust_files_are_read_when_the_configuration_is() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(folder.path().join("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
     let path = folder.path().join("segel.toml");
     let table = [
         ("[[trust.anchor]]\nfile = \"absent.pem\"\n", 19, "trust.anchor.file", "expected a readable file"),

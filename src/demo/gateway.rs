@@ -35,7 +35,7 @@ struct Program {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// Its standard output.
-    pub(super) output: String,
+    pub(super) output: Vec<u8>,
     /// Exit code 0.
     pub(super) yes: bool,
 }
@@ -132,10 +132,7 @@ impl Program {
             self.command(arguments).output().map_err(|source| failed(format!("run `segel {name}`"), source))?;
         // 0 is yes, 1 is no; everything else is no answer.
         match output.status.code() {
-            Some(0 | 1) => Ok(Answer {
-                output: String::from_utf8_lossy(&output.stdout).into_owned(),
-                yes: output.status.success(),
-            }),
+            Some(0 | 1) => Ok(Answer { output: output.stdout, yes: output.status.success() }),
             _ => {
                 Err(DemoError::Command { command: name, output: String::from_utf8_lossy(&output.stderr).into_owned() })
             }
@@ -148,7 +145,7 @@ impl Program {
             return Ok(());
         }
         let command = arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        Err(DemoError::Command { command, output: answer.output })
+        Err(DemoError::Command { command, output: String::from_utf8_lossy(&answer.output).into_owned() })
     }
 }
 

@@ -120,7 +120,7 @@ fn find(
 /// What `segel inspect` says of a file.
 fn inspect(gateway: &Gateway, file: &std::path::Path) -> Result<Value, DemoError> {
     let answer = gateway.ask(&["inspect".as_ref(), "--json".as_ref(), file.as_os_str()])?;
-    serde_json::from_str(&answer.output)
+    serde_json::from_slice(&answer.output)
         .map_err(|error| DemoError::Command { command: "inspect --json".to_owned(), output: error.to_string() })
 }
 
@@ -180,17 +180,18 @@ fn below_trace(arrived: &[u8], sent: &[u8]) -> bool {
 /// The queue id, if the mail that was accepted with `reply` is held.
 fn held(gateway: &Gateway, reply: &str) -> Result<Option<String>, DemoError> {
     let list = gateway.ask(&["quarantine".as_ref(), "list".as_ref(), "--json".as_ref()])?;
+    let list = String::from_utf8_lossy(&list.output);
     Ok(reply
         .split(|character: char| !character.is_ascii_alphanumeric())
         .filter(|word| word.len() >= 12)
-        .find(|id| list.output.lines().any(|line| line.contains(&format!("\"{id}\""))))
+        .find(|id| list.lines().any(|line| line.contains(&format!("\"{id}\""))))
         .map(str::to_owned))
 }
 
 fn quarantined(scenario: &Scenario, id: &str, gateway: &Gateway, folder: &Folder) -> Result<Finding, DemoError> {
     let name = format!("quarantine/{}.eml", scenario.name);
     let original = gateway.ask(&["quarantine".as_ref(), "show".as_ref(), "--original".as_ref(), id.as_ref()])?;
-    folder.write(&name, original.output.as_bytes())?;
+    folder.write(&name, &original.output)?;
     let report = inspect(gateway, &folder.sub(&name))?;
     let reasons = reasons(&report);
     let why = format!("{}: {}; held with the evidence", text(&report, "verdict"), reasons.join(", "));

@@ -8,11 +8,16 @@ pub struct Source {
     pub text: String,
     /// Without comments, contents of literals, and tests.
     pub code: String,
+    /// Whether all of it is tests: `tests.rs`, or a module that is declared under `#[cfg(test)]`.
+    pub tests: bool,
 }
 
 impl Source {
     pub fn new(file: &str, text: &str) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), code: without_tests(&blank(text)) }
+        let mut source =
+            Self { file: file.to_owned(), text: text.to_owned(), code: without_tests(&blank(text)), tests: false };
+        source.tests = source.module().iter().any(|part| *part == "tests" || part.ends_with("_tests"));
+        source
     }
 
     /// `pki/path.rs` is `["pki", "path"]`; the crate's root is empty.
@@ -34,9 +39,20 @@ impl Source {
         self.module().get(1).copied()
     }
 
-    /// Whether all of the file is tests.
-    pub fn is_tests(&self) -> bool {
-        self.module().iter().any(|part| *part == "tests" || part.ends_with("_tests"))
+    /// The files of the modules that this file declares under `#[cfg(test)]`.
+    pub fn test_modules(&self) -> Vec<String> {
+        let folder = match self.file.strip_suffix(".rs") {
+            Some("lib" | "main") | None => String::new(),
+            Some(path) => format!("{path}/"),
+        };
+        let text = blank(&self.text);
+        text.split("#[cfg(test)]")
+            .skip(1)
+            .filter_map(|rest| {
+                let name = rest.split_once(';')?.0.split('{').next()?.rsplit_once("mod ")?.1;
+                name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| format!("{folder}{name}.rs"))
+            })
+            .collect()
     }
 }
 

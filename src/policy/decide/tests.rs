@@ -109,11 +109,9 @@ fn o28_a_sender_without_a_key_follows_the_domains_policy() {
     let siti = "siti@example.go.id";
     let facts = facts(Side::Inside, from(siti), siti);
     let mut policy = policy();
-    for (sign, expected) in [
-        (Sign::Required, "refuse no-key-refused"),
-        (Sign::WhenPossible, "no-key-passed"),
-        (Sign::Never, "sign-never"),
-    ] {
+    for (sign, expected) in
+        [(Sign::Required, "refuse no-key-refused"), (Sign::WhenPossible, "no-key-passed"), (Sign::Never, "sign-never")]
+    {
         policy.domains[0].sign = sign;
         check(&facts, &policy, expected);
     }
