@@ -222,6 +222,10 @@ impl State {
         let evidence = self.evidence(&judged);
         let mut warnings = self.walk.warnings.clone();
         let deciding = self.walk.layers.iter().position(|found| found.kind.is_signed());
+        let revocation_soft = deciding.and_then(|index| judged.get(index)).is_some_and(|judged| {
+            let unknown = |judged: &&Judged| judged.signer.reasons.contains(&Reason::RevocationUnknown);
+            judged.iter().any(|judged| judged.soft) && judged.iter().filter(unknown).all(|judged| judged.soft)
+        });
         let mut layers = Vec::new();
         for (index, (found, judged)) in self.walk.layers.iter().zip(judged).enumerate() {
             if deciding == Some(index) {
@@ -245,7 +249,7 @@ impl State {
             encrypted: layers.iter().any(|layer| layer.kind.is_encrypted()),
             decrypted: false,
             covers_whole_message: !self.walk.partial && self.walk.has_smime(),
-            revocation_soft: false,
+            revocation_soft,
             deciding,
             layers,
             structure: self.walk.structure,

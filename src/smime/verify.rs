@@ -308,6 +308,8 @@ pub struct Judged {
     pub warnings: Vec<&'static str>,
     /// The path, if there was a certificate.
     pub path: Option<PathReport>,
+    /// The revocation status is unknown, and the anchor tolerates that (`soft-fail`).
+    pub soft: bool,
 }
 
 /// How many certificates with one identifier get a path of their own: each costs a whole path validation.
@@ -323,6 +325,7 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     let mut warnings = checked.warnings.clone();
     let (certificate, path) = best.map_or((None, None), |(certificate, path)| (Some(certificate), Some(path)));
     let mut bound = None;
+    let mut soft = false;
     if let Some(certificate) = &certificate {
         bound = bind(certificate, trust, &mut reasons);
         time_warnings(checked.signing_time, certificate, trust.at, &mut warnings);
@@ -330,6 +333,11 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     if let Some(path) = &path {
         reasons.extend_from_slice(&path.reasons);
         warnings.extend_from_slice(&path.warnings);
+        // A path may stand although nobody knows whether it was revoked; a signature by it is not proven then.
+        soft = path.revocation.status == Status::Unknown && !path.reasons.contains(&Reason::RevocationUnknown);
+        if soft {
+            reasons.push(Reason::RevocationUnknown);
+        }
         let mut in_use = path.chain.iter().chain(&certificate);
         if in_use.any(|certificate| trust.blocked.contains(&certificate.sha256())) {
             reasons.push(Reason::BlockedLocally);
@@ -352,7 +360,7 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
         chain: path.as_ref().map_or_else(Vec::new, |path| path.chain.clone()),
         certificate,
     };
-    Judged { signer, warnings, path }
+    Judged { signer, warnings, path, soft }
 }
 
 /// Of the certificates that may be meant, the first with a faultless path; else the first. One that names the
