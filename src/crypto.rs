@@ -277,7 +277,10 @@ fn digest_identifier(der: &[u8]) -> Result<Digest, CryptoError> {
 }
 
 /// Random octets from aws-lc-rs.
-#[expect(clippy::panic, reason = "aws-lc aborts the process itself when the system has no randomness; going on without would be worse")]
+#[expect(
+    clippy::panic,
+    reason = "aws-lc aborts the process itself when the system has no randomness; going on without would be worse"
+)]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {

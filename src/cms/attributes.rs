@@ -338,3 +338,30 @@ fn outer_set(content: &[u8]) -> Result<Fields<'_>, CmsError> {
     outer.finish()?;
     Ok(Fields::new(set.content, "content"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i20_each_attribute_once_with_one_value() {
+        let check = |attributes: &[Vec<u8>], repeated: bool| {
+            let content = attributes.concat();
+            let read = SignedAttributes::from_content(&content, &Limits::default()).unwrap();
+            assert_eq!(read.is_repeated(), repeated, "{content:x?}");
+        };
+        let digest = |octet: u8| encode::tlv(OCTET_STRING, &[&[octet; 32]]);
+        let with = |kind: &ObjectIdentifier, values: &[u8]| {
+            encode::tlv(SEQUENCE, &[&encode::identifier(kind).unwrap(), &encode::tlv(SET, &[values])])
+        };
+        let once = with(&MESSAGE_DIGEST, &digest(1));
+        let other = ObjectIdentifier::new_unwrap("1.2.3.4");
+        check(std::slice::from_ref(&once), false);
+        check(&[once.clone(), with(&other, &digest(1))], false);
+        check(&[once.clone(), once.clone()], true);
+        check(&[once.clone(), with(&MESSAGE_DIGEST, &digest(2))], true);
+        check(&[with(&MESSAGE_DIGEST, &[digest(1), digest(2)].concat())], true);
+        check(&[with(&MESSAGE_DIGEST, &[])], true);
+        check(&[once, with(&other, &[digest(1), digest(2)].concat())], false);
+    }
+}

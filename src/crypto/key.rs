@@ -64,7 +64,8 @@ impl<'a> PublicKey<'a> {
             },
             EC_PUBLIC_KEY => {
                 // RFC 5480 section 2.1.1: namedCurve; explicit parameters let an attacker choose the generator.
-                let named = parameters.filter(|parameters| parameters.tag == tag::OID).ok_or(CryptoError::Unsupported)?;
+                let named =
+                    parameters.filter(|parameters| parameters.tag == tag::OID).ok_or(CryptoError::Unsupported)?;
                 Ok(Self::Ec { curve: Curve::from_oid(&oid(named.content)?), point: key })
             }
             ED25519 if key.len() == 32 && parameters.is_none() => Ok(Self::Ed25519(key)),
@@ -123,7 +124,11 @@ pub(crate) fn oid(content: &[u8]) -> Result<String, CryptoError> {
 pub(crate) fn small_integer(der: &[u8]) -> Result<u32, CryptoError> {
     let mut fields = Fields::new(der);
     let content = fields.required(tag::INTEGER)?.content;
-    if !fields.is_empty() || content.is_empty() || content.len() > 4 || content.first().is_some_and(|first| first & 0x80 != 0) {
+    if !fields.is_empty()
+        || content.is_empty()
+        || content.len() > 4
+        || content.first().is_some_and(|first| first & 0x80 != 0)
+    {
         return Err(CryptoError::Malformed);
     }
     Ok(content.iter().fold(0, |value, octet| (value << 8) | u32::from(*octet)))

@@ -1,6 +1,6 @@
 //! Signature verification: our own reading of keys and parameters, the mathematics in aws-lc-rs.
 
-use super::key::{Curve, PublicKey, Pss, bits};
+use super::key::{Curve, Pss, PublicKey, bits};
 use super::{CryptoError, Digest, SignatureAlgorithm};
 use aws_lc_rs::signature::{self, RsaParameters, RsaPssSaltLength, VerificationAlgorithm};
 

@@ -178,9 +178,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
             self.input.reserve(4 << 10);
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.input), if room => match read? {
-                    0 => return Err(SessionError::Closed),
-                    _ => {}
+                read = self.stream.read_buf(&mut self.input), if room => if read? == 0 {
+                    return Err(SessionError::Closed);
                 },
                 reply = &mut accepting => {
                     return Ok(reply.unwrap_or_else(|_| Reply::new(451, 3, 2, "Took too long, try again later")));

@@ -133,8 +133,8 @@ impl Certificate {
             // RFC 5280 section 4.1.1.2: both MUST be the same.
             return Err(CertificateError::Malformed("two signature algorithms".to_owned()));
         }
-        let validated = certval::PDVCertificate::try_from(der)
-            .map_err(|error| CertificateError::Malformed(error.to_string()))?;
+        let validated =
+            certval::PDVCertificate::try_from(der).map_err(|error| CertificateError::Malformed(error.to_string()))?;
         let extensions = Extensions::read(fields.extensions).map_err(malformed)?;
         let (not_before, not_after) = validity(fields.validity).map_err(malformed)?;
         Ok(Self(Arc::new(Parsed {
@@ -161,7 +161,7 @@ impl Certificate {
     /// # Errors
     /// `Malformed` if there is none or one of them is broken.
     pub fn bundle(file: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        if file.first() == Some(&tag::SEQUENCE) {
+        if super::pem::is_der(file) {
             return Ok(vec![Self::from_der(file)?]);
         }
         let blocks = super::pem::blocks(file, &["CERTIFICATE", "X509 CERTIFICATE"])
@@ -305,6 +305,11 @@ impl Certificate {
     /// extKeyUsage as dotted text, if the extension is there.
     pub fn extended_key_usage(&self) -> Option<&[String]> {
         self.0.extensions.extended_key_usage.as_deref()
+    }
+
+    /// Whether every name in it can be read; what cannot be read cannot be constrained.
+    pub(super) fn has_readable_names(&self) -> bool {
+        !self.0.extensions.unreadable_names
     }
 
     /// Texts that the certificate names as mail addresses in UTF8String form, for name constraints.

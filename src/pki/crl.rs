@@ -106,7 +106,8 @@ impl Crl {
             return Err(CrlError::Malformed("signature".to_owned()));
         };
         let mut fields = Fields::new(tbs.content);
-        fields.optional(tag::INTEGER)?;
+        // RFC 5280 section 5.1.2.1: v2 is written as 1, v1 not at all; v1 has no extensions.
+        let version = fields.optional(tag::INTEGER)?.map(|field| field.content);
         let inner = fields.required(tag::SEQUENCE)?;
         if !outer.is_empty() || inner.whole != algorithm.whole {
             return Err(CrlError::Malformed("two signature algorithms".to_owned()));
@@ -124,8 +125,11 @@ impl Crl {
         if !fields.is_empty() {
             return Err(Asn1Error::Trailing.into());
         }
+        if version.is_some_and(|version| version != [1]) || (version.is_none() && extensions.is_some()) {
+            return Err(CrlError::Malformed("version".to_owned()));
+        }
         let (mut scope, number) = scope(extensions.map(|field| field.content), &issuer)?;
-        let entries = entries(revoked, limits, &mut scope)?;
+        let entries = entries(revoked, limits, version.is_some(), &mut scope)?;
         Ok(Self(Arc::new(ParsedCrl {
             der: Bytes::copy_from_slice(der),
             tbs: Bytes::copy_from_slice(tbs.whole),
@@ -146,7 +150,7 @@ impl Crl {
     /// # Errors
     /// `Malformed` if there is none or one of them is broken; `TooComplex`.
     pub fn bundle(file: &[u8], limits: &Limits) -> Result<Vec<Self>, CrlError> {
-        if file.first() == Some(&tag::SEQUENCE) {
+        if super::pem::is_der(file) {
             return Ok(vec![Self::from_der(file, limits)?]);
         }
         let blocks =
@@ -226,8 +230,7 @@ impl Crl {
     /// The reasons for which this CRL speaks about `certificate` (RFC 5280 section 6.3.3 b to d); `NONE` if it does not.
     pub(super) fn reasons_for(&self, certificate: &Certificate) -> Reasons {
         let scope = &self.0.scope;
-        let wrong_kind =
-            if certificate.is_ca() { scope.only_users } else { scope.only_authorities };
+        let wrong_kind = if certificate.is_ca() { scope.only_users } else { scope.only_authorities };
         if !scope.usable || wrong_kind {
             return Reasons::NONE;
         }
@@ -277,6 +280,9 @@ fn scope(der: Option<&[u8]>, issuer: &Name) -> Result<(Scope, Option<String>), C
 /// ```
 fn issuing_distribution_point(der: &[u8], issuer: &Name, scope: &mut Scope) -> Result<(), Asn1Error> {
     let mut fields = Fields::within(der, tag::SEQUENCE)?;
+    if fields.is_empty() {
+        return Err(Asn1Error::Malformed(0));
+    }
     if let Some(field) = fields.optional(tag::context(0))? {
         scope.names = point_names(field.content, issuer)?;
         // A point without names could be taken for no point at all.
@@ -302,7 +308,12 @@ fn issuing_distribution_point(der: &[u8], issuer: &Name, scope: &mut Scope) -> R
 ///      revocationDate          Time,
 ///      crlEntryExtensions      Extensions OPTIONAL }
 /// ```
-fn entries(content: &[u8], limits: &Limits, scope: &mut Scope) -> Result<HashMap<Box<[u8]>, Entry>, CrlError> {
+fn entries(
+    content: &[u8],
+    limits: &Limits,
+    extensible: bool,
+    scope: &mut Scope,
+) -> Result<HashMap<Box<[u8]>, Entry>, CrlError> {
     let mut entries = HashMap::new();
     let mut fields = Fields::new(content);
     while !fields.is_empty() {
@@ -313,7 +324,11 @@ fn entries(content: &[u8], limits: &Limits, scope: &mut Scope) -> Result<HashMap
         let serial = parts.required(tag::INTEGER)?.content;
         let date = time(&parts.next_any()?.ok_or(Asn1Error::Malformed(0))?)?;
         let mut reason = EntryReason::Revoked("unspecified");
-        if let Some(extensions) = parts.optional(tag::SEQUENCE)? {
+        let extensions = parts.optional(tag::SEQUENCE)?;
+        if !parts.is_empty() || (extensions.is_some() && !extensible) {
+            return Err(CrlError::Malformed("entry".to_owned()));
+        }
+        if let Some(extensions) = extensions {
             for extension in Extension::list(extensions.whole)? {
                 match extension.oid.as_str() {
                     "2.5.29.21" => reason = entry_reason(extension.value)?,

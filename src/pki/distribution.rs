@@ -38,7 +38,11 @@ pub(super) fn named_bits(content: &[u8]) -> u16 {
     if *unused > 7 {
         return 0;
     }
-    octets.iter().take(2).enumerate().fold(0, |bits, (index, octet)| bits | u16::from(octet.reverse_bits()) << (8 * index))
+    octets
+        .iter()
+        .take(2)
+        .enumerate()
+        .fold(0, |bits, (index, octet)| bits | u16::from(octet.reverse_bits()) << (8 * index))
 }
 
 /// A name of a distribution point, in a form that can be compared.

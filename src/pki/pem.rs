@@ -2,11 +2,16 @@
 
 use data_encoding::BASE64;
 
+/// Whether the file is one DER value and no text: a SEQUENCE with a length in the long form, which no text begins with.
+pub(super) fn is_der(file: &[u8]) -> bool {
+    matches!(file, [0x30, 0x80..=0xff, ..])
+}
+
 /// The contents of all blocks with one of these labels; `None` if one of them is broken. Other blocks are skipped.
 pub(super) fn blocks(file: &[u8], labels: &[&str]) -> Option<Vec<Vec<u8>>> {
     let text = String::from_utf8_lossy(file);
     let mut found = Vec::new();
-    let mut lines = text.lines().map(str::trim);
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     while let Some(line) = lines.next() {
         let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----")) else {
             continue;

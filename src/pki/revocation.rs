@@ -137,9 +137,9 @@ impl Rules<'_> {
     }
 
     fn is_signed(&self, crl: &Crl, signers: &[Certificate]) -> bool {
-        let weak = crl
-            .signature_algorithm()
-            .map_or(true, |algorithm| algorithm.digest().is_some_and(|digest| digest.is_weak() && !self.allow_weak.contains(&digest)));
+        let weak = crl.signature_algorithm().map_or(true, |algorithm| {
+            algorithm.digest().is_some_and(|digest| digest.is_weak() && !self.allow_weak.contains(&digest))
+        });
         !weak
             && signers.iter().any(|signer| {
                 signer.subject().matches(crl.issuer())

@@ -54,6 +54,7 @@ pub enum Scope {
 
 /// What comes after a round.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per message, moved a few times; a Box would be in everybody's way")]
 pub enum Step {
     /// Facts are wanted before going on.
     Need(Vec<Need>, Paused),
@@ -221,6 +222,10 @@ impl State {
         let evidence = self.evidence(&judged);
         let mut warnings = self.walk.warnings.clone();
         let deciding = self.walk.layers.iter().position(|found| found.kind.is_signed());
+        let revocation_soft = deciding.and_then(|index| judged.get(index)).is_some_and(|judged| {
+            let unknown = |judged: &&Judged| judged.signer.reasons.contains(&Reason::RevocationUnknown);
+            judged.iter().any(|judged| judged.soft) && judged.iter().filter(unknown).all(|judged| judged.soft)
+        });
         let mut layers = Vec::new();
         for (index, (found, judged)) in self.walk.layers.iter().zip(judged).enumerate() {
             if deciding == Some(index) {
@@ -244,7 +249,7 @@ impl State {
             encrypted: layers.iter().any(|layer| layer.kind.is_encrypted()),
             decrypted: false,
             covers_whole_message: !self.walk.partial && self.walk.has_smime(),
-            revocation_soft: false,
+            revocation_soft,
             deciding,
             layers,
             structure: self.walk.structure,

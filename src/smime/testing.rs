@@ -1,4 +1,5 @@
 //! Keys, certificates and mails that OpenSSL makes while the tests run.
+#![allow(clippy::disallowed_methods, reason = "OpenSSL takes files")]
 
 use super::inspect::{Fact, Inspected, Need, Options, Scope, Step, inspect};
 use crate::limits::Limits;

@@ -8,6 +8,7 @@ use crate::cms::{SignedData, SignerIdentifier, SignerInfo, attributes::SignedAtt
 use crate::crypto::{self, CryptoError, Digest, SignatureAlgorithm};
 use crate::limits::Limits;
 use crate::mail::Address;
+use crate::pki::certificate::KeyInfo;
 use crate::pki::path::{self, PolicyInputs};
 use crate::pki::revocation::Status;
 use crate::pki::{
@@ -154,6 +155,9 @@ fn digest_holds(attributes: &SignedAttributes, content: &[u8], checked: &mut Che
     }
 }
 
+/// Below this RSA signatures are not computed at all, so nothing can be said about them but that they are weak.
+const SMALLEST_MODULUS_BITS: usize = 1024;
+
 /// Finds the certificates that may be meant and those among them whose key verifies (I07, I66).
 fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certificate], checked: &mut Checked) {
     let matching: Vec<Certificate> =
@@ -167,13 +171,16 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
         checked.certificates = matching;
         return;
     };
-    let mut unsupported = false;
+    let (mut unsupported, mut weak) = (false, false);
     let verifying: Vec<Certificate> = named
         .iter()
         .filter(|certificate| match verifies(algorithm, info, content, certificate) {
             Ok(()) => true,
             Err(error) => {
-                unsupported |= error == CryptoError::Unsupported;
+                let too_short =
+                    matches!(certificate.key_info(), KeyInfo::Rsa { bits, .. } if bits < SMALLEST_MODULUS_BITS);
+                weak |= too_short;
+                unsupported |= too_short || error == CryptoError::Unsupported;
                 false
             }
         })
@@ -184,6 +191,9 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
         return;
     }
     checked.certificates = matching;
+    if weak {
+        checked.reasons.push(Reason::WeakAlgorithm);
+    }
     if !unsupported {
         checked.reasons.push(Reason::BadSignature);
     } else if !checked.reasons.contains(&Reason::WeakAlgorithm) {
@@ -298,6 +308,8 @@ pub struct Judged {
     pub warnings: Vec<&'static str>,
     /// The path, if there was a certificate.
     pub path: Option<PathReport>,
+    /// The revocation status is unknown, and the anchor tolerates that (`soft-fail`).
+    pub soft: bool,
 }
 
 /// How many certificates with one identifier get a path of their own: each costs a whole path validation.
@@ -313,6 +325,7 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     let mut warnings = checked.warnings.clone();
     let (certificate, path) = best.map_or((None, None), |(certificate, path)| (Some(certificate), Some(path)));
     let mut bound = None;
+    let mut soft = false;
     if let Some(certificate) = &certificate {
         bound = bind(certificate, trust, &mut reasons);
         time_warnings(checked.signing_time, certificate, trust.at, &mut warnings);
@@ -320,6 +333,11 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     if let Some(path) = &path {
         reasons.extend_from_slice(&path.reasons);
         warnings.extend_from_slice(&path.warnings);
+        // A path may stand although nobody knows whether it was revoked; a signature by it is not proven then.
+        soft = path.revocation.status == Status::Unknown && !path.reasons.contains(&Reason::RevocationUnknown);
+        if soft {
+            reasons.push(Reason::RevocationUnknown);
+        }
         let mut in_use = path.chain.iter().chain(&certificate);
         if in_use.any(|certificate| trust.blocked.contains(&certificate.sha256())) {
             reasons.push(Reason::BlockedLocally);
@@ -342,7 +360,7 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
         chain: path.as_ref().map_or_else(Vec::new, |path| path.chain.clone()),
         certificate,
     };
-    Judged { signer, warnings, path }
+    Judged { signer, warnings, path, soft }
 }
 
 /// Of the certificates that may be meant, the first with a faultless path; else the first. One that names the
@@ -442,6 +460,3 @@ pub(super) fn tidy(reasons: &mut Vec<Reason>) {
     reasons.sort_unstable();
     reasons.dedup();
 }
-
-#[cfg(test)]
-mod tests;

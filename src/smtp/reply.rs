@@ -240,7 +240,7 @@ mod tests {
                 assert_eq!(line.chars().nth(3), Some(separator));
                 match digit {
                     '3' => assert!(line.ends_with("one") || line.ends_with("two")),
-                    _ => assert!(line[4..].starts_with(&format!("{digit}.1.2 ")), "{line}"),
+                    _ => assert!(line.get(4..).unwrap().starts_with(&format!("{digit}.1.2 ")), "{line}"),
                 }
             }
         }

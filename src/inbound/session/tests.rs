@@ -158,7 +158,7 @@ async fn memory_is_shared_and_given_back() {
     client.expect("452 4.3.1 ").await;
     other.release();
     client.begin_data().await;
-    client.send(&format!("{}.\r\n", "0123456789\r\n".repeat(50_000))).await;
+    client.send(&format!("{}.\r\n", "0123456789\r\n".repeat(20_000))).await;
     client.expect("250 2.6.0").await;
     client.send("QUIT\r\n").await;
     client.expect("221 2.0.0").await;

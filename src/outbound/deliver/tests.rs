@@ -86,6 +86,8 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
             .collect(),
         token: [0; 16],
         direction: Direction::Outgoing,
+        received: jiff::Timestamp::UNIX_EPOCH,
+        message_id: None,
     }
 }
 

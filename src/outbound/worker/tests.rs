@@ -63,7 +63,10 @@ impl Drop for Sink {
 async fn smtp_sink(arguments: &[&str]) -> Option<(Sink, NextHop)> {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
+    // As root it wants to be told whom to become; as anybody else it must not be.
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").ok()?) == 0;
     let child = Command::new("/usr/sbin/smtp-sink")
+        .args(if root { &["-u", "nobody"][..] } else { &[] })
         .args(arguments)
         .args([&address, "1000"])
         .stdout(Stdio::null())
@@ -71,9 +74,12 @@ async fn smtp_sink(arguments: &[&str]) -> Option<(Sink, NextHop)> {
         .spawn()
         .ok()?;
     let sink = Sink(child);
-    while TcpStream::connect(&address).await.is_err() {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let listening = async {
+        while TcpStream::connect(&address).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), listening).await.expect("smtp-sink listens");
     Some((sink, NextHop { host: "127.0.0.1".to_owned(), port }))
 }
 

@@ -86,11 +86,10 @@ fn clean(text: &str) -> Option<String> {
     let odd = |char: char| char.is_whitespace() || hides(char) || "\"\\()<>[],;:@".contains(char);
     let dotted = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with('.') || part.contains("..");
     let wild = domain.contains('*') || local.starts_with('*');
-    (!text.chars().any(|char| char != '@' && odd(char)) && !domain.contains('@') && !wild && !dotted(local) && !dotted(domain))
-        .then(|| text.to_owned())
-}
-
-#[cfg(test)]
-pub(super) fn clean_for_test(text: &str) -> Option<String> {
-    clean(text)
+    (!text.chars().any(|char| char != '@' && odd(char))
+        && !domain.contains('@')
+        && !wild
+        && !dotted(local)
+        && !dotted(domain))
+    .then(|| text.to_owned())
 }

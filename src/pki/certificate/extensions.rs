@@ -84,7 +84,8 @@ impl DistributionPoint {
             Some(field) => point_names(field.content, issuer)?,
             None => Vec::new(),
         };
-        let reasons = fields.optional(tag::context_primitive(1))?.map_or(Reasons::ALL, |field| Reasons::read(field.content));
+        let reasons =
+            fields.optional(tag::context_primitive(1))?.map_or(Reasons::ALL, |field| Reasons::read(field.content));
         let indirect = fields.optional(tag::context(2))?.is_some();
         if !fields.is_empty() {
             return Err(Asn1Error::Trailing);
@@ -112,6 +113,8 @@ pub(super) struct Extensions {
     pub(super) mail_constraints: MailConstraints,
     /// Content of subjectAltName.
     pub(super) alternative_names: Vec<u8>,
+    /// Whether subjectAltName is there and is no list of names.
+    pub(super) unreadable_names: bool,
 }
 
 impl Extensions {
@@ -127,6 +130,7 @@ impl Extensions {
             distribution_points: Ok(Vec::new()),
             mail_constraints: MailConstraints::default(),
             alternative_names: Vec::new(),
+            unreadable_names: false,
         };
         for extension in der.map_or(Ok(Vec::new()), Extension::list)? {
             read.take(&extension);
@@ -147,13 +151,21 @@ impl Extensions {
             "2.5.29.37" => self.extended_key_usage = Some(extended_key_usage(value).unwrap_or_default()),
             "2.5.29.31" => self.distribution_points = distribution_points(value),
             "2.5.29.30" => self.mail_constraints = mail_constraints(value).unwrap_or_default(),
-            "2.5.29.17" => {
-                self.alternative_names =
-                    Fields::within(value, tag::SEQUENCE).map(|fields| fields.rest().to_vec()).unwrap_or_default();
-            }
+            "2.5.29.17" => match alternative_names(value) {
+                Ok(names) => self.alternative_names = names,
+                Err(_) => self.unreadable_names = true,
+            },
             _ => {}
         }
     }
+}
+
+/// `SubjectAltName ::= SEQUENCE SIZE (1..MAX) OF GeneralName`
+fn alternative_names(der: &[u8]) -> Result<Vec<u8>, Asn1Error> {
+    let mut fields = Fields::within(der, tag::SEQUENCE)?;
+    let names = fields.rest().to_vec();
+    while fields.next_any()?.is_some() {}
+    Ok(names)
 }
 
 fn subject_key_identifier(der: &[u8]) -> Result<Vec<u8>, Asn1Error> {

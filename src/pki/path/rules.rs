@@ -45,10 +45,12 @@ pub(super) fn evaluate(
 /// What can be said about certificates whether or not they reach an anchor: dates, strength, purpose, address.
 pub(super) fn add_reasons_without_anchor(request: &PathRequest<'_>, chain: &[Certificate], reasons: &mut Vec<Reason>) {
     for (index, certificate) in chain.iter().enumerate() {
-        if request.at < certificate.not_before() {
+        // Certificates count in whole seconds, and notAfter belongs to the validity (RFC 5280 section 4.1.2.5).
+        let at = request.at.as_second();
+        if at < certificate.not_before().as_second() {
             reasons.push(Reason::NotYetValid);
         }
-        if certificate.not_after() < request.at {
+        if certificate.not_after().as_second() < at {
             reasons.push(Reason::Expired);
         }
         reasons.extend(key_fault(&certificate.key_info(), request.limits.rsa_bits_max));
@@ -85,7 +87,9 @@ pub(super) fn in_order(mut reasons: Vec<Reason>) -> Vec<Reason> {
 fn key_fault(key: &KeyInfo, rsa_bits_max: usize) -> Option<Reason> {
     match *key {
         KeyInfo::Rsa { bits, .. } if bits > rsa_bits_max => Some(Reason::Unsupported),
-        KeyInfo::Rsa { bits, exponent } if bits < 2048 || exponent < 3 || exponent % 2 == 0 => Some(Reason::WeakAlgorithm),
+        KeyInfo::Rsa { bits, exponent } if bits < 2048 || exponent < 3 || exponent % 2 == 0 => {
+            Some(Reason::WeakAlgorithm)
+        }
         KeyInfo::Dsa | KeyInfo::Ec { curve: Curve::Small } => Some(Reason::WeakAlgorithm),
         _ => None,
     }
@@ -127,6 +131,9 @@ fn satisfies_rfc5280(request: &PathRequest<'_>, chain: &[Certificate], anchor: &
         && certval_rules::check_extended_key_usage(&environment, &settings, &path, &mut results).is_ok()
         && certval_rules::check_critical_extensions(&environment, &settings, &path, &mut results).is_ok()
         && utf8_mailboxes_are_permitted(chain)
+        && chain.iter().all(Certificate::has_readable_names)
+        // RFC 5280 section 4.1.2.4: an issuer has a name.
+        && rest.iter().all(|issuer| !issuer.subject().is_empty())
 }
 
 fn settings(request: &PathRequest<'_>) -> CertificationPathSettings {
@@ -172,7 +179,12 @@ fn is_within(mailbox: &str, subtree: &str) -> bool {
 }
 
 /// Every certificate below the anchor, by the request's mode or the anchor's.
-fn check_revocation(request: &PathRequest<'_>, anchor: &TrustAnchor, crl_signers: &[Certificate], report: &mut PathReport) {
+fn check_revocation(
+    request: &PathRequest<'_>,
+    anchor: &TrustAnchor,
+    crl_signers: &[Certificate],
+    report: &mut PathReport,
+) {
     let mode = request.revocation.unwrap_or(anchor.revocation);
     if mode == RevocationMode::None {
         report.warnings.push("revocation-not-checked");
@@ -181,9 +193,15 @@ fn check_revocation(request: &PathRequest<'_>, anchor: &TrustAnchor, crl_signers
     let rules = Rules { at: request.at, grace: request.crl_grace, allow_weak: request.allow_weak };
     let below = report.chain.len().saturating_sub(1);
     for index in 0..below {
-        let (Some(certificate), Some(above)) = (report.chain.get(index), report.chain.get(index + 1..)) else { continue };
-        let signers: Vec<Certificate> =
-            above.iter().chain(crl_signers).filter(|signer| signer.subject().matches(certificate.issuer())).cloned().collect();
+        let (Some(certificate), Some(above)) = (report.chain.get(index), report.chain.get(index + 1..)) else {
+            continue;
+        };
+        let signers: Vec<Certificate> = above
+            .iter()
+            .chain(crl_signers)
+            .filter(|signer| signer.subject().matches(certificate.issuer()))
+            .cloned()
+            .collect();
         let found = rules.status(certificate, &signers, request.crls);
         match found.status {
             Status::Revoked => report.reasons.push(Reason::Revoked),

@@ -53,7 +53,8 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(super) fn new(request: &'a PathRequest<'a>, signers: CrlSigners) -> Self {
         let mut by_subject: HashMap<Bytes, Vec<Candidate<'a>>> = HashMap::new();
-        let anchors = request.anchors.iter().map(|anchor| Candidate { certificate: &anchor.certificate, anchor: Some(anchor) });
+        let anchors =
+            request.anchors.iter().map(|anchor| Candidate { certificate: &anchor.certificate, anchor: Some(anchor) });
         let others = request.untrusted.iter().map(|certificate| Candidate { certificate, anchor: None });
         for candidate in anchors.chain(others) {
             by_subject.entry(candidate.certificate.subject().key().clone()).or_default().push(candidate);
@@ -120,7 +121,8 @@ impl<'a> Search<'a> {
         let limits = self.request.limits;
         self.steps += 1;
         // Each path that may be tried can take as many steps as there may be signatures; memory of edges makes steps cheap.
-        self.exhausted |= self.paths >= limits.path_candidates || self.steps > limits.path_candidates * limits.path_signatures;
+        self.exhausted |=
+            self.paths >= limits.path_candidates || self.steps > limits.path_candidates * limits.path_signatures;
         self.exhausted || self.best.as_ref().is_some_and(PathReport::is_valid)
     }
 

@@ -1,1 +1,8 @@
+use super::*;
+use crate::pki::revocation::Status;
 
+#[cfg(feature = "demo")]
+mod ca;
+#[cfg(feature = "demo")]
+mod matrix;
+mod suites;

@@ -53,6 +53,7 @@ fn facts(side: Side, from: From, path: &str) -> Facts {
             covers_whole_message: false,
             revocation_soft: false,
             layers: Vec::new(),
+            deciding: None,
             structure: Structure::Plain,
             evidence: Evidence::default(),
         },

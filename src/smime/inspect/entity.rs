@@ -32,7 +32,7 @@ pub(super) fn claim(entity: &Entity) -> Claim {
     if is_signature(entity) {
         return Claim::PkcsSignature;
     }
-    if kind.main == "application" && names(entity).any(|name| has_smime_suffix(name)) {
+    if kind.main == "application" && names(entity).any(has_smime_suffix) {
         return Claim::NamedLikeSmime;
     }
     Claim::None

@@ -1,3 +1,4 @@
+#![allow(clippy::string_slice, reason = "a test says so by failing")]
 use super::*;
 use crate::smime::report;
 use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
@@ -220,6 +221,34 @@ fn without_empty_attributes(der: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn i22_algorithms_agree_with_each_other_and_with_their_protection() {
+    use crate::crypto::SignatureAlgorithm;
+    use crate::smime::sign::{Signer, prepare};
+    let ca = ca();
+    let signer = Signer {
+        certificate: ca.certificate("rsa"),
+        chain: vec![ca.certificate("issuing")],
+        algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
+        digest: Digest::Sha256,
+    };
+    let prepared = prepare(ENTITY, &signer, ca.options().at, true).unwrap();
+    let signature = ca.sign("rsa", prepared.to_be_signed());
+    let der = prepared.assemble(&signature).unwrap();
+    check(&opaque_mail(&der), Verdict::Valid, &[]);
+    // signatureAlgorithm of the SignerInfo is the last rsaEncryption; another identifier of the same length.
+    let last = der.windows(9).rposition(|window| window == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]).unwrap();
+    let with = |arc: u8| {
+        let mut der = der.clone();
+        der[last + 8] = arc;
+        opaque_mail(&der)
+    };
+    // sha256WithRSAEncryption verifies, but is not what the signer protected.
+    check(&with(11), Verdict::Invalid, &[BadSignature]);
+    // sha384WithRSAEncryption beside the digest SHA-256.
+    check(&with(12), Verdict::Invalid, &[BadSignature, Malformed]);
+}
+
+#[test]
 fn i23_address_in_the_certificate_and_from() {
     let ca = ca();
     check(&ca.signed("SITI@Example.ID", P256), Verdict::Valid, &[]);
@@ -395,7 +424,7 @@ fn nested_layers_are_reported_and_the_outermost_decides() {
     let ca = ca();
     let inner = ca.signed("x@example.id", "-signer budi.pem -inkey budi.key");
     let text = String::from_utf8(inner).unwrap();
-    let entity = text[text.find("MIME-Version").unwrap()..].as_bytes();
+    let entity = &text.as_bytes()[text.find("MIME-Version").unwrap()..];
     let outer = ca.signed_content(entity, SITI, P256);
     let inspected = check(&outer, Verdict::Valid, &[]);
     assert_eq!(inspected.layers.len(), 2);

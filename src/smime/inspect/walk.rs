@@ -468,8 +468,9 @@ fn mentions_smime(bytes: &[u8]) -> bool {
 }
 
 fn outgoing_structure(structure: &mime::Structure) -> Structure {
-    let broken =
-        |ambiguity: &Ambiguity| matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul);
+    let broken = |ambiguity: &Ambiguity| {
+        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul | Ambiguity::FieldName)
+    };
     let root = &structure.root;
     if structure.ambiguities.iter().any(broken) {
         return Structure::Broken;

@@ -1,3 +1,4 @@
+#![allow(clippy::string_slice, reason = "a test says so by failing")]
 use super::*;
 use crate::smime::testing::ca;
 

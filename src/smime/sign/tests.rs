@@ -126,3 +126,31 @@ fn o25_chain_without_root_and_without_repeats() {
     assert_eq!(subjects.len(), 2, "{text}");
     assert!(!subjects.iter().any(|subject| subject.contains("Test Root")), "{text}");
 }
+
+#[test]
+fn o06_whole_message_is_valid_here_and_for_openssl() {
+    use crate::mail::canonical::{canonical, multipart_signed, pkcs7_mime};
+    let ca = ca();
+    let limits = crate::limits::Limits::default();
+    let plain = "From: siti@example.id\r\nTo: x@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nHalo, Ñandú\r\n";
+    let canonical = canonical(plain.as_bytes(), &limits).unwrap();
+    for (name, micalg) in [("rsa", "sha-256"), ("p384", "sha-384")] {
+        let signer = signer(ca, name);
+        assert_eq!(signer.digest.micalg(), micalg);
+        for opaque in [false, true] {
+            let prepared = prepare(&canonical.entity, &signer, ca.options().at, opaque).unwrap();
+            let signature = ca.sign(name, prepared.to_be_signed());
+            let der = prepared.assemble(&signature).unwrap();
+            let message = if opaque {
+                pkcs7_mime(&canonical.outer, "signed-data", &der)
+            } else {
+                multipart_signed(&canonical.outer, &canonical.entity, &der, micalg, "b-7f3a")
+            };
+            let inspected = ca.inspect(&message);
+            assert_eq!((inspected.verdict.name(), inspected.reasons.as_slice()), ("valid", &[][..]));
+            assert!(!inspected.warnings.iter().any(|warning| warning == "micalg-mismatch"));
+            ca.write("o06.eml", &message);
+            ca.openssl("cms -verify -cades -in o06.eml -CAfile root.pem -out o06.out");
+        }
+    }
+}

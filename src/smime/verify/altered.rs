@@ -2,9 +2,12 @@
 
 use crate::crypto::Digest;
 
+/// Takes back what a relay may have done.
+type Undo = fn(&[u8]) -> Vec<u8>;
+
 /// Whether undoing something that relays and lists are known to do gives the digest that was signed.
 pub(super) fn in_transit(digest: Digest, expected: &[u8], content: &[u8]) -> bool {
-    let undone: [fn(&[u8]) -> Vec<u8>; 5] =
+    let undone: [Undo; 5] =
         [without_trailing_blanks, without_last_lines, with_last_line_end, without_from_quoting, without_footer];
     undone.iter().any(|undo| digest.hash(&[&undo(content)]).is_ok_and(|actual| actual == expected))
 }

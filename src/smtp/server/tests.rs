@@ -1,3 +1,5 @@
+#![expect(clippy::string_slice, reason = "replies are US-ASCII, and a test may panic")]
+
 use super::{Action, BAD_COMMANDS, Dialogue, Memory, Settings};
 use crate::mail::Address;
 use crate::smtp::Reply;
