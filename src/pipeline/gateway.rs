@@ -103,7 +103,16 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 impl Gateway {
-    /// Opens the store below `data_dir`, which is made when it is missing. The caller holds the directory's lock.
+    /// Puts in order what a former server left: its leases, files without a row. Only for whoever holds the data
+    /// directory's lock and is going to deliver: beside a running server it would void the leases of work in progress and
+    /// remove files whose transaction is not committed yet.
+    pub async fn recover(&self) -> Result<(), OpenError> {
+        self.queue.recover().await?;
+        Ok(())
+    }
+
+    /// Opens the store below `data_dir`, which is made when it is missing. Commands open it beside a running server, so
+    /// nothing is put in order here: see [`Self::recover`].
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {
@@ -116,7 +125,6 @@ impl Gateway {
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config));
-        queue.recover().await?;
         let snapshot = Arc::new(Snapshot::new(config, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
