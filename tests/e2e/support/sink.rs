@@ -36,7 +36,7 @@ class Handler:
         return [line for line in responses if not (hide and hide in line)]
 
     async def handle_MAIL(self, server, session, envelope, address, mail_options):
-        envelope.mail_from = "" if address == "<>" else address
+        envelope.mail_from = address or "<>"
         envelope.mail_options.extend(mail_options)
         return "250 2.1.0 OK"
 
@@ -56,7 +56,7 @@ class Handler:
         with open(name + ".eml", "wb") as file:
             file.write(envelope.original_content)
         with open(name + ".json", "w") as file:
-            json.dump({"from": envelope.mail_from or "", "to": envelope.rcpt_tos, "options": envelope.mail_options,
+            json.dump({"from": "" if envelope.mail_from == "<>" else envelope.mail_from, "to": envelope.rcpt_tos, "options": envelope.mail_options,
                        "helo": session.host_name, "kind": kind}, file)
         print("mail", name, flush=True)
         if kind == "defer":
