@@ -103,7 +103,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 impl Gateway {
-    /// Opens the store below `data_dir`, which is made when it is missing. The caller holds the directory's lock.
+    /// Opens the store. Changes nothing in it: a command that only reads does this beside a server that runs. Who delivers
+    /// or changes anything holds the data directory's lock first, and who delivers recovers the queue then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {
@@ -116,7 +117,6 @@ impl Gateway {
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config));
-        queue.recover().await?;
         let snapshot = Arc::new(Snapshot::new(config, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
