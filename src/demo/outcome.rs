@@ -78,7 +78,9 @@ fn send(scenario: &Scenario, door: SocketAddr) -> Result<Reply, DemoError> {
     let envelope = Envelope::new(reverse_path, recipients)
         .map_err(|error| failed("make the envelope", std::io::Error::other(error)))?;
     let client = SmtpTransport::builder_dangerous(door.ip().to_string()).port(door.port()).build();
-    match client.send_raw(&envelope, &scenario.content) {
+    // lettre puts a line end before the final dot by itself.
+    let content = scenario.content.strip_suffix(b"\r\n").unwrap_or(&scenario.content);
+    match client.send_raw(&envelope, content) {
         Ok(response) => Ok(Reply::Accepted(response.message().collect::<Vec<_>>().join(" "))),
         Err(error) => match error.status() {
             Some(code) => Ok(Reply::Refused(format!("{code} {}", reply_text(&error)))),

@@ -241,7 +241,7 @@ fn o28_a_sender_without_a_key() {
     let reply = send(gateway.inside, TONO, &[RINA], &content("substitute"));
     assert!(reply.starts_with("250"), "{reply}");
     let mail = outside.find("substitute");
-    assert_eq!(fields(&mail.content, "sender"), [ORGANISATION]);
+    assert_eq!(fields(&mail.content, "sender"), [format!("<{ORGANISATION}>")]);
     assert_eq!(Pki::shared().verify(&mail.content, &[]), Ok(ORGANISATION.to_owned()));
     assert_eq!(verdict(&mail.content)["reasons"], serde_json::json!(["signed-by-sender"]));
 }

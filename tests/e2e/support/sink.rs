@@ -36,7 +36,7 @@ class Handler:
         return [line for line in responses if not (hide and hide in line)]
 
     async def handle_MAIL(self, server, session, envelope, address, mail_options):
-        envelope.mail_from = address
+        envelope.mail_from = "" if address == "<>" else address
         envelope.mail_options.extend(mail_options)
         return "250 2.1.0 OK"
 
