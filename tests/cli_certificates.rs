@@ -1,5 +1,13 @@
 //! `segel pki verify`, `trust`, `key` and `inspect`, by running the program on what OpenSSL makes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which the lints do not know as such"
+)]
+
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;

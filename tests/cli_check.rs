@@ -1,5 +1,11 @@
 //! `segel check` and the command line's own errors, by running the program.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which the lints do not know as such"
+)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
