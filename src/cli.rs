@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 /// S/MIME mail gateway: signs mail on its way out, judges it on its way in, holds what is revoked.
 #[derive(Debug, Parser)]
-#[command(name = "segel", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "segel", version, arg_required_else_help = true)]
 struct Arguments {
     /// Configuration file [default: $SEGEL_CONFIG, else /etc/segel/segel.toml]
     #[arg(short = 'c', value_name = "FILE", global = true)]
@@ -194,7 +194,8 @@ fn load(path: &Path) -> Result<Config, CliError> {
 
 /// Log lines on standard error: INFO an operation done, WARN recovered, ERROR needs an operator.
 fn log_to_stderr() {
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).finish();
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("logging was set up before.");
     }

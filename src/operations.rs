@@ -215,7 +215,9 @@ impl From<KeyError> for OperationError {
         match error {
             KeyError::NotFound(_) => failure.hint("`segel key list` shows the ids"),
             KeyError::PasswordNeeded(_) => failure.hint("name a file that holds the password with --password-file"),
-            KeyError::AddressNotNamed { .. } => failure.hint("receivers would see another name than the sender's; ask the CA for a certificate with this address"),
+            KeyError::AddressNotNamed { .. } => failure.hint(
+                "receivers would see another name than the sender's; ask the CA for a certificate with this address",
+            ),
             _ => failure,
         }
     }
@@ -273,7 +275,10 @@ async fn import_key(
     password: Option<&Secret>,
 ) -> Result<Output, OperationError> {
     let kind = KeyKind::from_name(kind).ok_or_else(|| {
-        OperationError::new(ErrorKind::Input, format!("expected individual, position, organisation or system, found `{kind}`"))
+        OperationError::new(
+            ErrorKind::Input,
+            format!("expected individual, position, organisation or system, found `{kind}`"),
+        )
     })?;
     let addresses = addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     let password = password.map(|secret| secret.0.as_str());
@@ -316,7 +321,8 @@ async fn import_anchor(
         "none" => RevocationMode::None,
         other => return Err(input(format!("expected hard-fail, soft-fail or none, found `{other}`"))),
     };
-    let domain = |text: &String| Domain::parse(text).map_err(|_| input(format!("expected a mail domain, found `{text}`")));
+    let domain =
+        |text: &String| Domain::parse(text).map_err(|_| input(format!("expected a mail domain, found `{text}`")));
     let domains = domains.iter().map(domain).collect::<Result<Vec<_>, _>>()?;
     let anchor = gateway.directory.import_anchor(certificate, revocation, domains).await?;
     gateway.refresh_trust();
@@ -346,7 +352,8 @@ async fn retry(gateway: &Gateway, id: &str, operator: &str) -> Result<Output, Op
 /// Not a queue id.
 pub fn queue_id(text: &str) -> Result<QueueId, OperationError> {
     QueueId::parse(text).ok_or_else(|| {
-        OperationError::new(ErrorKind::Input, format!("expected a queue id, found `{text}`"))
-            .hint("it stands in the 250, in Received and in Segel-Verdict; `segel queue list` shows those of mail on its way")
+        OperationError::new(ErrorKind::Input, format!("expected a queue id, found `{text}`")).hint(
+            "it stands in the 250, in Received and in Segel-Verdict; `segel queue list` shows those of mail on its way",
+        )
     })
 }

@@ -101,7 +101,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         sockets.push((listener.clone(), socket, address));
     }
     let gateway = Arc::new(Gateway::open(config).await?);
-    gateway.recover().await?;
+    gateway.queue.recover().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
 

@@ -26,14 +26,19 @@ pub(super) fn run(command: &Subcommands, config: Config, out: &mut Printer) -> R
     } else {
         match &report.bad {
             None => out.line("the audit log is whole")?,
-            Some(bad) => out.line(&format!("THE AUDIT LOG WAS CHANGED: chain {}, row {}: {}", bad.chain, bad.seq, bad.problem))?,
+            Some(bad) => {
+                out.line(&format!("THE AUDIT LOG WAS CHANGED: chain {}, row {}: {}", bad.chain, bad.seq, bad.problem))?
+            }
         }
-        out.labelled(2, &[
-            ("rows", report.rows.to_string()),
-            ("chains", report.chains.to_string()),
-            ("checkpoints", report.checkpoints.to_string()),
-            ("signed by", report.key.clone().unwrap_or_else(|| "no checkpoint yet".to_owned())),
-        ])?;
+        out.labelled(
+            2,
+            &[
+                ("rows", report.rows.to_string()),
+                ("chains", report.chains.to_string()),
+                ("checkpoints", report.checkpoints.to_string()),
+                ("signed by", report.key.clone().unwrap_or_else(|| "no checkpoint yet".to_owned())),
+            ],
+        )?;
     }
     Ok(if report.bad.is_none() { Exit::Yes } else { Exit::No })
 }

@@ -67,13 +67,16 @@ fn people(explanation: &Explanation, side: Side, out: &mut Printer) -> Result<()
         Side::Outside => "outside",
     };
     out.line(&format!("{}: {}", explanation.decision.to_uppercase(), explanation.rule))?;
-    out.labelled(2, &[
-        ("why", wrapped(explanation.why)),
-        ("from side", side.to_owned()),
-        ("found", explanation.reasons.join(", ")),
-        ("reply", explanation.reply.clone().unwrap_or_default()),
-        ("signed with", explanation.key.clone().unwrap_or_default()),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            ("why", wrapped(explanation.why)),
+            ("from side", side.to_owned()),
+            ("found", explanation.reasons.join(", ")),
+            ("reply", explanation.reply.clone().unwrap_or_default()),
+            ("signed with", explanation.key.clone().unwrap_or_default()),
+        ],
+    )?;
     out.line("")?;
     let recipients: Vec<Vec<String>> = explanation
         .recipients

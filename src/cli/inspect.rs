@@ -3,8 +3,8 @@
 mod content;
 mod people;
 
-use super::print::Printer;
 use super::local::{self, Opened};
+use super::print::Printer;
 use super::{CliError, Exit, read};
 use crate::config::Config;
 use crate::crypto::Digest;
@@ -94,7 +94,12 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
     // Whoever names an anchor here wants it obeyed, not the configuration's mode for it.
     let mode = if config.is_some() { RevocationMode::HardFail } else { RevocationMode::None };
     for certificate in read::certificates(&arguments.trust)? {
-        anchors.push(TrustAnchor { certificate, revocation: mode, domains: Vec::new(), source: AnchorSource::CommandLine });
+        anchors.push(TrustAnchor {
+            certificate,
+            revocation: mode,
+            domains: Vec::new(),
+            source: AnchorSource::CommandLine,
+        });
     }
     if let Some(config) = config {
         crls.extend(config.crls.iter().cloned());
@@ -106,7 +111,15 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
     let blocked = gateway.as_ref().map(|opened| opened.gateway.directory.blocked()).unwrap_or_default();
     let given = arguments.revocation.map(read::Revocation::mode);
     let revocation = if config.is_some() { given } else { Some(given.unwrap_or(RevocationMode::None)) };
-    Ok(Known { anchors, certificates: read::certificates(&arguments.untrusted)?, crls, gateway, revocation, blocked, limits })
+    Ok(Known {
+        anchors,
+        certificates: read::certificates(&arguments.untrusted)?,
+        crls,
+        gateway,
+        revocation,
+        blocked,
+        limits,
+    })
 }
 
 fn step_through(message: Bytes, known: &Known, arguments: &Arguments, at: Timestamp) -> Inspected {
@@ -133,7 +146,8 @@ impl Known {
     fn answer(&self, need: &Need) -> Fact {
         match need {
             Need::Certificates { subject } => {
-                let given = self.certificates.iter().filter(|certificate| certificate.subject().matches(subject)).cloned();
+                let given =
+                    self.certificates.iter().filter(|certificate| certificate.subject().matches(subject)).cloned();
                 let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
                 Fact::Certificates(given.chain(stored).collect())
             }

@@ -119,15 +119,18 @@ fn changed(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<
         return Ok(Exit::Yes);
     }
     out.line(&format!("{what}: key {}", key.id))?;
-    out.labelled(2, &[
-        ("signs for", key.addresses.join(", ")),
-        ("kind", key.kind.clone()),
-        ("subject", key.subject.clone()),
-        ("issuer", key.issuer.clone()),
-        ("serial", key.serial.clone()),
-        ("valid", format!("{} to {}", key.not_before, key.not_after)),
-        ("state", state(&key).to_owned()),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            ("signs for", key.addresses.join(", ")),
+            ("kind", key.kind.clone()),
+            ("subject", key.subject.clone()),
+            ("issuer", key.issuer.clone()),
+            ("serial", key.serial.clone()),
+            ("valid", format!("{} to {}", key.not_before, key.not_after)),
+            ("state", state(&key).to_owned()),
+        ],
+    )?;
     Ok(Exit::Yes)
 }
 

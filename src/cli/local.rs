@@ -47,7 +47,8 @@ pub(super) fn open_if_there(config: &Config) -> Result<Option<Opened>, CliError>
 }
 
 fn not_opened(error: &dyn std::error::Error) -> OperationError {
-    OperationError::from_error(ErrorKind::Store, error).hint("run this as the gateway's user or as root; the log of `segel serve` may say more")
+    OperationError::from_error(ErrorKind::Store, error)
+        .hint("run this as the gateway's user or as root; the log of `segel serve` may say more")
 }
 
 /// Makes a change, wherever it has to be made.
@@ -61,11 +62,13 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
     }
     make_data_dir(config)?;
     let _lock = Lock::take(&config.data_dir).map_err(|error: LockError| {
-        OperationError::from_error(ErrorKind::Server, &error).hint("another process works on this data directory; try again when it has ended")
+        OperationError::from_error(ErrorKind::Server, &error)
+            .hint("another process works on this data directory; try again when it has ended")
     })?;
     let gateway = Arc::new(Gateway::open(config.clone()).await.map_err(|error| not_opened(&error))?);
     let done = execute(&gateway, command).await;
-    gateway.close().await;
+    // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
+    gateway.store.clone().close().await;
     done
 }
 
@@ -73,7 +76,10 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
 fn make_data_dir(config: &Config) -> Result<(), OperationError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(|error| {
-        OperationError::new(ErrorKind::Store, format!("cannot make data directory `{}`: {error}", config.data_dir.display()))
+        OperationError::new(
+            ErrorKind::Store,
+            format!("cannot make data directory `{}`: {error}", config.data_dir.display()),
+        )
     })
 }
 

@@ -89,7 +89,8 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 fn oid(text: &str) -> Result<der::asn1::ObjectIdentifier, String> {
-    der::asn1::ObjectIdentifier::new(text).map_err(|_| "expected an object identifier such as 2.23.140.1.5.1.1".to_owned())
+    der::asn1::ObjectIdentifier::new(text)
+        .map_err(|_| "expected an object identifier such as 2.23.140.1.5.1.1".to_owned())
 }
 
 /// Exit code 0 only for a valid path.
@@ -98,10 +99,17 @@ pub(super) fn verify(arguments: &Arguments, out: &mut Printer) -> Result<Exit, C
     let mode = arguments.revocation.mode();
     let anchors: Vec<TrustAnchor> = read::certificates(&arguments.trust)?
         .into_iter()
-        .map(|certificate| TrustAnchor { certificate, revocation: mode, domains: Vec::new(), source: AnchorSource::CommandLine })
+        .map(|certificate| TrustAnchor {
+            certificate,
+            revocation: mode,
+            domains: Vec::new(),
+            source: AnchorSource::CommandLine,
+        })
         .collect();
     let mut file = read::certificates(std::slice::from_ref(&arguments.cert))?.into_iter();
-    let Some(end_entity) = file.next() else { return Err(CliError::Failed("the file holds no certificate".to_owned())) };
+    let Some(end_entity) = file.next() else {
+        return Err(CliError::Failed("the file holds no certificate".to_owned()));
+    };
     let mut untrusted = read::certificates(&arguments.untrusted)?;
     untrusted.extend(file);
     let crls = read::crls(&arguments.crl, &limits)?;
@@ -167,23 +175,39 @@ fn to_json(report: &PathReport) -> Value {
     })
 }
 
-fn people(arguments: &Arguments, end_entity: &Certificate, report: &PathReport, at: Timestamp, out: &mut Printer) -> Result<(), CliError> {
-    let purpose = words::purpose(arguments.purpose.purpose());
-    let verdict = if report.is_valid() { format!("VALID for {purpose}") } else { format!("NOT VALID for {purpose}: {}", words::codes(&report.reasons)) };
+fn people(
+    arguments: &Arguments,
+    end_entity: &Certificate,
+    report: &PathReport,
+    at: Timestamp,
+    out: &mut Printer,
+) -> Result<(), CliError> {
+    let purpose = match arguments.purpose.purpose() {
+        Purpose::Any => String::new(),
+        purpose => format!(" for {}", words::purpose(purpose)),
+    };
+    let verdict = if report.is_valid() {
+        format!("VALID{purpose}")
+    } else {
+        format!("NOT VALID{purpose}: {}", words::codes(&report.reasons))
+    };
     out.line(&verdict)?;
     out.line("")?;
     let addresses: Vec<&str> = end_entity.addresses().iter().map(Address::as_str).collect();
-    out.labelled(2, &[
-        ("certificate", end_entity.subject().to_string()),
-        ("issuer", end_entity.issuer().to_string()),
-        ("serial", end_entity.serial_hex()),
-        ("addresses", if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }),
-        ("key", words::key(&end_entity.key_info())),
-        ("valid", words::validity(end_entity, at)),
-        ("judged at", at.to_string()),
-        ("revocation", words::revocation(&report.revocation)),
-        ("warnings", report.warnings.join(", ")),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            ("certificate", end_entity.subject().to_string()),
+            ("issuer", end_entity.issuer().to_string()),
+            ("serial", end_entity.serial_hex()),
+            ("addresses", if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }),
+            ("key", words::key(&end_entity.key_info())),
+            ("valid", words::validity(end_entity, at)),
+            ("judged at", format!("{at:.0}")),
+            ("revocation", words::revocation(&report.revocation)),
+            ("warnings", report.warnings.join(", ")),
+        ],
+    )?;
     out.line("")?;
     out.line("Path")?;
     path(report, at, out)?;
@@ -216,7 +240,7 @@ pub(super) fn why(reasons: &[crate::reason::Reason], out: &mut Printer) -> Resul
     for code in reasons {
         let (meaning, advice) = words::reason(*code);
         out.line(&format!("  {code}"))?;
-        out.labelled(4, &[("", wrapped(&format!("{meaning}.\n"))), ("", wrapped(advice))])?;
+        out.labelled(2, &[("", wrapped(&format!("{meaning}."))), ("", wrapped(advice))])?;
     }
     Ok(())
 }

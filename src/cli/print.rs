@@ -34,7 +34,12 @@ impl Printer {
         for (label, value) in shown {
             for (index, line) in value.lines().enumerate() {
                 let label = if index == 0 { *label } else { "" };
-                self.line(&format!("{:indent$}{label}{:pad$}  {line}", "", "", pad = width.saturating_sub(self::width(label))))?;
+                self.line(&format!(
+                    "{:indent$}{label}{:pad$}  {line}",
+                    "",
+                    "",
+                    pad = width.saturating_sub(self::width(label))
+                ))?;
             }
         }
         Ok(())
@@ -53,7 +58,10 @@ impl Printer {
             }
         }
         for row in std::iter::once(&titles).chain(rows) {
-            let cells = row.iter().zip(&widths).map(|(cell, wide)| format!("{cell}{:pad$}", "", pad = wide.saturating_sub(width(cell))));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, wide)| format!("{cell}{:pad$}", "", pad = wide.saturating_sub(width(cell))));
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())

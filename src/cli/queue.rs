@@ -178,19 +178,25 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
     let reasons = if record.reasons.is_empty() { String::new() } else { format!(": {}", record.reasons.join(", ")) };
     out.line(&format!("{}  {}, {}{reasons}", record.queue_id, record.direction, record.verdict))?;
     let text = |name: &str| shown.details.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-    out.labelled(2, &[
-        ("received", format!("{} from {} ({}) on {}", seconds(&record.received), shown.peer, shown.helo, shown.listener)),
-        ("reverse-path", record.reverse_path.clone().unwrap_or_else(|| "<>".to_owned())),
-        ("From", record.header_from.clone().unwrap_or_else(|| "not exactly one mailbox".to_owned())),
-        ("Subject", text("subject")),
-        ("Message-ID", record.message_id.clone().unwrap_or_default()),
-        ("size", format!("{} octets", record.size)),
-        ("signer", record.signer.clone().unwrap_or_default()),
-        ("serial", record.serial.clone().unwrap_or_default()),
-        ("rule", record.rule.clone()),
-        ("policy", shown.policy.clone()),
-        ("notice for", record.notice_for.clone().unwrap_or_default()),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            (
+                "received",
+                format!("{} from {} ({}) on {}", seconds(&record.received), shown.peer, shown.helo, shown.listener),
+            ),
+            ("reverse-path", record.reverse_path.clone().unwrap_or_else(|| "<>".to_owned())),
+            ("From", record.header_from.clone().unwrap_or_else(|| "not exactly one mailbox".to_owned())),
+            ("Subject", text("subject")),
+            ("Message-ID", record.message_id.clone().unwrap_or_default()),
+            ("size", format!("{} octets", record.size)),
+            ("signer", record.signer.clone().unwrap_or_default()),
+            ("serial", record.serial.clone().unwrap_or_default()),
+            ("rule", record.rule.clone()),
+            ("policy", shown.policy.clone()),
+            ("notice for", record.notice_for.clone().unwrap_or_default()),
+        ],
+    )?;
     out.line("")?;
     let row = |recipient: &RecipientView| {
         let state = match &recipient.class {
@@ -198,9 +204,18 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             None => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
-        vec![recipient.address.clone(), state, recipient.next_hop.clone(), last.into_iter().flatten().collect::<Vec<_>>().join(" ")]
+        vec![
+            recipient.address.clone(),
+            state,
+            recipient.next_hop.clone(),
+            last.into_iter().flatten().collect::<Vec<_>>().join(" "),
+        ]
     };
-    out.table(&["recipient", "state", "next hop", "last reply"], &record.recipients.iter().map(row).collect::<Vec<_>>(), "no recipients")?;
+    out.table(
+        &["recipient", "state", "next hop", "last reply"],
+        &record.recipients.iter().map(row).collect::<Vec<_>>(),
+        "no recipients",
+    )?;
     let reasons = record.reasons.iter().filter_map(|code| Reason::from_code(code));
     for (index, reason) in reasons.enumerate() {
         if index == 0 {
@@ -258,12 +273,12 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|source| CliError::Write { path: dir.to_owned(), source })?;
     let record = serde_json::to_vec_pretty(&bundle.shown).map_err(std::io::Error::from)?;
-    let readme = format!("The mail as it arrived is original.eml; record.json says what was decided and why.\nVerify it again with OpenSSL alone:\n\n    {}\n", openssl(bundle));
-    let mut files = vec![
-        ("original.eml", bundle.original.to_vec()),
-        ("record.json", record),
-        ("README.txt", readme.into_bytes()),
-    ];
+    let readme = format!(
+        "The mail as it arrived is original.eml; record.json says what was decided and why.\nVerify it again with OpenSSL alone:\n\n    {}\n",
+        openssl(bundle)
+    );
+    let mut files =
+        vec![("original.eml", bundle.original.to_vec()), ("record.json", record), ("README.txt", readme.into_bytes())];
     for (name, label, list) in [
         ("anchors.pem", "CERTIFICATE", &bundle.anchors),
         ("certificates.pem", "CERTIFICATE", &bundle.certificates),
@@ -282,7 +297,8 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
 /// RFC 7468: 64 characters to the line.
 fn pem(label: &str, file: &EvidenceFile) -> String {
     let base64 = data_encoding::BASE64.encode(&file.der);
-    let lines: Vec<String> = base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let lines: Vec<String> =
+        base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 

@@ -103,11 +103,15 @@ fn import(config: &Config, arguments: ImportArguments, out: &mut Printer) -> Res
         Some(given) => given,
         None => ask(certificate, out)?,
     };
-    let digits: String = given.chars().filter(char::is_ascii_hexdigit).map(|digit| digit.to_ascii_lowercase()).collect();
+    let digits: String =
+        given.chars().filter(char::is_ascii_hexdigit).map(|digit| digit.to_ascii_lowercase()).collect();
     if digits != sha256 {
         return Err(CliError::Input {
             path: arguments.cert,
-            problem: format!("expected the fingerprint that was given, found SHA-256 {}", words::fingerprint(&certificate.sha256())),
+            problem: format!(
+                "expected the fingerprint that was given, found SHA-256 {}",
+                words::fingerprint(&certificate.sha256())
+            ),
             hint: "this is not the certificate that the fingerprint was made of: don't trust it",
         });
     }
@@ -134,7 +138,9 @@ fn ask(certificate: &Certificate, out: &mut Printer) -> Result<String, CliError>
     out.labelled(0, &shown)?;
     if !std::io::stdin().is_terminal() {
         out.labelled(0, &[("SHA-256", words::fingerprint(&certificate.sha256()))])?;
-        return Err(CliError::Usage("compare this fingerprint with the one that the CA publishes, then give it with --fingerprint".to_owned()));
+        return Err(CliError::Usage(
+            "compare this fingerprint with the one that the CA publishes, then give it with --fingerprint".to_owned(),
+        ));
     }
     write!(std::io::stderr(), "SHA-256 as the CA publishes it: ")?;
     let mut line = String::new();
@@ -151,6 +157,9 @@ fn changed(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<
         return Ok(Exit::Yes);
     }
     out.line(&format!("{what}: {}", anchor.subject))?;
-    out.labelled(2, &[("SHA-256", anchor.sha256), ("revocation", anchor.revocation), ("domains", anchor.domains.join(", "))])?;
+    out.labelled(
+        2,
+        &[("SHA-256", anchor.sha256), ("revocation", anchor.revocation), ("domains", anchor.domains.join(", "))],
+    )?;
     Ok(Exit::Yes)
 }

@@ -182,8 +182,10 @@ pub(super) fn must_be_default(
     }
 }
 
-fn missing(findings: &mut Findings<'_>, offset: usize, key: &str, expected: &str, hint: &str) {
-    findings.error(offset, key, format!("expected {expected}, found nothing"), hint);
+pub(super) fn missing(findings: &mut Findings<'_>, offset: usize, key: &str, expected: &str, hint: &str) {
+    if !findings.was_refused(key) {
+        findings.error(offset, key, format!("expected {expected}, found nothing"), hint);
+    }
 }
 
 // ---- the tables

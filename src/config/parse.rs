@@ -16,11 +16,13 @@ pub(super) struct Findings<'a> {
     text: &'a str,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
+    /// Keys whose values were refused here: to `check` they look absent.
+    refused: Vec<String>,
 }
 
 impl<'a> Findings<'a> {
     pub(super) fn new(path: &Path, text: &'a str) -> Self {
-        Self { path: path.to_owned(), text, errors: Vec::new(), warnings: Vec::new() }
+        Self { path: path.to_owned(), text, errors: Vec::new(), warnings: Vec::new(), refused: Vec::new() }
     }
 
     /// Adds an error at an octet offset of the text.
@@ -33,6 +35,11 @@ impl<'a> Findings<'a> {
             problem: problem.into(),
             hint: hint.into(),
         });
+    }
+
+    /// Whether an absent key is absent because its value was refused.
+    pub(super) fn was_refused(&self, key: &str) -> bool {
+        self.refused.iter().any(|refused| refused == key)
     }
 
     /// Adds errors of another file.
@@ -49,8 +56,9 @@ impl<'a> Findings<'a> {
     }
 
     pub(super) fn into_errors(mut self) -> Vec<ConfigError> {
-        self.errors
-            .sort_by(|a, b| (&a.file != &self.path, &a.file, a.line).cmp(&(&b.file != &self.path, &b.file, b.line)));
+        // The main file first, then others by name.
+        let path = self.path;
+        self.errors.sort_by_cached_key(|error| (error.file != path, error.file.clone(), error.line));
         self.errors
     }
 
@@ -74,6 +82,7 @@ pub(super) fn file(text: &str, findings: &mut Findings<'_>) -> Option<File> {
                 let offset = error.span().map_or(0, |span| span.start);
                 let key = removed.as_deref().unwrap_or("segel.toml");
                 report(findings, offset, key, error.message());
+                findings.refused.extend(removed.clone());
                 removed?;
             }
         }

@@ -74,7 +74,7 @@ fn anchor(table: &Spanned<Anchor>, directory: &Path, limits: &Limits, findings: 
     }
     let Some(written) = &table.file else {
         let hint = "a PEM or DER file, relative to this configuration file";
-        findings.error(start, "trust.anchor.file", "expected a certificate file, found nothing", hint);
+        super::check::missing(findings, start, "trust.anchor.file", "a certificate file", hint);
         return Vec::new();
     };
     let source = AnchorSource::Configuration(written.get_ref().clone());

@@ -27,7 +27,7 @@ const ANSWERING: Duration = Duration::from_secs(120);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
-    Done(Output),
+    Done(Box<Output>),
     Error(OperationError),
 }
 
@@ -74,7 +74,7 @@ async fn answer(gateway: Arc<Gateway>, stream: UnixStream) {
     let answer = match tokio::time::timeout(ASKING, read_line(reader)).await {
         Ok(Ok(line)) => match serde_json::from_slice::<Command>(&line) {
             Ok(command) => match execute(&gateway, command).await {
-                Ok(output) => Answer::Done(output),
+                Ok(output) => Answer::Done(Box::new(output)),
                 Err(error) => Answer::Error(error),
             },
             // serde_json quotes no more of the line than a few characters' position.
@@ -112,10 +112,14 @@ async fn read_line(stream: impl tokio::io::AsyncRead + Unpin) -> io::Result<Zero
 /// # Errors
 /// The server's own, or it hung up.
 pub async fn send(socket: &Path, command: &Command) -> Result<Option<Output>, OperationError> {
-    let failed = |error: io::Error| OperationError::new(ErrorKind::Server, format!("the server does not answer at `{}`: {error}", socket.display()));
+    let failed = |error: io::Error| {
+        OperationError::new(ErrorKind::Server, format!("the server does not answer at `{}`: {error}", socket.display()))
+    };
     let mut stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return Err(failed(error).hint("run this as the gateway's user or as root"));
         }
@@ -126,10 +130,12 @@ pub async fn send(socket: &Path, command: &Command) -> Result<Option<Output>, Op
     stream.write_all(&line).await.map_err(failed)?;
     let line = match tokio::time::timeout(ANSWERING, read_line(stream)).await {
         Ok(line) => line.map_err(failed)?,
-        Err(_) => return Err(OperationError::new(ErrorKind::Server, "the server took too long to answer; look at its log")),
+        Err(_) => {
+            return Err(OperationError::new(ErrorKind::Server, "the server took too long to answer; look at its log"));
+        }
     };
     match serde_json::from_slice(&line).map_err(|error| failed(error.into()))? {
-        Answer::Done(output) => Ok(Some(output)),
+        Answer::Done(output) => Ok(Some(*output)),
         Answer::Error(error) => Err(error),
     }
 }

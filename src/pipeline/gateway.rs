@@ -103,16 +103,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 impl Gateway {
-    /// Puts in order what a former server left: its leases, files without a row. Only for whoever holds the data
-    /// directory's lock and is going to deliver: beside a running server it would void the leases of work in progress and
-    /// remove files whose transaction is not committed yet.
-    pub async fn recover(&self) -> Result<(), OpenError> {
-        self.queue.recover().await?;
-        Ok(())
-    }
-
-    /// Opens the store below `data_dir`, which is made when it is missing. Commands open it beside a running server, so
-    /// nothing is put in order here: see [`Self::recover`].
+    /// Opens the store. Changes nothing in it: a command that only reads does this beside a server that runs. Who delivers
+    /// or changes anything holds the data directory's lock first, and who delivers recovers the queue then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {

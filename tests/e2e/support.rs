@@ -8,7 +8,7 @@ pub mod sink;
 
 pub use client::{Client, swaks};
 pub use gateway::{Gateway, Setup};
-pub use pki::{Pki, openssl};
+pub use pki::Pki;
 pub use sink::{Mail, Sink};
 
 use std::time::Duration;

@@ -9,7 +9,12 @@ use crate::smime::inspect::{Integrity, Layer, LayerKind, Signer};
 use crate::smime::{Inspected, Verdict};
 use jiff::Timestamp;
 
-pub(super) fn show(inspected: &Inspected, action: Option<&str>, at: Timestamp, out: &mut Printer) -> Result<(), CliError> {
+pub(super) fn show(
+    inspected: &Inspected,
+    action: Option<&str>,
+    at: Timestamp,
+    out: &mut Printer,
+) -> Result<(), CliError> {
     out.line(&headline(inspected))?;
     out.line("")?;
     let action = match action {
@@ -20,13 +25,16 @@ pub(super) fn show(inspected: &Inspected, action: Option<&str>, at: Timestamp, o
         Some(other) => other,
         None => "",
     };
-    out.labelled(2, &[
-        ("from", from(&inspected.from)),
-        ("covers", covers(inspected).to_owned()),
-        ("judged at", at.to_string()),
-        ("policy says", action.to_owned()),
-        ("warnings", inspected.warnings.join(", ")),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            ("from", from(&inspected.from)),
+            ("covers", covers(inspected).to_owned()),
+            ("judged at", format!("{at:.0}")),
+            ("policy says", action.to_owned()),
+            ("warnings", inspected.warnings.join(", ")),
+        ],
+    )?;
     for (index, layer) in inspected.layers.iter().enumerate() {
         out.line("")?;
         show_layer(index, layer, inspected, at, out)?;
@@ -72,24 +80,35 @@ fn covers(inspected: &Inspected) -> &'static str {
     }
 }
 
-fn show_layer(index: usize, layer: &Layer, inspected: &Inspected, at: Timestamp, out: &mut Printer) -> Result<(), CliError> {
-    let decides = if inspected.deciding == Some(index) && inspected.layers.len() > 1 { " (this layer decides)" } else { "" };
+fn show_layer(
+    index: usize,
+    layer: &Layer,
+    inspected: &Inspected,
+    at: Timestamp,
+    out: &mut Printer,
+) -> Result<(), CliError> {
+    let decides =
+        if inspected.deciding == Some(index) && inspected.layers.len() > 1 { " (this layer decides)" } else { "" };
     out.line(&format!("Layer {}: {}{decides}", index + 1, kind(layer.kind)))?;
-    let recipients = layer.recipients.iter().map(|recipient| {
-        format!("{} for serial {} of {}", recipient.kind, recipient.serial, recipient.issuer)
-    });
+    let recipients = layer
+        .recipients
+        .iter()
+        .map(|recipient| format!("{} for serial {} of {}", recipient.kind, recipient.serial, recipient.issuer));
     let integrity = layer.integrity.map(|integrity| match integrity {
         Integrity::Authenticated => "proven by the encryption itself",
         Integrity::SignedInside => "proven by the signature inside",
         Integrity::Unproven => "not proven: it could have been changed on its way",
     });
-    out.labelled(2, &[
-        ("found", if layer.reasons.is_empty() { String::new() } else { words::codes(&layer.reasons) }),
-        ("part", layer.part.clone().unwrap_or_default()),
-        ("cipher", layer.content_encryption.clone().unwrap_or_default()),
-        ("integrity", integrity.unwrap_or_default().to_owned()),
-        ("encrypted to", recipients.collect::<Vec<_>>().join("\n")),
-    ])?;
+    out.labelled(
+        2,
+        &[
+            ("found", if layer.reasons.is_empty() { String::new() } else { words::codes(&layer.reasons) }),
+            ("part", layer.part.clone().unwrap_or_default()),
+            ("cipher", layer.content_encryption.clone().unwrap_or_default()),
+            ("integrity", integrity.unwrap_or_default().to_owned()),
+            ("encrypted to", recipients.collect::<Vec<_>>().join("\n")),
+        ],
+    )?;
     for signer in &layer.signers {
         show_signer(signer, at, out)?;
     }

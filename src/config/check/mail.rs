@@ -117,6 +117,7 @@ pub(super) fn route(file: &File, own: &OwnAddresses<'_>, findings: &mut Findings
             None
         }
         Some(written) => next_hop(findings, KEY, written, own),
+        None if findings.was_refused(KEY) => None,
         None => {
             let offset = file.outbound.as_ref().map_or(0, |outbound| outbound.span().start);
             let problem =

@@ -1,0 +1,124 @@
+//! `segel check` and the command line's own errors, by running the program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which the lints do not know as such"
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const GOOD: &str = "[gateway]
+hostname = \"gerbang.kabupaten.go.id\"
+data_dir = \"data\"
+[[listener]]
+name = \"dalam\"
+bind = \"127.0.0.1:10025\"
+side = \"inside\"
+clients = [\"127.0.0.1/32\"]
+[fetch]
+enabled = false
+[outbound]
+route = \"smtp://127.0.0.1:2526\"
+[[domain]]
+name = \"kabupaten.go.id\"
+deliver_to = \"smtp://127.0.0.1:2525\"
+";
+
+fn segel(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
+    command.current_dir(folder).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY").args(arguments);
+    command.output().unwrap()
+}
+
+/// Runs on `configuration`; gives the exit code, standard output and standard error.
+fn run(configuration: &str, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("segel.toml"), configuration).unwrap();
+    let mut all = vec!["-c", "segel.toml"];
+    all.extend(arguments);
+    let output = segel(folder.path(), &all);
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_good_configuration_is_summed_up() {
+    let (code, out, err) = run(GOOD, &["check"]);
+    assert_eq!(code, 0, "{err}");
+    for word in ["no errors", "kabupaten.go.id", "dalam (inside) on 127.0.0.1:10025", "smtp://127.0.0.1:2526"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    assert!(err.contains("warning: the master key lies beside"), "{err}");
+}
+
+#[test]
+fn errors_name_file_line_key_and_a_hint_and_end_with_2() {
+    let text = GOOD.replace("clients = [\"127.0.0.1/32\"]", "clients = [\"0.0.0.0/0\"]").replace("hostname", "hostnme");
+    let (code, out, err) = run(&text, &["check"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    for line in [
+        "segel.toml:2: `gateway.hostnme`",
+        "hint: did you mean `hostname`?",
+        "segel.toml:8: `listener.clients`",
+        "3 error(s)",
+    ] {
+        assert!(err.contains(line), "{line}: {err}");
+    }
+    let (code, out, _) = run(&text, &["check", "--json"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines.len()), (2, 3));
+    assert_eq!((lines[2]["line"].as_u64(), lines[2]["key"].as_str()), (Some(8), Some("listener.clients")));
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["check"][..], &["key", "list"], &["serve"], &["reload"]] {
+        let mut arguments = vec!["-c", "absent.toml"];
+        arguments.extend(command);
+        let output = segel(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("$SEGEL_CONFIG"), "{command:?}");
+    }
+}
+
+#[test]
+fn usage_errors_end_with_2_and_help_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: [(&[&str], i32); 9] = [
+        (&[], 2),
+        (&["--help"], 0),
+        (&["--version"], 0),
+        (&["frobnicate"], 2),
+        (&["inspect"], 2),
+        (&["inspect", "--at", "yesterday", "a.eml"], 2),
+        (&["inspect", "--key", "a.p12", "a.eml"], 2),
+        (&["pki", "verify", "a.pem"], 2),
+        (&["key", "import", "a.p12"], 2),
+    ];
+    for (arguments, code) in table {
+        assert_eq!(segel(folder.path(), arguments).status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_needs_a_server_or_a_store_says_so() {
+    let (code, _, err) = run(GOOD, &["reload"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("no server answers") && err.contains("hint: "), "{err}");
+    let (code, _, err) = run(GOOD, &["audit", "verify"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("no store") && err.contains("hint: "), "{err}");
+    for (arguments, nothing) in [
+        (&["queue", "list"][..], "no mail waits"),
+        (&["quarantine", "list"], "no mail is held"),
+        (&["key", "list"], "no keys"),
+        (&["trust", "list"], "no trust anchors"),
+    ] {
+        let (code, out, err) = run(GOOD, arguments);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.starts_with(nothing), "{out}");
+    }
+}
