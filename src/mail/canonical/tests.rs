@@ -131,14 +131,17 @@ fn s06_lines_over_998_octets_are_encoded_and_never_folded_silently() {
 }
 
 #[test]
-fn ambiguous_and_broken_structures_are_refused() {
-    for message in [
-        "A: b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--bx\r\n",
-        "A: b\r\nno field\r\n\r\n",
-        "A: b\r\nContent-Transfer-Encoding: base64\r\n\r\nA*A\r\n",
+fn ambiguous_structures_are_wrapped_as_they_are_and_broken_ones_refused() {
+    for (content, body) in [
+        ("Content-Type: multipart/mixed; boundary=b\r\n", "--bx\r\n"),
+        ("Content-Transfer-Encoding: base64\r\n", "A*A\r\n"),
     ] {
-        assert!(matches!(canonical(message.as_bytes(), &Limits::default()), Err(CanonicalError::Unsuitable(_))));
+        let parts = make(&format!("A: b\r\n{content}\r\n{body}"));
+        assert_eq!(parts.form, Form::Opaque);
+        assert_eq!(parts.entity, format!("{content}\r\n{body}").as_bytes());
     }
+    let broken = "A: b\r\nno field\r\n\r\n";
+    assert!(matches!(canonical(broken.as_bytes(), &Limits::default()), Err(CanonicalError::Unsuitable(_))));
 }
 
 #[test]
