@@ -94,6 +94,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("gateway.data_dir", old.data_dir != new.data_dir),
         ("store.url", old.database != new.database),
         ("keys.master", old.master_key != new.master_key),
+        ("queue.expire", old.queue_expire != new.queue_expire),
         ("limits.memory", old.limits.memory != new.limits.memory),
         ("limits.connections", old.limits.connections != new.limits.connections),
     ]
@@ -117,7 +118,8 @@ impl Gateway {
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config));
-        let snapshot = Arc::new(Snapshot::new(config, &directory));
+        let crls = Crls::new(config.crls.clone());
+        let snapshot = Arc::new(Snapshot::new(config, crls, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             store,
@@ -139,7 +141,11 @@ impl Gateway {
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
     pub fn replace(&self, config: Config) {
         self.queue.set_notices(notices(&config));
-        let fresh = Arc::new(Snapshot::new(config, &self.directory));
+        let (crls, older) = self.snapshot().crls.reloaded(config.crls.clone());
+        for issuer in older {
+            tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
+        }
+        let fresh = Arc::new(Snapshot::new(config, crls, &self.directory));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
@@ -269,7 +275,7 @@ fn notices(config: &Config) -> Notices {
 }
 
 impl Snapshot {
-    fn new(config: Config, directory: &Directory) -> Self {
+    fn new(config: Config, crls: Crls, directory: &Directory) -> Self {
         let mut anchors = config.anchors.clone();
         for stored in directory.anchors() {
             if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
@@ -278,7 +284,7 @@ impl Snapshot {
         }
         Self {
             anchors: anchors.into(),
-            crls: Crls::new(config.crls.clone()),
+            crls,
             limits: Arc::new(config.limits.clone()),
             config,
         }

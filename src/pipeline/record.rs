@@ -169,7 +169,7 @@ pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, 
         AcceptError::Refused(refusal) | AcceptError::Deferred(refusal) => (refusal.rule, refusal.detail.clone()),
         other => (other.rule(), chain(other)),
     };
-    let code = reply.status();
+    let code = format!("{} {}", reply.code(), reply.status());
     match error {
         AcceptError::Plan(_) | AcceptError::Signing(_) | AcceptError::Queue(_) | AcceptError::Worker => {
             tracing::error!(queue_id = %id, reply = %code, rule, detail, "mail was not taken.");

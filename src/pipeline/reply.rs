@@ -84,3 +84,54 @@ fn addresses(refusal: &Refusal) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AcceptError, of, refused};
+    use crate::mail::Address;
+    use crate::policy::{Refusal, RefusalKind};
+    use crate::reason::Reason;
+
+    fn refusal(kind: RefusalKind) -> Refusal {
+        let addresses = vec![Address::parse("siti@example.go.id").unwrap()];
+        Refusal { kind, addresses, detail: "the configuration says so".to_owned(), rule: "r" }
+    }
+
+    #[test]
+    fn s37_outcomes_have_the_codes_that_fit() {
+        for (kind, expected) in [
+            (RefusalKind::AmbiguousSender, "550 5.6.0"),
+            (RefusalKind::SenderNotAuthorised, "550 5.7.1"),
+            (RefusalKind::NoSigningKey, "550 5.7.1"),
+            (RefusalKind::RelayDenied, "550 5.7.1"),
+            (RefusalKind::Malformed, "550 5.6.0"),
+            (RefusalKind::OwnStatusUnknown, "451 4.7.5"),
+            (RefusalKind::RevocationUnknown, "451 4.7.5"),
+            (RefusalKind::Rejected(Reason::Altered), "550 5.7.7"),
+            (RefusalKind::Rejected(Reason::BadSignature), "550 5.7.7"),
+            (RefusalKind::Rejected(Reason::WeakAlgorithm), "550 5.7.6"),
+            (RefusalKind::Rejected(Reason::Unsupported), "550 5.7.4"),
+            (RefusalKind::Rejected(Reason::Undecryptable), "550 5.7.5"),
+            (RefusalKind::Rejected(Reason::Malformed), "550 5.6.0"),
+            (RefusalKind::Rejected(Reason::Revoked), "550 5.7.1"),
+        ] {
+            let line = refused(&refusal(kind)).to_line();
+            assert!(line.starts_with(expected), "{kind:?}: {line}");
+        }
+        for (error, expected) in [
+            (AcceptError::Looping { received: 101, own: 0 }, "554 5.4.6"),
+            (AcceptError::Deadline, "451 4.3.2"),
+            (AcceptError::Signing(crate::keys::KeyError::Signing), "451 4.7.5"),
+            (AcceptError::Worker, "451 4.3.0"),
+        ] {
+            assert!(of(&error).to_line().starts_with(expected), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_peer_learns_nothing_of_the_configuration() {
+        for kind in [RefusalKind::SenderNotAuthorised, RefusalKind::NoSigningKey, RefusalKind::OwnStatusUnknown] {
+            assert!(!refused(&refusal(kind)).to_line().contains("configuration"));
+        }
+    }
+}
