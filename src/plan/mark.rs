@@ -6,8 +6,8 @@
 mod forged;
 
 use crate::limits::Limits;
+use crate::mail::header::lenient::{self, Fields};
 use crate::mail::{Domain, span};
-use forged::Fields;
 use std::net::IpAddr;
 
 /// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
@@ -121,13 +121,13 @@ pub fn hops(message: &[u8], hostname: &str, limits: &Limits) -> (usize, usize) {
     let (mut all, mut ours) = (0, 0);
     for field in Fields::of(message).take(limits.header_fields) {
         let bytes = span(message, field);
-        let Some((name, value)) = forged::name_and_value(bytes) else { continue };
+        let Some((name, value)) = lenient::name_and_value(bytes) else { continue };
         if !name.trim_ascii().eq_ignore_ascii_case(b"Received") {
             continue;
         }
         all += 1;
         let value = String::from_utf8_lossy(value);
-        let words = forged::without_comments(&value, " ");
+        let words = lenient::without_comments(&value, " ");
         let mut words = words.split([' ', '\t', '\r', '\n', ';']).filter(|word| !word.is_empty());
         let by = words.by_ref().find(|word| word.eq_ignore_ascii_case("by")).and(words.next());
         let same = |by: &str| match (&own, Domain::parse(by)) {

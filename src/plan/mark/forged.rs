@@ -2,66 +2,7 @@
 
 use crate::limits::Limits;
 use crate::mail::header::decode_words;
-use crate::mail::{line_end, span};
-use std::ops::Range;
-
-/// The fields of a header section as byte ranges, read as leniently as possible: a line ends at CRLF, LF or a bare CR, a
-/// line that is no field is one by itself, and only an empty line ends the section.
-pub(super) struct Fields<'a> {
-    message: &'a [u8],
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Fields<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
-        let mut end = 0;
-        loop {
-            let (content, next) = line_end(message, end);
-            if content == end {
-                return Self { message, at: 0, end };
-            }
-            end = next;
-        }
-    }
-
-    /// Where the empty line stands, or the end of the message.
-    pub(super) fn end(&self) -> usize {
-        self.end
-    }
-}
-
-impl Iterator for Fields<'_> {
-    type Item = Range<usize>;
-
-    fn next(&mut self) -> Option<Range<usize>> {
-        if self.at >= self.end {
-            return None;
-        }
-        let start = self.at;
-        loop {
-            self.at = any_line_end(self.message, self.at, self.end);
-            if self.at >= self.end || !matches!(self.message.get(self.at), Some(b' ' | b'\t')) {
-                return Some(start..self.at);
-            }
-        }
-    }
-}
-
-/// Where the line after the one at `from` begins; CR alone ends a line too.
-fn any_line_end(message: &[u8], from: usize, end: usize) -> usize {
-    match memchr::memchr2(b'\r', b'\n', span(message, from..end)) {
-        Some(at) if span(message, from + at..end).starts_with(b"\r\n") => from + at + 2,
-        Some(at) => from + at + 1,
-        None => end,
-    }
-}
-
-/// What stands before and after the first colon of a field, folding and all.
-pub(super) fn name_and_value(field: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr::memchr(b':', field)?;
-    Some((span(field, 0..colon), span(field, colon + 1..field.len())))
-}
+use crate::mail::header::lenient::{name_and_value, without_comments};
 
 /// Whether the field is one that only this gateway may have written, or `Return-Path`.
 pub(super) fn is_forged(field: &[u8], own: &str, limits: &Limits) -> bool {
@@ -146,32 +87,4 @@ pub(super) fn comparable(id: &str) -> String {
     let id: String = id.chars().filter(|character| !character.is_control()).collect();
     let id = idna::domain_to_ascii(&id).unwrap_or(id);
     id.trim_end_matches('.').to_ascii_lowercase()
-}
-
-/// `text` with each comment (RFC 5322 section 3.2.2, nested) replaced by `instead`.
-pub(super) fn without_comments(text: &str, instead: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let (mut depth, mut quoted) = (0_usize, false);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if depth == 0 => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if depth > 0 => {
-                depth -= 1;
-                if depth == 0 {
-                    out.push_str(instead);
-                }
-                continue;
-            }
-            '\\' if depth > 0 => {
-                characters.next();
-            }
-            _ => {}
-        }
-        if depth == 0 {
-            out.push(character);
-        }
-    }
-    out
 }
