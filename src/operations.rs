@@ -14,6 +14,7 @@ use crate::pipeline::Gateway;
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
 use crate::queue::QueueId;
+use crate::reason::Reason;
 use row::{AnchorRow, KeyRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -239,14 +240,14 @@ impl From<DirectoryError> for OperationError {
 /// # Errors
 /// Nothing was changed.
 pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output, OperationError> {
-    let unchanged = |key| Output::Key { key, warnings: Vec::new() };
+    let unchanged = |entry| Output::Key { key: KeyRow::of(gateway, &entry), warnings: Vec::new() };
     match command {
         Command::KeyImport { addresses, kind, files, password } => {
             import_key(gateway, &addresses, &kind, &files, password.as_ref()).await
         }
-        Command::KeyBlock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.block(&id).await?))),
-        Command::KeyUnblock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.unblock(&id).await?))),
-        Command::KeyDestroy { id } => Ok(unchanged(KeyRow::of(&gateway.keys.destroy(&id).await?))),
+        Command::KeyBlock { id } => Ok(unchanged(gateway.keys.block(&id).await?)),
+        Command::KeyUnblock { id } => Ok(unchanged(gateway.keys.unblock(&id).await?)),
+        Command::KeyDestroy { id } => Ok(unchanged(gateway.keys.destroy(&id).await?)),
         Command::TrustImport { certificate, revocation, domains } => {
             import_anchor(gateway, &certificate, &revocation, &domains).await
         }
@@ -295,11 +296,35 @@ async fn import_key(
         chain: imported.chain,
     };
     let entry = gateway.keys.import(request).await?;
+    let key = KeyRow::of(gateway, &entry);
     let mut warnings = imported.warnings;
-    if entry.certificate.not_after() < crate::clock::now() {
-        warnings.push(format!("the certificate has ended at {}: it never signs", entry.certificate.not_after()));
+    warnings.extend(
+        key.reasons.iter().filter_map(|code| Reason::from_code(code)).map(|reason| will_not_sign(reason, &key)),
+    );
+    Ok(Output::Key { key, warnings })
+}
+
+/// What the operator should hear at once, not from the first sender whose mail comes back.
+fn will_not_sign(reason: Reason, key: &KeyRow) -> String {
+    let issuer = &key.issuer;
+    match reason {
+        Reason::Untrusted => format!(
+            "this key will not sign: no trust anchor issues its certificate (issuer `{issuer}`); name its root under \
+             [[trust.anchor]] or take it in with `segel trust import`, and an intermediate CA with the key's file"
+        ),
+        Reason::RevocationUnknown => format!(
+            "this key will not sign, mail from its owner is deferred: no current CRL says whether its certificate is \
+             revoked; add those of `{issuer}` and of the CAs above it to trust.crls"
+        ),
+        Reason::Expired => {
+            format!("this key will not sign: its certificate, or its CA's, has ended (at {})", key.not_after)
+        }
+        Reason::NotYetValid => {
+            format!("this key will not sign yet: its certificate, or its CA's, begins later (at {})", key.not_before)
+        }
+        Reason::Revoked => "this key will not sign: its CA has revoked the certificate".to_owned(),
+        other => format!("this key will not sign: {other}"),
     }
-    Ok(Output::Key { key: KeyRow::of(&entry), warnings })
 }
 
 fn address(text: &str) -> Result<Address, OperationError> {

@@ -85,9 +85,8 @@ pub enum ReloadError {
 
 /// Keys whose change needs a restart.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let sockets = |config: &Config| {
-        config.listeners.iter().map(|l| (l.name.clone(), l.bind, l.side)).collect::<Vec<_>>()
-    };
+    let sockets =
+        |config: &Config| config.listeners.iter().map(|l| (l.name.clone(), l.bind, l.side)).collect::<Vec<_>>();
     [
         ("listener", sockets(old) != sockets(new)),
         ("console.bind", old.console != new.console),
@@ -282,11 +281,6 @@ impl Snapshot {
                 anchors.push(stored);
             }
         }
-        Self {
-            anchors: anchors.into(),
-            crls,
-            limits: Arc::new(config.limits.clone()),
-            config,
-        }
+        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), config }
     }
 }

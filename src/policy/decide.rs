@@ -359,9 +359,10 @@ fn claims_own_domain(facts: &Facts, policy: &Policy) -> bool {
 /// Where parsers disagree, the text itself counts: an own domain anywhere in a `From` field is a claim.
 fn text_claims(fields: &[String], policy: &Policy) -> bool {
     fields.iter().map(|text| text.to_lowercase()).any(|text| {
-        policy.domains.iter().any(|own| {
-            text.contains(own.domain.ascii()) || text.contains(own.domain.as_str().to_lowercase().as_str())
-        })
+        policy
+            .domains
+            .iter()
+            .any(|own| text.contains(own.domain.ascii()) || text.contains(own.domain.as_str().to_lowercase().as_str()))
     })
 }
 
