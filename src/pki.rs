@@ -9,7 +9,7 @@ pub mod purpose;
 pub mod revocation;
 pub use certificate::Certificate;
 pub use crl::Crl;
-pub use name::Name;
+pub use name::{Name, NameError};
 pub use path::{PathReport, PathRequest, TrustAnchor};
 pub use purpose::Purpose;
 pub use revocation::{RevocationMode, RevocationStatus};

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "the tests write the files that are read")]
+
 use super::*;
 use crate::policy::IncomingTreatment;
 use crate::reason::Reason;

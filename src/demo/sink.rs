@@ -2,8 +2,6 @@
 //!
 //! It shares nothing with the gateway's own SMTP code, so that a mistake there is not repeated here.
 
-#![expect(clippy::disallowed_methods, reason = "stores what arrives")]
-
 use super::{DemoError, failed, folder};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

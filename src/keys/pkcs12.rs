@@ -1,7 +1,7 @@
 //! PKCS#12 (RFC 7292): reading and writing PFX files, password mode only.
 //!
 //! Read by us on `der`, because the crates for it conflict with `cms`. BER is normalised first, as
-//! older Java and NSS write it. Encryption is PBES2 only ([`super::pbes2`]); the MAC is HMAC with the
+//! older Java and NSS write it. Encryption is PBES2 only (`keys::pbes2`); the MAC is HMAC with the
 //! key derivation of appendix B, or PBMAC1 (RFC 9579). **A file without a MAC is accepted only if all
 //! its certificates and keys are encrypted**, with a warning: CBC hides, but proves nothing.
 

@@ -9,7 +9,7 @@ mod extensions;
 pub use extensions::KeyUsage;
 pub(super) use extensions::{DistributionPoint, Extension};
 
-use super::Name;
+use super::{Name, NameError};
 use crate::asn1::{Asn1Error, Fields, Tlv, tag};
 use crate::crypto::key::{self, PublicKey};
 use crate::crypto::{self, CryptoError, SignatureAlgorithm};
@@ -63,6 +63,12 @@ pub enum CertificateError {
     /// More octets or certificates than any real one has.
     #[error("too large")]
     TooComplex,
+}
+
+impl From<NameError> for CertificateError {
+    fn from(_: NameError) -> Self {
+        Self::Malformed("name".to_owned())
+    }
 }
 
 /// The kind of a certificate's public key.

@@ -2,7 +2,6 @@
 //!
 //! Text from certificates never leaves this module raw: control and direction characters are escaped.
 
-use super::certificate::CertificateError;
 use crate::asn1::{Asn1Error, Fields, tag};
 use bytes::Bytes;
 use der::asn1::ObjectIdentifier;
@@ -16,13 +15,21 @@ pub struct Name {
     key: Bytes,
 }
 
+/// Why octets are not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The structure breaks RFC 5280 section 4.1.2.4.
+    #[error("not a name")]
+    Malformed,
+}
+
 impl Name {
     /// Reads `Name ::= SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value ANY }` (RFC 5280 section 4.1.2.4).
     ///
     /// # Errors
     /// `Malformed` if it is anything else.
-    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        let key = matching_key(der).map_err(|_| CertificateError::Malformed("name".to_owned()))?;
+    pub fn from_der(der: &[u8]) -> Result<Self, NameError> {
+        let key = matching_key(der).map_err(|_| NameError::Malformed)?;
         Ok(Self { der: Bytes::copy_from_slice(der), key: key.into() })
     }
 

@@ -4,7 +4,6 @@
 //! same empty path for `<>` and `<postmaster>`, takes `EHLO x y`, and sees line ends where there are none. A line is judged whole;
 //! nothing of a refused line is ever used.
 
-use super::Reply;
 use crate::mail::{Address, BodyType, Domain, ReversePath};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -94,23 +93,6 @@ pub enum CommandError {
     /// A known parameter with a bad value, or twice.
     #[error("bad value of a parameter")]
     ParameterValue,
-}
-
-impl CommandError {
-    /// What the client hears.
-    pub fn reply(self) -> Reply {
-        match self {
-            Self::Octets => Reply::new(500, 5, 2, "Syntax error: line holds characters that no command has"),
-            Self::Unknown => Reply::new(500, 5, 1, "Command not recognised"),
-            Self::Arguments => Reply::new(501, 5, 4, "Syntax error in parameters or arguments"),
-            Self::Host => Reply::new(501, 5, 2, "Expected a domain or an address literal"),
-            Self::ReversePath => Reply::new(501, 1, 7, "Expected FROM:<address> or FROM:<>"),
-            Self::ForwardPath => Reply::new(501, 1, 3, "Expected TO:<address>"),
-            Self::Internationalised => Reply::new(553, 6, 7, "Addresses beyond US-ASCII are not supported"),
-            Self::Parameter => Reply::new(555, 5, 4, "Parameter not recognised or not implemented"),
-            Self::ParameterValue => Reply::new(501, 5, 4, "Bad value of a parameter"),
-        }
-    }
 }
 
 impl Command {

@@ -4,6 +4,7 @@
 //! What is read is bounded; a reply that breaks the form is an error, and the connection is of no more use.
 
 use super::EnhancedCode;
+use super::command::CommandError;
 use bytes::BytesMut;
 use std::fmt::Write as _;
 
@@ -221,6 +222,23 @@ impl ReplyParser {
             }
         }
         Reply { code, enhanced, lines }
+    }
+}
+
+impl CommandError {
+    /// What the client hears.
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Octets => Reply::new(500, 5, 2, "Syntax error: line holds characters that no command has"),
+            Self::Unknown => Reply::new(500, 5, 1, "Command not recognised"),
+            Self::Arguments => Reply::new(501, 5, 4, "Syntax error in parameters or arguments"),
+            Self::Host => Reply::new(501, 5, 2, "Expected a domain or an address literal"),
+            Self::ReversePath => Reply::new(501, 1, 7, "Expected FROM:<address> or FROM:<>"),
+            Self::ForwardPath => Reply::new(501, 1, 3, "Expected TO:<address>"),
+            Self::Internationalised => Reply::new(553, 6, 7, "Addresses beyond US-ASCII are not supported"),
+            Self::Parameter => Reply::new(555, 5, 4, "Parameter not recognised or not implemented"),
+            Self::ParameterValue => Reply::new(501, 5, 4, "Bad value of a parameter"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ fn quarantine_list_show_and_evidence() {
     assert!(send(gateway.outside, JOKO, &[SITI], &content).starts_with("250"));
     let rows = gateway.held();
     assert_eq!(rows.len(), 1);
-    let id = rows[0]["id"].as_str().unwrap();
+    let id = rows[0]["queue_id"].as_str().unwrap();
     let show = gateway.segel(&["quarantine", "show", id, "--json"]);
     assert_eq!(show.code, 0, "{show:?}");
     assert!(show.output.contains("revoked") && show.output.contains(JOKO), "{show:?}");
@@ -60,7 +60,7 @@ fn queue_list_and_show_name_the_reason() {
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
     assert_eq!(rows.len(), 1, "{rows:?}");
-    let id = rows[0]["id"].as_str().unwrap();
+    let id = rows[0]["queue_id"].as_str().unwrap();
     assert!(reply.contains(id), "the 250 names the queue id: {reply}");
     let show = gateway.segel(&["queue", "show", id, "--json"]);
     assert!(show.output.contains("4.2.1") && show.output.contains(DEWI), "{show:?}");

@@ -52,9 +52,10 @@ fn child_of(parent: u32) -> u32 {
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// What had been flushed, and not written again, since the 354 that goes before a 250.
+/// What had been written and then flushed between the 354 and its 250.
 #[derive(Debug, Default)]
 struct Promise {
+    log_written: bool,
     log_flushed: bool,
     file_flushed: bool,
     folder_flushed: bool,
@@ -79,28 +80,49 @@ fn check_trace(trace: &str) -> Vec<Promise> {
         let resumed = call.starts_with("<... ");
         let is_reply = ["write(", "writev(", "sendto(", "sendmsg("].iter().any(|name| start.starts_with(name));
         // A reply is said when the call begins: that is the earliest moment at which the peer can read it.
-        if is_reply && !resumed && start.contains("TCP") || is_reply && !resumed && start.contains("socket:") {
+        if is_reply && !resumed && (start.contains("TCP") || start.contains("socket:")) {
             if start.contains("\"354 ") {
                 since = Some(Promise::default());
             } else if start.contains("\"250 2.0.0") || start.contains("\"250 2.6.0") {
                 promises.extend(since.take());
             }
         }
-        if let Some(promise) = since.as_mut()
-            && complete
-            && (start.starts_with("fdatasync(") || start.starts_with("fsync("))
-        {
-            if start.contains("segel.db-wal>") {
-                promise.log_flushed = true;
-            } else if start.contains("segel.db") {
-            } else if !start.rsplit('/').next().is_some_and(|name| name.contains('.') || name.len() > 8) {
-                promise.folder_flushed = true;
-            } else {
+        let Some(promise) = since.as_mut() else { continue };
+        if start.starts_with("pwrite64(") && start.contains("segel.db-wal>") {
+            promise.log_written = true;
+        }
+        if complete && (start.starts_with("fdatasync(") || start.starts_with("fsync(")) {
+            let path = start.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(path, _)| path);
+            if path.ends_with("/segel.db-wal") {
+                promise.log_flushed |= promise.log_written;
+            } else if path.ends_with("/content") {
+                promise.folder_flushed = promise.file_flushed;
+            } else if path.contains("/content/") {
                 promise.file_flushed = true;
             }
         }
     }
     promises
+}
+
+#[test]
+fn a_trace_with_a_late_flush_is_found() {
+    let flushed = "1 pwrite64(5</d/segel.db-wal>, x) = 1\n2 fdatasync(5</d/segel.db-wal> <unfinished ...>\n\
+                   1 write(3</d/log>, y) = 1\n2 <... fdatasync resumed>) = 0\n";
+    let go = "1 sendto(9<TCP:[a]>, \"354 go\", 6) = 6\n";
+    let done = "1 sendto(9<TCP:[a]>, \"250 2.0.0 ok\", 6) = 6\n";
+    let cases = [
+        (format!("{go}{flushed}{done}"), true),
+        (format!("{go}{done}{flushed}"), false),
+        (format!("{flushed}{go}{done}"), false),
+        (format!("{go}1 fdatasync(5</d/segel.db-wal>) = 0\n{done}"), false),
+        (format!("{go}{}{done}", flushed.replace("= 0", "= -1 EIO")), false),
+    ];
+    for (trace, kept) in cases {
+        let promises = check_trace(&trace);
+        assert_eq!(promises.len(), 1, "{trace}");
+        assert_eq!(promises[0].log_flushed, kept, "{trace}");
+    }
 }
 
 /// What the clients were promised.

@@ -10,7 +10,7 @@ fn pending(gateway: &Gateway) -> Vec<serde_json::Value> {
 
 /// The queue id in a row of a listing or a reply.
 fn id_of(row: &serde_json::Value) -> String {
-    row["id"].as_str().unwrap_or_else(|| panic!("no id in {row}")).to_owned()
+    row["queue_id"].as_str().unwrap_or_else(|| panic!("no id in {row}")).to_owned()
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn s16_sigterm_drains_and_loses_nothing() {
             break;
         }
         for row in rows {
-            let _ = gateway.segel(&["queue", "retry", row["id"].as_str().unwrap()]);
+            let _ = gateway.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]);
         }
         std::thread::park_timeout(std::time::Duration::from_millis(100));
     }

@@ -8,7 +8,7 @@ pub mod sink;
 
 pub use client::{Client, swaks};
 pub use gateway::{Gateway, Setup};
-pub use pki::{Pki, openssl};
+pub use pki::Pki;
 pub use sink::{Mail, Sink};
 
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub fn fields(mail: &[u8], name: &str) -> Vec<String> {
         .collect()
 }
 
-/// `mail` without the trace fields that a relay puts on top: `Received` and what the gateway says of a mail.
+/// `mail` without the trace fields on top: `Received` and what the gateway says of a mail, which a relay
+/// adds.
 pub fn below_trace(mail: &[u8]) -> &[u8] {
     const OURS: [&[u8]; 3] = [b"received:", b"authentication-results:", b"segel-verdict:"];
     let mut rest = mail;

@@ -246,10 +246,6 @@ impl Gateway {
         self.home.data()
     }
 
-    pub fn configuration(&self) -> PathBuf {
-        self.home.configuration()
-    }
-
     /// Replaces text in the configuration.
     pub fn edit(&self, from: &str, to: &str) {
         let path: &Path = &self.home.configuration();

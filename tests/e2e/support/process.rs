@@ -35,13 +35,16 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let writer = thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
     // A program that needs no input may close it early.
-    let _ = writer.join().unwrap();
+    writer.join().unwrap().ok();
     output
 }
 
 /// The lines that a process has written so far.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+pub struct Lines(Arc<(Mutex<State>, Condvar)>);
+
+/// The lines, and whether the stream has ended.
+type State = (Vec<String>, bool);
 
 impl Lines {
     /// Collects from `stream` until it ends.
@@ -60,7 +63,7 @@ impl Lines {
         lines
     }
 
-    fn change(&self, change: impl FnOnce(&mut (Vec<String>, bool))) {
+    fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.0.lock().unwrap());
         self.0.1.notify_all();
     }

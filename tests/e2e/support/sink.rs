@@ -36,7 +36,7 @@ class Handler:
         return [line for line in responses if not (hide and hide in line)]
 
     async def handle_MAIL(self, server, session, envelope, address, mail_options):
-        envelope.mail_from = "" if address == "<>" else address
+        envelope.mail_from = address or "<>"
         envelope.mail_options.extend(mail_options)
         return "250 2.1.0 OK"
 
@@ -56,7 +56,7 @@ class Handler:
         with open(name + ".eml", "wb") as file:
             file.write(envelope.original_content)
         with open(name + ".json", "w") as file:
-            json.dump({"from": envelope.mail_from or "", "to": envelope.rcpt_tos, "options": envelope.mail_options,
+            json.dump({"from": "" if envelope.mail_from == "<>" else envelope.mail_from, "to": envelope.rcpt_tos,
                        "helo": session.host_name, "kind": kind}, file)
         print("mail", name, flush=True)
         if kind == "defer":
@@ -85,7 +85,6 @@ asyncio.run(main())
 pub struct Mail {
     pub from: String,
     pub to: Vec<String>,
-    pub options: Vec<String>,
     /// `kept`, `defer` (answered 451) or `drop` (no answer).
     pub kind: String,
     pub content: Vec<u8>,
@@ -164,7 +163,6 @@ fn read(line: &str) -> Option<Mail> {
     Some(Mail {
         from: facts["from"].as_str().unwrap().to_owned(),
         to: list("to"),
-        options: list("options"),
         kind: facts["kind"].as_str().unwrap().to_owned(),
         content: std::fs::read(format!("{name}.eml")).unwrap(),
     })
