@@ -13,7 +13,7 @@ use crate::mail::{Address, Domain};
 use crate::pipeline::Gateway;
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
-use crate::queue::QueueId;
+use crate::queue::{QueueError, QueueId};
 use crate::reason::Reason;
 use row::{AnchorRow, KeyRow};
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,9 @@ impl From<KeyError> for OperationError {
         match error {
             KeyError::NotFound(_) => failure.hint("`segel key list` shows the ids"),
             KeyError::PasswordNeeded(_) => failure.hint("name a file that holds the password with --password-file"),
+            KeyError::Malformed(_) => {
+                failure.hint("give FILE.p12, or two PEM files: the certificate first, then its private key")
+            }
             KeyError::AddressNotNamed { .. } => failure.hint(
                 "receivers would see another name than the sender's; ask the CA for a certificate with this address",
             ),
@@ -365,11 +368,10 @@ async fn reload(gateway: &Arc<Gateway>) -> Result<Output, OperationError> {
 
 async fn retry(gateway: &Gateway, id: &str, operator: &str) -> Result<Output, OperationError> {
     let id = queue_id(id)?;
-    let recipients = gateway
-        .queue
-        .retry(&id, operator)
-        .await
-        .map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+    let recipients = gateway.queue.retry(&id, operator).await.map_err(|error| {
+        let absent = matches!(error, QueueError::NotFound(_));
+        OperationError::from_error(if absent { ErrorKind::NotFound } else { ErrorKind::Store }, &error)
+    })?;
     Ok(Output::Retried { recipients })
 }
 

@@ -300,8 +300,8 @@ fn a_key_that_will_not_sign_says_so_when_it_comes_and_in_the_list() {
         (without_anchor, "unusable", "untrusted", "no trust anchor"),
     ];
     for (configuration, standing, reason, warning) in table {
-        std::fs::write(folder.path().join("segel.toml"), configuration.replace("\"data\"", "\"fresh\"")).unwrap();
-        let _ = std::fs::remove_dir_all(folder.path().join("fresh"));
+        std::fs::write(folder.path().join("segel.toml"), configuration.replace("\"data\"", &format!("\"{reason}\"")))
+            .unwrap();
         let import = ["key", "import", "--address", "siti@kabupaten.go.id", "--password-file", "pki/password.txt"];
         let (code, out, err) = segel(&folder, &[&import[..], &["pki/siti@kabupaten.go.id.p12"]].concat());
         assert!(code == 0 && err.contains("will not sign") && err.contains(warning), "{reason}: {err}");

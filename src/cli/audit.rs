@@ -137,11 +137,10 @@ fn people(fields: &Value) -> (String, Option<String>) {
     (who.unwrap_or_default(), text("message_id").map(|id| format!("message-id={id}")))
 }
 
-/// `name=value`; hashes are cut, `--json` shows them whole; what is empty is left out.
+/// `name=value`. What is empty, nobody held, and the hash of the policy are left out: `--json` shows everything.
 fn details(public: &Value) -> String {
     let Some(fields) = public.as_object() else { return public.to_string() };
     let value = |value: &Value| match value {
-        Value::String(text) if text.len() == 64 => format!("{text:.12}…"),
         Value::String(text) if text.contains(' ') => json!(text).to_string(),
         Value::String(text) => text.clone(),
         Value::Array(list) => list
@@ -151,7 +150,8 @@ fn details(public: &Value) -> String {
             .join(","),
         other => other.to_string(),
     };
-    let shown = fields.iter().map(|(name, field)| (name, value(field))).filter(|(_, text)| !text.is_empty());
+    let told = fields.iter().filter(|(name, field)| *name != "policy" && (*name != "held" || **field != json!(0)));
+    let shown = told.map(|(name, field)| (name, value(field))).filter(|(_, text)| !text.is_empty());
     shown.map(|(name, text)| format!("{name}={text}")).collect::<Vec<_>>().join(" ")
 }
 

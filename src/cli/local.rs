@@ -129,5 +129,11 @@ pub(super) fn reload(config: &Config, out: &mut Printer) -> Result<Exit, CliErro
 /// Who asks, for the audit log.
 pub(super) fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name: &String| !name.is_empty());
-    name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
+    name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(own_uid)
+}
+
+/// Where the environment names nobody, as in a container: the owner of this process.
+fn own_uid() -> String {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |own| format!("uid {}", own.uid()))
 }

@@ -220,9 +220,15 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         if index == 0 {
             out.line("")?;
         }
-        out.labelled(0, &[(reason.code(), wrapped(words::reason(reason).0))])?;
+        out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// Meaning, and what to do.
+fn said(reason: Reason) -> String {
+    let (meaning, advice) = words::reason(reason);
+    format!("{meaning}. {advice}")
 }
 
 /// What is known of the signers' revocation, from the report that was kept.
@@ -233,10 +239,16 @@ fn revocations(details: &serde_json::Value) -> String {
     let told = signers.filter_map(|signer| {
         let status = signer.get("revocation")?;
         let text = |name: &str| status.get(name).and_then(serde_json::Value::as_str);
-        let since = text("time").map(|time| format!(" {time}")).unwrap_or_default();
+        let word = text("status")?;
+        let since = if word == "good" { "as of" } else { "since" };
+        let time = text("time").map(|time| format!(" {since} {time}")).unwrap_or_default();
         let reason = text("reason").map(|reason| format!(", {reason}")).unwrap_or_default();
-        let source = text("source").map(|source| format!(" (says {source})")).unwrap_or_default();
-        Some(format!("{}{since}{reason}{source}", text("status")?))
+        let source = match text("source") {
+            Some("crl") => " (says the CRL)",
+            Some("ocsp") => " (says OCSP)",
+            _ => "",
+        };
+        Some(format!("{word}{time}{reason}{source}"))
     });
     told.collect::<Vec<_>>().join("\n")
 }
@@ -249,7 +261,11 @@ fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Resul
     if arguments.json {
         out.json(&serde_json::json!({"recipients": recipients}))?;
     } else {
-        out.line(&format!("{recipients} recipient(s) are due now"))?;
+        out.line(&match recipients {
+            0 => "nobody waits: every recipient of this mail has an end, or is held".to_owned(),
+            1 => "1 recipient is due now".to_owned(),
+            more => format!("{more} recipients are due now"),
+        })?;
     }
     Ok(if recipients > 0 { Exit::Yes } else { Exit::No })
 }
