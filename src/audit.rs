@@ -7,11 +7,15 @@
 pub mod chain;
 mod checkpoint;
 pub mod event;
+mod export;
+mod search;
 mod verify;
 
 pub use chain::{ChainWriter, append};
 pub use checkpoint::Checkpoint;
 pub use event::Event;
+pub use export::{Cursor, ExportLine};
+pub use search::{Found, Page, Personal, Search};
 pub use verify::{BadRow, VerifyReport};
 
 use crate::seal::{MasterKey, SealError};
@@ -51,9 +55,15 @@ impl From<sqlx::Error> for AuditError {
 }
 
 impl Audit {
-    /// Opens the log; names the chain of this database when it is new.
+    /// Opens the log; names the chain of this database when it is new. Writes nothing to one that has its name.
     pub async fn open(store: Store, master: Arc<MasterKey>) -> Result<Self, AuditError> {
-        let name = store.write(NameChain).await?;
+        let named: Option<String> = sqlx::query_scalar("SELECT value FROM setting WHERE name = 'audit-chain'")
+            .fetch_optional(store.readers())
+            .await?;
+        let name = match named {
+            Some(name) => name,
+            None => store.write(NameChain).await?,
+        };
         let chain = Arc::new(ChainWriter::new(name, Arc::clone(&master), store.generation()));
         Ok(Self { store, master, chain })
     }
@@ -76,6 +86,16 @@ impl Audit {
     /// Signs the heads of all chains. The key is made on first use.
     pub async fn checkpoint(&self) -> Result<Checkpoint, AuditError> {
         checkpoint::make(&self.store, &self.master).await
+    }
+
+    /// The newest `limit` rows that fit, oldest first, with their personal fields where these still open.
+    pub async fn search(&self, what: &Search, limit: u32) -> Result<Page, AuditError> {
+        search::search(self, what, limit).await
+    }
+
+    /// The next lines of an export that began with [`Cursor::start`], and where to go on; `None` at the end.
+    pub async fn export(&self, cursor: Cursor) -> Result<(Vec<ExportLine>, Option<Cursor>), AuditError> {
+        export::page(self, cursor).await
     }
 
     /// Opens the personal fields of a row; `None` when the subject was erased.

@@ -62,7 +62,7 @@ enum Subcommands {
     /// Mail that is held: list, show, evidence
     #[command(subcommand)]
     Quarantine(queue::QuarantineSubcommands),
-    /// The audit log: verify
+    /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
     /// Makes the running gateway read certificates, keys and policy again, all or nothing
@@ -173,7 +173,7 @@ fn run(arguments: Arguments, out: &mut Printer) -> Result<Exit, CliError> {
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => queue::quarantine(command, load(&config_path(given))?, out),
-        Subcommands::Audit(command) => audit::run(&command, load(&config_path(given))?, out),
+        Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }
 }

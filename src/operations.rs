@@ -13,7 +13,8 @@ use crate::mail::{Address, Domain};
 use crate::pipeline::Gateway;
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
-use crate::queue::QueueId;
+use crate::queue::{QueueError, QueueId};
+use crate::reason::Reason;
 use row::{AnchorRow, KeyRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -215,6 +216,9 @@ impl From<KeyError> for OperationError {
         match error {
             KeyError::NotFound(_) => failure.hint("`segel key list` shows the ids"),
             KeyError::PasswordNeeded(_) => failure.hint("name a file that holds the password with --password-file"),
+            KeyError::Malformed(_) => {
+                failure.hint("give FILE.p12, or two PEM files: the certificate first, then its private key")
+            }
             KeyError::AddressNotNamed { .. } => failure.hint(
                 "receivers would see another name than the sender's; ask the CA for a certificate with this address",
             ),
@@ -239,14 +243,14 @@ impl From<DirectoryError> for OperationError {
 /// # Errors
 /// Nothing was changed.
 pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output, OperationError> {
-    let unchanged = |key| Output::Key { key, warnings: Vec::new() };
+    let unchanged = |entry| Output::Key { key: KeyRow::of(gateway, &entry), warnings: Vec::new() };
     match command {
         Command::KeyImport { addresses, kind, files, password } => {
             import_key(gateway, &addresses, &kind, &files, password.as_ref()).await
         }
-        Command::KeyBlock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.block(&id).await?))),
-        Command::KeyUnblock { id } => Ok(unchanged(KeyRow::of(&gateway.keys.unblock(&id).await?))),
-        Command::KeyDestroy { id } => Ok(unchanged(KeyRow::of(&gateway.keys.destroy(&id).await?))),
+        Command::KeyBlock { id } => Ok(unchanged(gateway.keys.block(&id).await?)),
+        Command::KeyUnblock { id } => Ok(unchanged(gateway.keys.unblock(&id).await?)),
+        Command::KeyDestroy { id } => Ok(unchanged(gateway.keys.destroy(&id).await?)),
         Command::TrustImport { certificate, revocation, domains } => {
             import_anchor(gateway, &certificate, &revocation, &domains).await
         }
@@ -295,11 +299,35 @@ async fn import_key(
         chain: imported.chain,
     };
     let entry = gateway.keys.import(request).await?;
+    let key = KeyRow::of(gateway, &entry);
     let mut warnings = imported.warnings;
-    if entry.certificate.not_after() < crate::clock::now() {
-        warnings.push(format!("the certificate has ended at {}: it never signs", entry.certificate.not_after()));
+    warnings.extend(
+        key.reasons.iter().filter_map(|code| Reason::from_code(code)).map(|reason| will_not_sign(reason, &key)),
+    );
+    Ok(Output::Key { key, warnings })
+}
+
+/// What the operator should hear at once, not from the first sender whose mail comes back.
+fn will_not_sign(reason: Reason, key: &KeyRow) -> String {
+    let issuer = &key.issuer;
+    match reason {
+        Reason::Untrusted => format!(
+            "this key will not sign: no trust anchor issues its certificate (issuer `{issuer}`); name its root under \
+             [[trust.anchor]] or take it in with `segel trust import`, and an intermediate CA with the key's file"
+        ),
+        Reason::RevocationUnknown => format!(
+            "this key will not sign, mail from its owner is deferred: no current CRL says whether its certificate is \
+             revoked; add those of `{issuer}` and of the CAs above it to trust.crls"
+        ),
+        Reason::Expired => {
+            format!("this key will not sign: its certificate, or its CA's, has ended (at {})", key.not_after)
+        }
+        Reason::NotYetValid => {
+            format!("this key will not sign yet: its certificate, or its CA's, begins later (at {})", key.not_before)
+        }
+        Reason::Revoked => "this key will not sign: its CA has revoked the certificate".to_owned(),
+        other => format!("this key will not sign: {other}"),
     }
-    Ok(Output::Key { key: KeyRow::of(&entry), warnings })
 }
 
 fn address(text: &str) -> Result<Address, OperationError> {
@@ -340,11 +368,10 @@ async fn reload(gateway: &Arc<Gateway>) -> Result<Output, OperationError> {
 
 async fn retry(gateway: &Gateway, id: &str, operator: &str) -> Result<Output, OperationError> {
     let id = queue_id(id)?;
-    let recipients = gateway
-        .queue
-        .retry(&id, operator)
-        .await
-        .map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+    let recipients = gateway.queue.retry(&id, operator).await.map_err(|error| {
+        let absent = matches!(error, QueueError::NotFound(_));
+        OperationError::from_error(if absent { ErrorKind::NotFound } else { ErrorKind::Store }, &error)
+    })?;
     Ok(Output::Retried { recipients })
 }
 

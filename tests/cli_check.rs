@@ -108,17 +108,12 @@ fn what_needs_a_server_or_a_store_says_so() {
     let (code, _, err) = run(GOOD, &["reload"]);
     assert_eq!(code, 3);
     assert!(err.contains("no server answers") && err.contains("hint: "), "{err}");
-    let (code, _, err) = run(GOOD, &["audit", "verify"]);
-    assert_eq!(code, 3);
-    assert!(err.contains("no store") && err.contains("hint: "), "{err}");
-    for (arguments, nothing) in [
-        (&["queue", "list"][..], "no mail waits"),
-        (&["quarantine", "list"], "no mail is held"),
-        (&["key", "list"], "no keys"),
-        (&["trust", "list"], "no trust anchors"),
-    ] {
-        let (code, out, err) = run(GOOD, arguments);
-        assert_eq!(code, 0, "{err}");
-        assert!(out.starts_with(nothing), "{out}");
+    for arguments in [&["audit", "verify"][..], &["queue", "list"], &["quarantine", "list"], &["key", "list"]] {
+        let (code, _, err) = run(GOOD, arguments);
+        assert_eq!(code, 3, "{arguments:?}");
+        assert!(err.contains("no store") && err.contains("hint: "), "{err}");
     }
+    let (code, out, err) = run(GOOD, &["trust", "list"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("no trust anchors"), "{out}");
 }

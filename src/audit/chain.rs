@@ -114,8 +114,7 @@ pub async fn append(tx: &mut SqliteConnection, writer: &ChainWriter, events: &[E
         let (subject, sealed) = match personal {
             None => (None, None),
             Some((mailbox, fields)) => {
-                let pseudonym = writer.master.pseudonym("segel audit subject 1", &mailbox);
-                let subject = data_encoding::HEXLOWER.encode(&pseudonym);
+                let subject = subject(&writer.master, &mailbox);
                 let key = writer.subject_key(tx, &subject).await?;
                 let sealed = key.map(|key| key.seal_small(name, fields.to_string().as_bytes()));
                 (Some(subject), sealed)
@@ -191,6 +190,11 @@ impl Stored {
         field(self.sealed.as_deref());
         context.finish().as_ref().to_vec()
     }
+}
+
+/// Whose personal fields these are, without saying it to anybody who lacks the master key.
+pub(super) fn subject(master: &MasterKey, mailbox_key: &str) -> String {
+    data_encoding::HEXLOWER.encode(&master.pseudonym("segel audit subject 1", mailbox_key))
 }
 
 /// What a subject's wrapped key is bound to.

@@ -4,7 +4,7 @@ use super::AuditError;
 use crate::seal::{MasterKey, WrappedKey};
 use crate::store::{BoxFuture, Store, Write};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use sqlx::{SqliteConnection, query, query_as};
+use sqlx::{SqliteConnection, query, query_as, query_scalar};
 use std::collections::BTreeMap;
 
 /// A checkpoint as it is stored, and as it goes to the log.
@@ -35,8 +35,16 @@ pub(super) async fn make(store: &Store, master: &MasterKey) -> Result<Checkpoint
     let text = serde_json::to_string(&heads)?;
     let signature = key.sign(&signed_octets(at, &text)).as_ref().to_vec();
     let public = data_encoding::HEXLOWER.encode(key.public_key().as_ref());
-    store.write(Insert { at, heads: text, signature: signature.clone(), key: public.clone() }).await?;
-    Ok(Checkpoint { at, heads, signature: data_encoding::HEXLOWER.encode(&signature), key: public })
+    let last: Option<String> = query_scalar("SELECT heads FROM audit_checkpoint ORDER BY id DESC LIMIT 1")
+        .fetch_optional(store.readers())
+        .await?;
+    store.write(Insert { at, heads: text.clone(), signature: signature.clone(), key: public.clone() }).await?;
+    let signature = data_encoding::HEXLOWER.encode(&signature);
+    if last.as_ref() != Some(&text) {
+        // The copy that somebody who rewrites the database can't reach.
+        tracing::info!(at, heads = %text, %signature, key = %public, "checkpoint of the audit log.");
+    }
+    Ok(Checkpoint { at, heads, signature, key: public })
 }
 
 /// Whether the signature fits.

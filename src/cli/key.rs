@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::operations::row::KeyRow;
 use crate::operations::{Command, KeyFiles, Output, Secret};
 use clap::ValueEnum;
-use jiff::Timestamp;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Subcommand)]
@@ -128,15 +127,15 @@ fn changed(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<
             ("issuer", key.issuer.clone()),
             ("serial", key.serial.clone()),
             ("valid", format!("{} to {}", key.not_before, key.not_after)),
-            ("state", state(&key).to_owned()),
+            ("state", state(&key)),
         ],
     )?;
     Ok(Exit::Yes)
 }
 
 fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
-    let entries = local::open_if_there(config)?.map(|opened| opened.gateway.keys.list()).unwrap_or_default();
-    let rows: Vec<KeyRow> = entries.iter().map(KeyRow::of).collect();
+    let opened = local::open(config)?;
+    let rows: Vec<KeyRow> = opened.gateway.keys.list().iter().map(|entry| KeyRow::of(&opened.gateway, entry)).collect();
     if json {
         for row in &rows {
             out.json(row)?;
@@ -147,7 +146,7 @@ fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError
         .into_iter()
         .map(|row| {
             let until = row.not_after.get(..10).unwrap_or(&row.not_after).to_owned();
-            let state = state(&row).to_owned();
+            let state = state(&row);
             vec![row.id, row.addresses.join(","), row.kind, until, state, row.serial, row.subject]
         })
         .collect();
@@ -156,18 +155,15 @@ fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError
     Ok(Exit::Yes)
 }
 
-fn state(key: &KeyRow) -> &'static str {
-    let now = crate::clock::now();
-    let time = |text: &str| text.parse::<Timestamp>().ok();
+/// `usable`, or why not.
+fn state(key: &KeyRow) -> String {
     if key.destroyed {
-        "destroyed"
+        "destroyed".to_owned()
     } else if key.blocked {
-        "blocked"
-    } else if time(&key.not_after).is_some_and(|end| end < now) {
-        "expired"
-    } else if time(&key.not_before).is_some_and(|start| start > now) {
-        "not yet valid"
+        "blocked".to_owned()
+    } else if key.reasons.is_empty() {
+        "usable".to_owned()
     } else {
-        "usable"
+        format!("not usable: {}", key.reasons.join(", "))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::print::{Printer, warning_line};
 use super::{CliError, Exit};
-use crate::config::Config;
+use crate::config::{Config, MasterKeySource};
 use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
 use crate::pipeline::Gateway;
 use crate::store::{Lock, LockError};
@@ -27,28 +27,53 @@ impl Opened {
     }
 }
 
-/// Opens the store for reading. A server may run beside it.
+/// Opens the store for reading. A server may run beside it. Nothing is made: no directory, no key, no database.
 pub(super) fn open(config: &Config) -> Result<Opened, CliError> {
     let missing = || {
-        OperationError::new(ErrorKind::Store, format!("no store `{}` yet", config.database.display()))
-            .hint("`segel serve` makes it, and so does the first `segel key import`")
+        OperationError::new(ErrorKind::Store, format!("no store `{}`", config.database.display()))
+            .hint("`segel serve` or the first `segel key import` makes it; if one should be there, look at gateway.data_dir in the configuration")
     };
     open_if_there(config)?.ok_or_else(|| missing().into())
 }
 
-/// As [`open`]; nothing where there is no database yet. Reading never makes one.
+/// As [`open`]; nothing where there is no database yet, for commands that can answer from the configuration alone.
 pub(super) fn open_if_there(config: &Config) -> Result<Option<Opened>, CliError> {
-    if !config.database.exists() {
-        return Ok(None);
+    match std::fs::metadata(&config.database) {
+        // A file of no octets is what SQLite leaves where it was stopped while making a database.
+        Ok(found) if found.len() == 0 => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let message = format!("cannot read store `{}`: {error}", config.database.display());
+            return Err(OperationError::new(ErrorKind::Store, message).hint(NOT_OPENED).into());
+        }
     }
+    need_master_key(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let gateway = runtime.block_on(Gateway::open(config.clone())).map_err(|error| not_opened(&error))?;
     Ok(Some(Opened { runtime, gateway: Arc::new(gateway) }))
 }
 
+/// The store's key is never made anew beside a store that is there: it could open nothing in it.
+fn need_master_key(config: &Config) -> Result<(), OperationError> {
+    let (MasterKeySource::File(path) | MasterKeySource::Generated(path)) = &config.master_key;
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        // A folder that may not be entered: opening the key says so.
+        Err(_) => Ok(()),
+        Ok(false) => {
+            let message =
+                format!("store `{}` is there, but not its master key `{}`", config.database.display(), path.display());
+            Err(OperationError::new(ErrorKind::Store, message)
+                .hint("put back the copy of the master key; without it nobody can open what the store holds"))
+        }
+    }
+}
+
+const NOT_OPENED: &str = "run this as the gateway's user or as root; the log of `segel serve` may say more";
+
 fn not_opened(error: &dyn std::error::Error) -> OperationError {
-    OperationError::from_error(ErrorKind::Store, error)
-        .hint("run this as the gateway's user or as root; the log of `segel serve` may say more")
+    OperationError::from_error(ErrorKind::Store, error).hint(NOT_OPENED)
 }
 
 /// Makes a change, wherever it has to be made.
@@ -65,6 +90,9 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
         OperationError::from_error(ErrorKind::Server, &error)
             .hint("another process works on this data directory; try again when it has ended")
     })?;
+    if std::fs::metadata(&config.database).is_ok_and(|found| found.len() > 0) {
+        need_master_key(config)?;
+    }
     let gateway = Arc::new(Gateway::open(config.clone()).await.map_err(|error| not_opened(&error))?);
     let done = execute(&gateway, command).await;
     // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
@@ -101,5 +129,11 @@ pub(super) fn reload(config: &Config, out: &mut Printer) -> Result<Exit, CliErro
 /// Who asks, for the audit log.
 pub(super) fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name: &String| !name.is_empty());
-    name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
+    name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(own_uid)
+}
+
+/// Where the environment names nobody, as in a container: the owner of this process.
+fn own_uid() -> String {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |own| format!("uid {}", own.uid()))
 }

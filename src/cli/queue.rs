@@ -95,10 +95,8 @@ fn failed(error: QueueError) -> OperationError {
 }
 
 fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Printer) -> Result<Exit, CliError> {
-    let records = match local::open_if_there(config)? {
-        Some(opened) => opened.wait(opened.gateway.queue.list(filter.clone())).map_err(failed)?,
-        None => Vec::new(),
-    };
+    let opened = local::open(config)?;
+    let records = opened.wait(opened.gateway.queue.list(filter.clone())).map_err(failed)?;
     if json {
         for record in &records {
             out.json(record)?;
@@ -192,6 +190,7 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("size", format!("{} octets", record.size)),
             ("signer", record.signer.clone().unwrap_or_default()),
             ("serial", record.serial.clone().unwrap_or_default()),
+            ("revocation", revocations(&shown.details)),
             ("rule", record.rule.clone()),
             ("policy", shown.policy.clone()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
@@ -221,9 +220,37 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         if index == 0 {
             out.line("")?;
         }
-        out.labelled(0, &[(reason.code(), wrapped(words::reason(reason).0))])?;
+        out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// Meaning, and what to do.
+fn said(reason: Reason) -> String {
+    let (meaning, advice) = words::reason(reason);
+    format!("{meaning}. {advice}")
+}
+
+/// What is known of the signers' revocation, from the report that was kept.
+fn revocations(details: &serde_json::Value) -> String {
+    let list = |value: &serde_json::Value, name: &str| value.get(name).and_then(serde_json::Value::as_array).cloned();
+    let layers = details.get("report").and_then(|report| list(report, "layers")).unwrap_or_default();
+    let signers = layers.iter().flat_map(|layer| list(layer, "signers").unwrap_or_default());
+    let told = signers.filter_map(|signer| {
+        let status = signer.get("revocation")?;
+        let text = |name: &str| status.get(name).and_then(serde_json::Value::as_str);
+        let word = text("status")?;
+        let since = if word == "good" { "as of" } else { "since" };
+        let time = text("time").map(|time| format!(" {since} {time}")).unwrap_or_default();
+        let reason = text("reason").map(|reason| format!(", {reason}")).unwrap_or_default();
+        let source = match text("source") {
+            Some("crl") => " (says the CRL)",
+            Some("ocsp") => " (says OCSP)",
+            _ => "",
+        };
+        Some(format!("{word}{time}{reason}{source}"))
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Result<Exit, CliError> {
@@ -234,7 +261,11 @@ fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Resul
     if arguments.json {
         out.json(&serde_json::json!({"recipients": recipients}))?;
     } else {
-        out.line(&format!("{recipients} recipient(s) are due now"))?;
+        out.line(&match recipients {
+            0 => "nobody waits: every recipient of this mail has an end, or is held".to_owned(),
+            1 => "1 recipient is due now".to_owned(),
+            more => format!("{more} recipients are due now"),
+        })?;
     }
     Ok(if recipients > 0 { Exit::Yes } else { Exit::No })
 }
@@ -257,7 +288,9 @@ fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) ->
         out.line(&format!("  {file}"))?;
     }
     out.line("")?;
-    out.line(&format!("verify it again, from there: {}", openssl(&bundle)))?;
+    out.line("OpenSSL alone verifies it again, as of its arrival; run there:")?;
+    out.line("")?;
+    out.line(&format!("  {}", openssl(&bundle)))?;
     Ok(Exit::Yes)
 }
 
@@ -288,6 +321,12 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
             files.push((name, list.iter().map(|file| pem(label, file)).collect::<String>().into_bytes()));
         }
     }
+    // `openssl cms` has no option for CRLs: it takes them from the file that names whom it trusts.
+    let trust = bundle.anchors.iter().map(|file| pem("CERTIFICATE", file));
+    let trust = trust.chain(bundle.crls.iter().map(|file| pem("X509 CRL", file))).collect::<String>();
+    if !trust.is_empty() {
+        files.push(("trust.pem", trust.into_bytes()));
+    }
     for (name, content) in &files {
         read::write(&dir.join(name), content)?;
     }
@@ -309,9 +348,9 @@ fn openssl(bundle: &EvidenceBundle) -> String {
         command.push_str(&format!(" -attime {}", received.as_second()));
     }
     for (list, option) in [
-        (&bundle.anchors, " -CAfile anchors.pem -partial_chain"),
+        (&bundle.anchors, " -CAfile trust.pem -partial_chain"),
         (&bundle.certificates, " -certfile certificates.pem"),
-        (&bundle.crls, " -crl_check -CRLfile crls.pem"),
+        (&bundle.crls, " -crl_check"),
     ] {
         if !list.is_empty() {
             command.push_str(option);

@@ -1,6 +1,6 @@
 //! `segel trust`: whom the gateway believes.
 
-use super::print::Printer;
+use super::print::{Printer, warning_line};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
 use crate::operations::row::AnchorRow;
@@ -66,8 +66,17 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
 }
 
 fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
-    let mut anchors = config.anchors.clone();
-    anchors.extend(local::open_if_there(config)?.map(|opened| opened.gateway.directory.anchors()).unwrap_or_default());
+    // As they are in force: an anchor of the configuration counts once, as the configuration says.
+    let anchors = match local::open_if_there(config)? {
+        Some(opened) => opened.gateway.snapshot().anchors.to_vec(),
+        None => {
+            warning_line(&format!(
+                "there is no store `{}` yet: these are the anchors of the configuration alone",
+                config.database.display()
+            ));
+            config.anchors.clone()
+        }
+    };
     let rows: Vec<AnchorRow> = anchors.iter().map(AnchorRow::of).collect();
     if json {
         for row in &rows {

@@ -2,8 +2,11 @@
 
 use crate::keys::KeyEntry;
 use crate::mail::{Address, Domain};
+use crate::pipeline::{Gateway, gather};
 use crate::pki::path::AnchorSource;
 use crate::pki::{RevocationMode, TrustAnchor};
+use crate::policy::Standing;
+use crate::reason::Reason;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +39,20 @@ pub struct KeyRow {
     pub destroyed: bool,
     /// RFC 3339.
     pub imported: String,
+    /// `usable`; `unknown`: mail is deferred until its status is known; `unusable`.
+    pub standing: String,
+    /// Why it would not sign now: reason codes.
+    pub reasons: Vec<String>,
 }
 
 impl KeyRow {
-    /// The row of an entry.
-    pub fn of(entry: &KeyEntry) -> Self {
+    /// The row of an entry, and what it is good for now.
+    pub fn of(gateway: &Gateway, entry: &KeyEntry) -> Self {
+        let (standing, reasons) = match standing(gateway, entry) {
+            Standing::Usable => ("usable", Vec::new()),
+            Standing::Unknown => ("unknown", vec![Reason::RevocationUnknown]),
+            Standing::Unusable(reasons) => ("unusable", reasons),
+        };
         let certificate = &entry.certificate;
         Self {
             id: entry.id.clone(),
@@ -56,8 +68,24 @@ impl KeyRow {
             blocked: entry.blocked,
             destroyed: entry.destroyed,
             imported: entry.imported.to_string(),
+            standing: standing.to_owned(),
+            reasons: reasons.iter().map(|reason| reason.code().to_owned()).collect(),
         }
     }
+}
+
+/// The first standing that keeps the key from signing for one of its mailboxes: what happens to mail, before it comes.
+fn standing(gateway: &Gateway, entry: &KeyEntry) -> Standing {
+    if entry.destroyed {
+        return Standing::Unusable(vec![Reason::NoSigningKey]);
+    }
+    if entry.blocked {
+        return Standing::Unusable(vec![Reason::BlockedLocally]);
+    }
+    let (snapshot, now) = (gateway.snapshot(), crate::clock::now());
+    let one = |address| gather::standing(gateway, &snapshot, &entry.certificate, &entry.chain, address, now);
+    let each = entry.addresses.iter().map(|address| one(Some(address)));
+    each.into_iter().find(|standing| *standing != Standing::Usable).unwrap_or(Standing::Usable)
 }
 
 /// A trust anchor.

@@ -1,0 +1,313 @@
+//! What an operator reads: queue, quarantine, evidence and audit log, by running the program on what the demo leaves.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which the lints do not know as such"
+)]
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// A copy of a folder that the demo has filled once for all tests.
+fn demo() -> TempDir {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-operations");
+        let output = Command::new(env!("CARGO_BIN_EXE_segel")).args(["demo", "--once", "--dir"]).arg(&folder).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        folder
+    });
+    let copy = tempfile::tempdir().unwrap();
+    let status = Command::new("cp").arg("-r").arg(made.join(".")).arg(copy.path()).status().unwrap();
+    assert!(status.success());
+    copy
+}
+
+fn output(folder: &TempDir, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
+    command.current_dir(folder.path()).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
+    command.args(["-c", "segel.toml"]).args(arguments).output().unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn segel(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    let output = output(folder, arguments);
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The lines of a command that succeeds.
+fn json(folder: &TempDir, arguments: &[&str]) -> Vec<Value> {
+    let (code, out, err) = segel(folder, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The queue id of the one held mail.
+fn held(folder: &TempDir) -> String {
+    let rows = json(folder, &["quarantine", "list", "--json"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0]["queue_id"].as_str().unwrap().to_owned()
+}
+
+/// Runs Python with `input` on its standard input.
+fn python(script: &str, arguments: &[&str], input: &str) -> (bool, String) {
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(script).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Changes the database behind the gateway's back.
+fn sql(folder: &TempDir, statement: &str) {
+    const SCRIPT: &str =
+        "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as db: assert db.execute(sys.argv[2]).rowcount > 0";
+    let database = folder.path().join("data/segel.db");
+    let (done, said) = python(SCRIPT, &[database.to_str().unwrap(), statement], "");
+    assert!(done, "{statement}: {said}");
+}
+
+#[test]
+fn held_mail_is_listed_shown_and_given_out_as_it_came() {
+    let folder = demo();
+    let id = held(&folder);
+    let (_, table, _) = segel(&folder, &["quarantine", "list"]);
+    assert!(table.contains(&id) && table.contains("revoked") && table.contains("joko@mitra.example"), "{table}");
+    let (code, shown, _) = segel(&folder, &["quarantine", "show", &id]);
+    assert_eq!(code, 0);
+    for text in ["revoked", "Kontrak", "siti@kabupaten.go.id", "held (quarantine)", "keyCompromise"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    let original = output(&folder, &["quarantine", "show", "--original", &id]);
+    assert_eq!(original.status.code(), Some(0));
+    let kept = std::fs::read_dir(folder.path().join("quarantine")).unwrap().next().unwrap().unwrap();
+    assert_eq!(original.stdout, std::fs::read(kept.path()).unwrap());
+    let taken = json(&folder, &["audit", "search", "--event", "operator-read", "--queue-id", &id, "--json"]);
+    assert_eq!(taken.last().unwrap()["public"]["what"], "original");
+}
+
+#[test]
+fn openssl_alone_finds_the_certificate_revoked_by_the_line_that_is_printed() {
+    let folder = demo();
+    let id = held(&folder);
+    let (code, out, err) = segel(&folder, &["quarantine", "evidence", "--dir", "evidence", &id]);
+    assert_eq!(code, 0, "{err}");
+    let line = out.lines().find(|line| line.trim().starts_with("openssl cms ")).unwrap().trim().to_owned();
+    let evidence = folder.path().join("evidence");
+    assert!(std::fs::read_to_string(evidence.join("README.txt")).unwrap().contains(&line), "{line}");
+    let run = |line: &str| {
+        let output = Command::new("sh").arg("-c").arg(line).current_dir(&evidence).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // OpenSSL's X509_V_ERR_CERT_REVOKED, error 23.
+    let (good, said) = run(&line);
+    assert!(!good && said.contains("certificate revoked"), "{line}: {said}");
+    // Nothing else is wrong with it: without the CRLs it verifies.
+    let (good, said) = run(&line.replace(" -crl_check", ""));
+    assert!(good, "{line}: {said}");
+}
+
+#[test]
+fn after_the_demo_no_mail_waits_and_delivered_mail_is_shown() {
+    let folder = demo();
+    let (code, out, _) = segel(&folder, &["queue", "list"]);
+    assert_eq!((code, out.trim()), (0, "no mail waits"));
+    let delivered = json(&folder, &["audit", "search", "--event", "delivered", "--json"]);
+    let id = delivered[0]["queue_id"].as_str().unwrap();
+    let (code, out, err) = segel(&folder, &["queue", "show", id]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains(id) && out.contains("delivered"), "{out}");
+    let (code, _, err) = segel(&folder, &["queue", "show", "aaaaaaaaaaaa"]);
+    assert!(code == 3 && err.contains("aaaaaaaaaaaa"), "{err}");
+}
+
+#[test]
+fn the_audit_log_is_searched_and_an_erased_person_stays_erased() {
+    let folder = demo();
+    let id = held(&folder);
+    let search = |more: &[&str]| {
+        let mut arguments = vec!["audit", "search", "--json"];
+        arguments.extend(more);
+        json(&folder, &arguments)
+    };
+    let all = search(&[]);
+    assert_eq!(all[0]["seq"], 1);
+    let rows = search(&["--event", "held", "--queue-id", &id]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["personal"]["recipient"], "siti@kabupaten.go.id");
+    let of_joko = search(&["--address", "Joko@MITRA.example"]);
+    assert!(!of_joko.is_empty() && of_joko.iter().all(|row| row.to_string().contains("joko@mitra.example")));
+    let at = rows[0]["at"].as_str().unwrap();
+    assert!(search(&["--since", at]).len() < all.len() && search(&["--until", at]).len() < all.len());
+    assert_eq!(search(&["--since", at]).len() + search(&["--until", at]).len(), all.len());
+    let (_, out, err) = segel(&folder, &["audit", "search", "--json", "--limit", "2"]);
+    assert_eq!(out.lines().count(), 2);
+    assert!(out.contains(&format!("\"seq\":{}", all.len())) && err.contains("--until"), "{out}{err}");
+
+    let subject = format!("(SELECT subject FROM audit WHERE queue_id = '{id}' AND event = 'accepted')");
+    sql(&folder, &format!("UPDATE audit_subject SET wrapped = NULL WHERE subject = {subject}"));
+    let erased = search(&["--address", "joko@mitra.example"]);
+    assert_eq!(erased.len(), of_joko.len());
+    assert!(erased.iter().all(|row| row["personal"] == "erased"), "{erased:?}");
+    assert_eq!(search(&["--event", "held"])[0]["personal"]["recipient"], "siti@kabupaten.go.id");
+    assert_eq!(segel(&folder, &["audit", "verify"]).0, 0);
+}
+
+/// The script that `docs/audit.md` prints.
+fn script() -> &'static str {
+    let text = include_str!("../docs/audit.md");
+    text.split_once("```python\n").unwrap().1.split_once("```").unwrap().0
+}
+
+#[test]
+fn an_outsider_verifies_an_export_and_finds_each_change() {
+    let folder = demo();
+    let (code, export, err) = segel(&folder, &["audit", "export"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(!export.contains("siti@"), "personal fields stay sealed");
+    let lines: Vec<&str> = export.lines().collect();
+    let rows = lines.iter().filter(|line| line.contains("\"type\":\"row\"")).count();
+    let (good, said) = python(script(), &[], &export);
+    assert!(good && said.starts_with(&format!("{rows} rows,")), "{said}");
+
+    let held = lines.iter().find(|line| line.contains("\"event\":\"held\"")).unwrap();
+    let seq = serde_json::from_str::<Value>(held).unwrap()["seq"].as_i64().unwrap();
+    let changes = [
+        (held.replace("revoked", "expired"), format!("row {seq} ")),
+        (held.replace("\"event\":\"held\"", "\"event\":\"stopped\""), format!("row {seq} ")),
+        (String::new(), format!("row {} ", seq + 1)),
+    ];
+    for (changed, named) in changes {
+        assert_ne!(*held, changed);
+        let text = export.replace(held, &changed).replace("\n\n", "\n");
+        let (good, said) = python(script(), &[], &text);
+        assert!(!good && said.starts_with(&named), "{changed}: {said}");
+    }
+    // Rows cut off at the end leave a whole chain; the checkpoint knows better.
+    let cut: String = lines.iter().take(lines.len() - rows + 2).map(|line| format!("{line}\n")).collect();
+    let (good, said) = python(script(), &[], &cut);
+    assert!(!good && said.starts_with("checkpoint "), "{said}");
+}
+
+#[test]
+fn openssl_verifies_the_signature_of_a_checkpoint() {
+    let folder = demo();
+    let (_, export, _) = segel(&folder, &["audit", "export"]);
+    let checkpoint: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    let text = |name: &str| checkpoint[name].as_str().unwrap();
+    let octets = |hex: &str| data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+    let signed = format!("segel audit checkpoint 1\0{}\0{}", checkpoint["at"], text("heads"));
+    let key = octets(&format!("302a300506032b6570032100{}", text("key")));
+    let verify = |signed: &[u8]| {
+        let files: [(&str, &[u8]); 3] =
+            [("signed", signed), ("key.der", &key), ("signature", &octets(text("signature")))];
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let line = "pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin -in signed -sigfile signature";
+        let output = Command::new("openssl").args(line.split(' ')).current_dir(folder.path()).output().unwrap();
+        output.status.success()
+    };
+    assert!(verify(signed.as_bytes()));
+    assert!(!verify(signed.replace("checkpoint 1", "checkpoint 2").as_bytes()));
+}
+
+#[test]
+fn one_octet_changed_in_the_database_is_named() {
+    let folder = demo();
+    let (code, out, _) = segel(&folder, &["audit", "verify"]);
+    assert!(code == 0 && out.starts_with("the audit log is whole"), "{out}");
+    sql(&folder, "UPDATE audit SET public = replace(public, '{', ' {') WHERE seq = 7");
+    let (code, out, _) = segel(&folder, &["audit", "verify"]);
+    assert!(code == 1 && out.contains("row 7 of chain "), "{out}");
+}
+
+/// Commands that only read.
+const READING: [&[&str]; 10] = [
+    &["key", "list"],
+    &["trust", "list"],
+    &["queue", "list"],
+    &["queue", "show", "aaaaaaaaaaaa"],
+    &["quarantine", "list"],
+    &["quarantine", "show", "aaaaaaaaaaaa"],
+    &["audit", "verify"],
+    &["audit", "search"],
+    &["audit", "export"],
+    &["explain", "--from", "siti@kabupaten.go.id", "--to", "rina@mitra.example"],
+];
+
+#[test]
+fn reading_makes_neither_store_nor_key() {
+    let folder = demo();
+    let data = folder.path().join("data");
+    let key = data.join("master.key");
+    std::fs::remove_file(&key).unwrap();
+    let database = std::fs::read(data.join("segel.db")).unwrap();
+    for command in READING {
+        let (code, _, err) = segel(&folder, command);
+        assert!(code == 3 && err.contains("master key") && err.contains("hint: "), "{command:?}: {err}");
+        assert!(!key.exists(), "{command:?}");
+    }
+    let (code, _, err) = segel(&folder, &["key", "block", "0000000000000000"]);
+    assert!(code == 3 && err.contains("master key") && !key.exists(), "{err}");
+    assert_eq!(std::fs::read(data.join("segel.db")).unwrap(), database);
+
+    std::fs::remove_dir_all(&data).unwrap();
+    for command in READING {
+        let (code, _, err) = segel(&folder, command);
+        // The configuration has anchors of its own.
+        let expected = if command == ["trust", "list"] { 0 } else { 3 };
+        assert!(code == expected && err.contains("no store"), "{command:?}: {err}");
+        assert!(!data.exists(), "{command:?}");
+    }
+}
+
+#[test]
+fn an_anchor_that_is_configured_and_stored_is_listed_once() {
+    let folder = demo();
+    let listed = json(&folder, &["trust", "list", "--json"]);
+    let sha256 = listed[0]["sha256"].as_str().unwrap();
+    let (code, _, err) = segel(&folder, &["trust", "import", "--fingerprint", sha256, "pki/root.pem"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(json(&folder, &["trust", "list", "--json"]), listed);
+}
+
+#[test]
+fn a_key_that_will_not_sign_says_so_when_it_comes_and_in_the_list() {
+    let folder = demo();
+    let list = json(&folder, &["key", "list", "--json"]);
+    assert!(!list.is_empty() && list.iter().all(|key| key["standing"] == "usable"), "{list:?}");
+    let configuration = std::fs::read_to_string(folder.path().join("segel.toml")).unwrap();
+    let crls = "crls = [\"pki/crl.der\", \"pki/root-crl.der\"]";
+    assert!(configuration.contains(crls));
+    let anchor = configuration.find("[[trust.anchor]]").unwrap();
+    let rest = configuration.find("[notify]").unwrap();
+    let mut without_anchor = configuration.clone();
+    without_anchor.replace_range(anchor..rest, "");
+    let table = [
+        (configuration.replace(crls, ""), "unknown", "revocation-unknown", "no current CRL"),
+        (without_anchor, "unusable", "untrusted", "no trust anchor"),
+    ];
+    for (configuration, standing, reason, warning) in table {
+        std::fs::write(folder.path().join("segel.toml"), configuration.replace("\"data\"", &format!("\"{reason}\"")))
+            .unwrap();
+        let import = ["key", "import", "--address", "siti@kabupaten.go.id", "--password-file", "pki/password.txt"];
+        let (code, out, err) = segel(&folder, &[&import[..], &["pki/siti@kabupaten.go.id.p12"]].concat());
+        assert!(code == 0 && err.contains("will not sign") && err.contains(warning), "{reason}: {err}");
+        assert!(out.contains(&format!("not usable: {reason}")), "{out}");
+        let list = json(&folder, &["key", "list", "--json"]);
+        assert_eq!((list[0]["standing"].as_str(), list[0]["reasons"][0].as_str()), (Some(standing), Some(reason)));
+        assert!(segel(&folder, &["key", "list"]).1.contains(&format!("not usable: {reason}")));
+    }
+}
