@@ -9,7 +9,7 @@ use super::{CliError, Exit, read};
 use crate::config::Config;
 use crate::crypto::Digest;
 use crate::limits::Limits;
-use crate::mail::{Address, BodyType, Envelope, ReversePath};
+use crate::mail::{header, Address, BodyType, Envelope, ReversePath};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
 use crate::policy::{self, Decision, Facts, Side, Treatment};
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, out: &mut Printe
     let at = arguments.at.unwrap_or_else(crate::clock::now);
     let known = known(arguments, config.as_ref())?;
     let inspected = step_through(message.clone(), &known, arguments, at);
-    let action = config.as_ref().map(|config| action(config, &inspected, at));
+    let action = config.as_ref().map(|config| action(config, &message, &inspected, at));
     if let Some(path) = &arguments.write_content {
         let content = content::signed(&message, &inspected, &known.limits).map_err(|problem| CliError::Input {
             path: arguments.message.clone(),
@@ -159,7 +159,7 @@ impl Known {
 }
 
 /// What the policy would do with it, if it came from outside for the first domain's postmaster, not seen before.
-fn action(config: &Config, inspected: &Inspected, at: Timestamp) -> &'static str {
+fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp) -> &'static str {
     let reverse_path = inspected.from.mailbox().map_or(ReversePath::Null, |from| ReversePath::Mailbox(from.clone()));
     let domain = config.policy.domains.first().map(|own| own.domain.ascii()).unwrap_or_default();
     let recipients = Address::parse(&format!("postmaster@{domain}")).into_iter().collect();
@@ -167,7 +167,8 @@ fn action(config: &Config, inspected: &Inspected, at: Timestamp) -> &'static str
         side: Side::Outside,
         envelope: Envelope { reverse_path, recipients, body: BodyType::EightBitMime },
         inspected: inspected.clone(),
-        from_text: Vec::new(),
+        from_texts: header::from_texts(message, &config.limits),
+        misleading_name: false,
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         first_seen: None,

@@ -85,7 +85,6 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
     if let Some(output) = control::send(&config.control_socket(), &command).await? {
         return Ok(output);
     }
-    make_data_dir(config)?;
     let _lock = Lock::take(&config.data_dir).map_err(|error: LockError| {
         OperationError::from_error(ErrorKind::Server, &error)
             .hint("another process works on this data directory; try again when it has ended")
@@ -98,17 +97,6 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
     // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
     gateway.store.clone().close().await;
     done
-}
-
-/// Readable by the gateway's user alone.
-fn make_data_dir(config: &Config) -> Result<(), OperationError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(|error| {
-        OperationError::new(
-            ErrorKind::Store,
-            format!("cannot make data directory `{}`: {error}", config.data_dir.display()),
-        )
-    })
 }
 
 /// `segel reload`: needs a server.

@@ -2,7 +2,7 @@
 
 use super::AcceptError;
 use crate::audit::{Audit, AuditError, Event};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
 use crate::keys::Keys;
 use crate::limits::Limits;
@@ -12,6 +12,7 @@ use crate::revocation::Crls;
 use crate::seal::{MasterKey, SealError};
 use crate::store::{Store, StoreError};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -52,6 +53,14 @@ pub enum OpenError {
     /// The audit log.
     #[error("cannot open the audit log")]
     Audit(#[from] AuditError),
+    /// A new key could open nothing in a store that is there.
+    #[error("store `{store}` is there, but not its master key `{key}`; put back the copy of the key")]
+    MasterKeyGone {
+        /// The database.
+        store: PathBuf,
+        /// Where the key should be.
+        key: PathBuf,
+    },
     /// The master key.
     #[error("cannot open the master key")]
     Seal(#[from] SealError),
@@ -106,6 +115,7 @@ impl Gateway {
     /// Opens the store. Changes nothing in it: a command that only reads does this beside a server that runs. Who delivers
     /// or changes anything holds the data directory's lock first, and who delivers recovers the queue then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
+        keep_master_key(&config)?;
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {
             tracing::warn!(path = ?config.master_key, "made a new master key; keep a copy of it apart from the data.");
@@ -259,6 +269,16 @@ async fn commit(
     }
     for delivery in deliveries {
         queue.release(&delivery).await?;
+    }
+    Ok(())
+}
+
+/// A master key is made for a new store only.
+fn keep_master_key(config: &Config) -> Result<(), OpenError> {
+    let MasterKeySource::Generated(key) = &config.master_key else { return Ok(()) };
+    let there = std::fs::metadata(&config.database).is_ok_and(|store| store.len() > 0);
+    if there && !key.try_exists().unwrap_or(true) {
+        return Err(OpenError::MasterKeyGone { store: config.database.clone(), key: key.clone() });
     }
     Ok(())
 }

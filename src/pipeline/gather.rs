@@ -6,7 +6,7 @@
 use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyEntry;
-use crate::mail::header::{From, HeaderSection};
+use crate::mail::header::{self, From, HeaderSection};
 use crate::mail::{Address, ReversePath};
 use crate::pki::path::PolicyInputs;
 use crate::pki::{Certificate, Crl, PathRequest, Purpose, path};
@@ -80,24 +80,19 @@ pub async fn facts(
         (From::Mailbox(from), Side::Inside) => signing_keys(gateway, snapshot, from, now),
         _ => (Vec::new(), Vec::new()),
     };
-    let from_text = from_text(snapshot, arrival);
+    let from_texts = header::from_texts(&arrival.content, &snapshot.limits);
+    let misleading_name = HeaderSection::parse(&arrival.content, &snapshot.limits)
+        .is_ok_and(|headers| header::misleading_name(&arrival.content, &headers));
     Ok(Facts {
         side: arrival.side,
         envelope: arrival.envelope.clone(),
         inspected,
-        from_text,
+        from_texts,
+        misleading_name,
         own_keys,
         substitutes,
         first_seen,
     })
-}
-
-fn from_text(snapshot: &Snapshot, arrival: &Arrival) -> Vec<String> {
-    let Ok(headers) = HeaderSection::parse(&arrival.content, &snapshot.limits) else { return Vec::new() };
-    headers
-        .named(&arrival.content, "From")
-        .map(|field| String::from_utf8_lossy(&headers.text(&arrival.content, field)).into_owned())
-        .collect()
 }
 
 /// One row remembers the first sight: SHA-256 of the reverse-path and the message as it came, below our trace fields.

@@ -201,6 +201,13 @@ fn outgoing(facts: &Facts, policy: &Policy) -> Decision {
         ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
     };
     match (vouched, domain.unvouched) {
+        // The signature would prove one mailbox beside the name of another.
+        (true, _) if facts.misleading_name => Decision::Refuse(Refusal {
+            kind: RefusalKind::AmbiguousSender,
+            addresses: Vec::new(),
+            detail: "the name in From holds another mailbox".to_owned(),
+            rule: "misleading-name",
+        }),
         (true, _) => sign(facts, domain, from),
         (false, Unvouched::PassUnsigned) => Decided::outgoing(facts, "unvouched-passed", None),
         (false, Unvouched::Refuse) => Decision::Refuse(Refusal {
@@ -347,18 +354,20 @@ fn incoming_reasons(facts: &Facts, policy: &Policy) -> Vec<Reason> {
 fn claims_own_domain(facts: &Facts, policy: &Policy) -> bool {
     let own = |address: &Address| policy.domain(address.domain()).is_some();
     let in_path = matches!(&facts.envelope.reverse_path, ReversePath::Mailbox(path) if own(path));
+    let texts = &facts.from_texts;
     let in_from = match &facts.inspected.from {
         From::Mailbox(address) => own(address),
-        From::Several(addresses) => addresses.iter().any(own) || text_claims(&facts.from_text, policy),
-        From::Ambiguous(_) => text_claims(&facts.from_text, policy),
-        From::Absent => false,
+        From::Several(addresses) => addresses.iter().any(own) || text_claims(&texts.from, policy) || texts.cut,
+        From::Ambiguous(_) => text_claims(&texts.from, policy) || texts.cut,
+        // A reader without `From` shows what comes next to it.
+        From::Absent => text_claims(&texts.from, policy) || text_claims(&texts.others, policy) || texts.cut,
     };
     in_path || in_from
 }
 
-/// Where parsers disagree, the text itself counts: an own domain anywhere in a `From` field is a claim.
-fn text_claims(fields: &[String], policy: &Policy) -> bool {
-    fields.iter().map(|text| text.to_lowercase()).any(|text| {
+/// Where parsers disagree, the text itself counts: an own domain anywhere in it is a claim.
+fn text_claims(texts: &[String], policy: &Policy) -> bool {
+    texts.iter().any(|text| {
         policy
             .domains
             .iter()

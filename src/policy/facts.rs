@@ -1,5 +1,6 @@
 //! What is known about a message besides its content.
 
+use crate::mail::header::FromTexts;
 use crate::mail::{Address, Envelope};
 use crate::pki::Certificate;
 use crate::reason::Reason;
@@ -95,8 +96,10 @@ pub struct Facts {
     pub envelope: Envelope,
     /// What the content is.
     pub inspected: Inspected,
-    /// The unfolded text of every `From` field, for claims that no parser agrees on.
-    pub from_text: Vec<String>,
+    /// What a lenient reader may take for the author, for claims that no parser agrees on.
+    pub from_texts: FromTexts,
+    /// The name beside the mailbox in `From` holds another mailbox.
+    pub misleading_name: bool,
     /// Outgoing: keys imported for the mailbox in `From`, in the order of preference.
     pub own_keys: Vec<SenderKey>,
     /// Outgoing: keys that may sign in the sender's stead.

@@ -1,6 +1,7 @@
 //! The two tables, row by row.
 
 use super::*;
+use crate::mail::header::FromTexts;
 use crate::mail::{BodyType, Domain, Envelope};
 use crate::policy::{Authorise, DomainPolicy, Encrypt, IncomingPolicy};
 use crate::smime::Inspected;
@@ -57,7 +58,8 @@ fn facts(side: Side, from: From, path: &str) -> Facts {
             structure: Structure::Plain,
             evidence: Evidence::default(),
         },
-        from_text: Vec::new(),
+        from_texts: FromTexts::default(),
+        misleading_name: false,
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         first_seen: None,
@@ -158,8 +160,24 @@ fn s62_mail_from_outside_that_claims_an_own_domain_is_held_unless_it_proves_it()
     }
     let mut ambiguous = facts(Side::Outside, From::Ambiguous("two readers"), stranger);
     check(&ambiguous, &policy(), "plain");
-    ambiguous.from_text = vec!["siti@EXAMPLE.go.id <x@elsewhere.example>".to_owned()];
+    ambiguous.from_texts.from = vec!["siti@example.go.id<x@elsewhere.example>".to_owned()];
     check(&ambiguous, &policy(), "held quarantined");
+    let mut absent = facts(Side::Outside, From::Absent, stranger);
+    check(&absent, &policy(), "plain");
+    absent.from_texts.others = vec!["siti@example.go.id".to_owned()];
+    check(&absent, &policy(), "held quarantined");
+    absent.from_texts = FromTexts { cut: true, ..FromTexts::default() };
+    check(&absent, &policy(), "held quarantined");
+}
+
+#[test]
+fn i56_a_name_that_holds_another_mailbox_is_never_signed() {
+    let siti = "siti@example.go.id";
+    let mut facts = facts(Side::Inside, from(siti), siti);
+    facts.misleading_name = true;
+    check(&facts, &policy(), "refuse misleading-name");
+    facts.inspected.from = from("x@elsewhere.example");
+    check(&facts, &policy(), "foreign-from");
 }
 
 #[test]
