@@ -14,6 +14,7 @@ use crate::pki::{Certificate, Crl, Name, RevocationMode, TrustAnchor};
 use crate::reason::Reason;
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -112,9 +113,10 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         Ok(headers) => (header::from(&message, headers), header::mailboxes(&message, headers, "Sender")),
         Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new()),
     };
-    let walk = walk::walk(&message, &options);
+    let walk = walk::walk(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
-    let untrusted = walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()).collect();
+    let mut untrusted = Vec::new();
+    add_new(&mut untrusted, walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()));
     let state = State {
         options,
         walk,
@@ -142,7 +144,7 @@ impl Paused {
         let mut state = self.0;
         for fact in facts {
             match fact {
-                Fact::Certificates(certificates) => state.untrusted.extend(certificates),
+                Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
                 Fact::Crls(crls) => state.crls.extend(crls),
             }
         }
@@ -165,6 +167,8 @@ impl State {
 
     /// One list per layer, one judgement per SignerInfo.
     fn judge(&self) -> Vec<Vec<Judged>> {
+        self.walk.memory.next_round();
+        let reports = RefCell::default();
         let trust = Trust {
             at: self.options.at,
             anchors: &self.anchors,
@@ -176,6 +180,8 @@ impl State {
             limits: &self.options.limits,
             from: self.from.mailbox(),
             senders: &self.senders,
+            memory: &self.walk.memory,
+            reports: &reports,
         };
         self.walk
             .layers
@@ -303,6 +309,12 @@ impl State {
         }
         evidence
     }
+}
+
+/// Adds those that are not there yet.
+fn add_new(known: &mut Vec<Certificate>, more: impl IntoIterator<Item = Certificate>) {
+    let mut seen: HashSet<[u8; 32]> = known.iter().map(Certificate::sha256).collect();
+    known.extend(more.into_iter().filter(|certificate| seen.insert(certificate.sha256())));
 }
 
 /// Remembers a name; whether it was new.
