@@ -5,6 +5,8 @@
 //! they disagree, or where mail programs are known to disagree, it is ambiguous.
 
 mod from;
+pub mod lenient;
+mod texts;
 
 use super::{Address, line_end, span};
 use crate::limits::Limits;
@@ -13,6 +15,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use from::{From, from};
+pub use texts::{FromTexts, from_texts, misleading_name};
 
 /// One header field as byte ranges of the message it was parsed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub struct Field {
 pub struct HeaderSection {
     fields: Vec<Field>,
     body: usize,
+    blank_line: bool,
 }
 
 /// Why a header section cannot be read.
@@ -60,12 +64,12 @@ impl HeaderSection {
     /// [`HeaderError`] says which limit or which line.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, HeaderError> {
         let mut fields: Vec<Field> = Vec::with_capacity(24);
-        let (mut at, mut line) = (0, 0);
+        let (mut at, mut line, mut blank_line) = (0, 0, false);
         loop {
             let (end, next) = line_end(bytes, at);
             if end == at {
                 // The empty line, or the end of a message that has no body.
-                return Ok(Self { fields, body: next });
+                return Ok(Self { fields, body: next, blank_line });
             }
             line += 1;
             if next > limits.header_section {
@@ -73,6 +77,7 @@ impl HeaderSection {
             }
             if matches!(bytes.get(at), Some(b' ' | b'\t')) {
                 let field = fields.last_mut().ok_or(HeaderError::NotAField(line))?;
+                blank_line |= span(bytes, at..end).trim_ascii().is_empty();
                 field.value.end = end;
                 field.whole.end = next;
             } else {
@@ -107,6 +112,12 @@ impl HeaderSection {
     /// Offset of the first octet of the body (after the empty line), or the length if there is no body.
     pub fn body(&self) -> usize {
         self.body
+    }
+
+    /// Whether a line within the section is white space only. It continues a field (RFC 5322 section 4.2), but many readers
+    /// take it for the end of the header.
+    pub fn has_blank_line(&self) -> bool {
+        self.blank_line
     }
 
     /// Fields with this name in any case, in order. Space before the colon counts as the same name.
@@ -144,34 +155,57 @@ pub(crate) fn decode_words(text: &str) -> Cow<'_, str> {
     }
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
-    let mut after_word = false;
-    while let Some((before, word, after)) = next_word(rest) {
-        if !(after_word && before.chars().all(|character| matches!(character, ' ' | '\t'))) {
-            decoded.push_str(before);
-        }
-        let content = MessageStream::new(word.as_bytes()).decode_rfc2047();
-        after_word = content.is_some();
-        match content {
-            Some(content) => decoded.push_str(&content),
-            None => {
-                decoded.push('=');
-                decoded.push_str(word);
+    let (mut after_word, mut failures) = (false, 0);
+    while let Some(start) = rest.find("=?")
+        && failures < FAILURES
+    {
+        let (before, from_word) = rest.split_at_checked(start).unwrap_or((rest, ""));
+        let blank = after_word && before.chars().all(|character| matches!(character, ' ' | '\t'));
+        let word = word_at(from_word);
+        let content = word.and_then(|(word, _)| MessageStream::new(word.as_bytes()).decode_rfc2047());
+        failures += usize::from(word.is_some() && content.is_none());
+        match (word, content) {
+            (Some((_, after)), Some(content)) => {
+                decoded.push_str(if blank { "" } else { before });
+                decoded.push_str(&content);
+                (rest, after_word) = (after, true);
+            }
+            _ => {
+                // No word begins here, but one may begin before this one would have ended.
+                decoded.push_str(before);
+                decoded.push_str("=?");
+                (rest, after_word) = (from_word.get(2..).unwrap_or_default(), false);
             }
         }
-        rest = after;
     }
     decoded.push_str(rest);
     Cow::Owned(decoded)
 }
 
-/// What stands before the next `=?charset?encoding?text?=`, the word without its first `=`, and the rest.
-fn next_word(text: &str) -> Option<(&str, &str, &str)> {
-    let start = text.find("=?")?;
-    let inside = text.get(start + 2..)?;
-    let charset = inside.find('?')?;
-    let encoding = charset + 1 + inside.get(charset + 1..)?.find('?')?;
-    let end = encoding + 1 + inside.get(encoding + 1..)?.find("?=")? + 2;
-    Some((text.get(..start)?, text.get(start + 1..start + 2 + end)?, inside.get(end..)?))
+/// Octets of an encoded word: RFC 2047 section 2 allows 75, many programs write more. With [`FAILURES`], it bounds what is
+/// read again and again.
+const WORD: usize = 4096;
+/// What looks like an encoded word and is none, in one text.
+const FAILURES: usize = 10_000;
+
+/// The word that begins with the `=?` at the start of `text`, without its first `=`, and the rest.
+///
+/// ```text
+/// encoded-word = "=?" charset "?" encoding "?" encoded-text "?="      ; RFC 2047 section 2
+/// ```
+fn word_at(text: &str) -> Option<(&str, &str)> {
+    let mut end = text.len().min(WORD);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let inside = text.get(2..end)?;
+    let (charset, after) = inside.split_once('?')?;
+    let (encoding, content) = after.split_once('?')?;
+    if charset.contains([' ', '\t', '=']) || !matches!(encoding, "q" | "Q" | "b" | "B") {
+        return None;
+    }
+    let length = 2 + charset.len() + 1 + encoding.len() + 1 + content.find("?=")? + 2;
+    Some((text.get(1..length)?, text.get(length..)?))
 }
 
 /// Addresses of all fields named `name` (`Sender`, `To`, `Cc`), leniently: unparsable ones are left out.

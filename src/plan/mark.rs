@@ -6,15 +6,16 @@
 mod forged;
 
 use crate::limits::Limits;
+use crate::mail::header::lenient::{self, Fields};
 use crate::mail::{Domain, span};
-use forged::Fields;
 use std::net::IpAddr;
 
 /// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
 /// comments, A-label or U-label), and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
 /// `prepend` (whole fields with CRLF) on top. All other bytes stay.
 ///
-/// The scan takes one pass, so it needs no bound but one: a name longer than [`Limits::text_line`] is not ours.
+/// Fields of that name under our authserv-id in an ARC set (RFC 8617) go too: this gateway seals none. The scan takes one
+/// pass, so it needs no bound but one: encoded words are decoded in names of [`Limits::text_line`] visible octets at most.
 pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits) -> Vec<u8> {
     let own = forged::comparable(authserv_id);
     let mut out = Vec::with_capacity(prepend.len() + message.len());
@@ -121,13 +122,13 @@ pub fn hops(message: &[u8], hostname: &str, limits: &Limits) -> (usize, usize) {
     let (mut all, mut ours) = (0, 0);
     for field in Fields::of(message).take(limits.header_fields) {
         let bytes = span(message, field);
-        let Some((name, value)) = forged::name_and_value(bytes) else { continue };
+        let Some((name, value)) = lenient::name_and_value(bytes) else { continue };
         if !name.trim_ascii().eq_ignore_ascii_case(b"Received") {
             continue;
         }
         all += 1;
         let value = String::from_utf8_lossy(value);
-        let words = forged::without_comments(&value, " ");
+        let words = lenient::without_comments(&value, " ");
         let mut words = words.split([' ', '\t', '\r', '\n', ';']).filter(|word| !word.is_empty());
         let by = words.by_ref().find(|word| word.eq_ignore_ascii_case("by")).and(words.next());
         let same = |by: &str| match (&own, Domain::parse(by)) {

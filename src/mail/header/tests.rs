@@ -1,4 +1,4 @@
-use super::{From, HeaderError, HeaderSection, decode_words, from, mailboxes};
+use super::{From, HeaderError, HeaderSection, decode_words, from, from_texts, mailboxes, misleading_name};
 use crate::limits::Limits;
 
 fn parse(bytes: &[u8]) -> Result<HeaderSection, HeaderError> {
@@ -77,6 +77,16 @@ fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
         b"From: a@b\r\nfROM: c@d\r\n",
         b"From : a@b\r\n",
         b"From\t: a@b\r\n",
+        b"From: a@b\r\n\xef\xbb\xbfFrom: c@d\r\n",
+        b"\xef\xbb\xbfFrom: c@d\r\nFrom: a@b\r\n",
+        b"\xef\xbb\xbfFrom: c@d\r\n",
+        b"From: a@b\r\nFrom\xc2\xa0: c@d\r\n",
+        b"From: a@b\r\nFr\xffom: c@d\r\n",
+        b"From: a@b\r\nFrom\xa0: c@d\r\n",
+        b"From: a@b\r\nFr\xc2\xadom: c@d\r\n",
+        b"From: a@b\r\n\xef\xbc\xa6rom: c@d\r\n",
+        b"From: a@b\r\n=?utf-8?q?From?=: c@d\r\n",
+        b"From: a@b\r\n=?utf-8?b?RnJvbQ==?=: c@d\r\n",
         b"From:\r\n",
         b"From: <>\r\n",
         b"From: Siti\r\n",
@@ -142,7 +152,96 @@ fn encoded_words_are_decoded_wherever_they_stand() {
         ("x=?utf-8?b?YQ==?= =?iso-8859-1?q?=E9?= y", "xaé y"),
         ("=?broken", "=?broken"),
         ("=?utf-8?x?a?= b", "=?utf-8?x?a?= b"),
+        ("=? =?x?y =?utf-8?q?=C3=A9?=", "=? =?x?y é"),
     ] {
         assert_eq!(decode_words(text), expected);
+    }
+}
+
+#[test]
+fn i56_every_spelling_of_the_author_is_found() {
+    for section in [
+        "From: siti@kabupaten.go.id\r\n",
+        "From: Siti <SITI@Kabupaten.(x)go.id>\r\n",
+        "From: Siti <siti@kabupaten . go . id>\r\n",
+        "From: Siti <siti@kabupaten.\r\n go.id>\r\n",
+        "From: Siti <siti@kabu\u{ad}paten.go.id>\r\n",
+        "From: Siti <siti@\u{ff4b}abupaten.go.id>\r\n",
+        "From: Siti <siti@\u{212a}abupaten.go.id>\r\n",
+        "From: Siti <siti\u{ff20}kabupaten\u{3002}go\u{ff0e}id>\r\n",
+        "From: =?utf-8?q?siti=40kabupaten=2Ego=2Eid?=\r\n",
+        "From: <=?utf-8?q?siti=40kabu?= =?utf-8?b?cGF0ZW4uZ28uaWQ=?=>\r\n",
+        "From: =? =?x?q?y <=?utf-8?q?siti=40kabupaten=2Ego=2Eid?=>\r\n",
+        "From: <siti@kabu\\paten.go.id>\r\n",
+        "From: \"siti\"@kabupaten.go.id\r\n",
+        "From: \"x (<siti@kabu(x)paten.go.id>\r\n",
+        "From: Group: siti@kabupaten.go.id;\r\n",
+        "\u{feff}From: siti@kabupaten.go.id\r\n",
+        "\u{b}From\u{a0}: siti@kabupaten.go.id\r\n",
+        "From\r\n : siti@kabupaten.go.id\r\n",
+        "=?utf-8?q?From?=: siti@kabupaten.go.id\r\n",
+        "=?utf-8?B?RnJvbQ==?=: siti@kabupaten.go.id\r\n",
+        "\u{ff26}rom: siti@kabupaten.go.id\r\n",
+        "From a@b Mon Jan  1 00:00:00 2026\r\nFrom: siti@kabupaten.go.id\r\n",
+        "no field\r\nFrom: siti@kabupaten.go.id\r\n",
+        "From: siti@kabupaten.go.id\r\nno field\r\n",
+        " folded\r\nfROM: siti@kabupaten.go.id\r\n",
+        "X: y\r\n \r\nFrom: siti@kabupaten.go.id\r\n",
+        "X: y\rFrom: siti@kabupaten.go.id\r\n",
+        "\r\nFrom: siti@kabupaten.go.id\r\n",
+        "From: a@x.example\r\nFrom: siti@kabupaten.go.id\r\n",
+        "From: a@x.example\0 <siti@kabupaten.go.id>\r\n",
+    ] {
+        let texts = from_texts(format!("{section}Subject: x\r\n\r\nbody").as_bytes(), &Limits::default());
+        assert!(texts.from.iter().any(|text| text.contains("siti@kabupaten.go.id")), "{section:?}: {texts:?}");
+        assert!(texts.others.is_empty() && !texts.cut, "{section:?}");
+    }
+    let octets = from_texts(b"Fr\xffom: S\xeeti <siti@kabupaten.\xffgo.id>\r\n", &Limits::default());
+    assert_eq!(octets.from, ["sti<siti@kabupaten.go.id>"]);
+    let others = from_texts(b"Sender: a@b.example\nResent-From : C@d.example\n\nFrom: x", &Limits::default());
+    assert_eq!((others.from.len(), others.others), (0, vec!["a@b.example".to_owned(), "c@d.example".to_owned()]));
+    let unicode = from_texts("From: <a@B\u{fc}cher.example>\n".as_bytes(), &Limits::default());
+    assert_eq!(unicode.from, ["<a@xn--bcher-kva.example>"]);
+    assert!(from_texts(&b"From: a@b\n".repeat(40), &Limits::default()).cut);
+    assert_eq!(from_texts(b"", &Limits::default()), super::FromTexts::default());
+    for section in ["X-From: a@b\r\n", "Reply-To: a@b\r\n", "Subject: From: a@b\r\n", "\r\nX: y\r\n\r\nFrom: a@b\r\n"] {
+        assert!(from_texts(section.as_bytes(), &Limits::default()).from.is_empty(), "{section:?}");
+    }
+}
+
+#[test]
+fn i56_a_name_that_shows_another_mailbox_is_misleading() {
+    for (value, misleading) in [
+        ("siti@kabupaten.example", false),
+        ("Siti <siti@kabupaten.example>", false),
+        ("\"siti@kabupaten.example\" <siti@kabupaten.example>", false),
+        ("\"SITI@Kabupaten.EXAMPLE\" <siti@kabupaten.example>", false),
+        ("=?utf-8?q?siti=40kabupaten=2Eexample?= <siti@kabupaten.example>", false),
+        ("<\"a@b\"@d.example>", false),
+        ("\"Siti @ Dinas\" <a@x.example>", false),
+        ("\"@siti\" <a@x.example>", false),
+        ("a@x.example (Siti)", false),
+        ("Siti <a@x.example>, Budi <b@y.example>", false),
+        ("\"siti@kabupaten.example\" <a@x.example>", true),
+        ("\"Siti (siti@kabupaten.example)\" <a@x.example>", true),
+        ("\"a@b via list\" <list@c.example>", true),
+        ("\"siti@kabupaten.example.\" <a@x.example>", true),
+        ("\"siti @ kabupaten.example\" <a@x.example>", true),
+        ("\"'siti@kabupaten.example'\" <a@x.example>", true),
+        ("\"a@x.example siti@kabupaten.example\" <a@x.example>", true),
+        ("=?utf-8?q?siti=40kabupaten=2Eexample?= <a@x.example>", true),
+        ("=?utf-8?q?siti?= =?utf-8?q?=40kabupaten=2Eexample?= <a@x.example>", true),
+        ("\"siti\u{ff20}kabupaten\u{3002}example\" <a@x.example>", true),
+        ("\"siti\u{200b}@kabu\u{ad}paten.example\" <a@x.example>", true),
+        ("\"siti@b\u{fc}cher.example\" <a@x.example>", true),
+        ("\"\u{202e}elpmaxe\" <a@x.example>", true),
+        ("=?utf-8?b?4oCuYQ==?= <a@x.example>", true),
+        ("\"Budi\" <b@y.example>, \"b@y.example\" <c@y.example>, \"d@y.example\" <c@y.example>", true),
+    ] {
+        let message = format!("From: {value}\r\n\r\n");
+        let headers = parse(message.as_bytes()).unwrap();
+        let read = from(message.as_bytes(), &headers);
+        assert!(matches!(read, From::Mailbox(_) | From::Several(_)), "{value}: {read:?}");
+        assert_eq!(misleading_name(message.as_bytes(), &headers), misleading, "{value}");
     }
 }
