@@ -8,58 +8,90 @@ pub mod reception;
 pub mod session;
 
 use crate::limits::Limits;
+use crate::policy::Side;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What all sessions of all listeners share: places and octets. Cloning gives another handle on the same.
+///
+/// The outside may take four fifths of both, so that strangers who hold all they can get never keep the inside from
+/// sending (S65).
 #[derive(Clone, Debug)]
 pub struct Admission {
-    memory: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
+    memory: Counters,
+    connections: Counters,
+}
+
+/// What is free: for everybody, and of that for the outside.
+#[derive(Clone, Debug)]
+struct Counters {
+    all: Arc<AtomicUsize>,
+    outside: Arc<AtomicUsize>,
+}
+
+impl Counters {
+    fn new(all: usize) -> Self {
+        Self { all: Arc::new(AtomicUsize::new(all)), outside: Arc::new(AtomicUsize::new(all - all / 5)) }
+    }
+
+    fn reservation(&self, side: Side) -> Reservation {
+        let from = match side {
+            Side::Inside => vec![Arc::clone(&self.all)],
+            Side::Outside => vec![Arc::clone(&self.outside), Arc::clone(&self.all)],
+        };
+        Reservation { from, held: 0 }
+    }
 }
 
 impl Admission {
     /// `limits.memory` octets and `limits.connections` places.
     pub fn new(limits: &Limits) -> Self {
-        Self {
-            memory: Arc::new(AtomicUsize::new(limits.memory)),
-            connections: Arc::new(AtomicUsize::new(limits.connections)),
-        }
+        Self { memory: Counters::new(limits.memory), connections: Counters::new(limits.connections) }
     }
 
     /// A place for one connection, if there is one.
-    pub fn enter(&self) -> Option<Reservation> {
-        let mut place = Reservation { from: Arc::clone(&self.connections), held: 0 };
+    pub fn enter(&self, side: Side) -> Option<Reservation> {
+        let mut place = self.connections.reservation(side);
         place.more(1).then_some(place)
     }
 
     /// An empty reservation of memory, to grow.
-    pub fn memory(&self) -> Reservation {
-        Reservation { from: Arc::clone(&self.memory), held: 0 }
+    pub fn memory(&self, side: Side) -> Reservation {
+        self.memory.reservation(side)
     }
 }
 
 /// A share of something that there is only so much of; given back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    from: Arc<AtomicUsize>,
+    from: Vec<Arc<AtomicUsize>>,
     held: usize,
 }
 
 impl Reservation {
     /// Takes `amount` more; false, and nothing taken, if there is not so much left.
     pub fn more(&mut self, amount: usize) -> bool {
-        let taken =
-            self.from.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(amount)).is_ok();
-        if taken {
-            self.held += amount;
+        let take = |from: &AtomicUsize| {
+            from.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(amount)).is_ok()
+        };
+        for (taken, from) in self.from.iter().enumerate() {
+            if !take(from) {
+                for from in self.from.iter().take(taken) {
+                    from.fetch_add(amount, Ordering::AcqRel);
+                }
+                return false;
+            }
         }
-        taken
+        self.held += amount;
+        true
     }
 
     /// Gives everything back.
     pub fn release(&mut self) {
-        self.from.fetch_add(std::mem::take(&mut self.held), Ordering::AcqRel);
+        let held = std::mem::take(&mut self.held);
+        for from in &self.from {
+            from.fetch_add(held, Ordering::AcqRel);
+        }
     }
 }
 

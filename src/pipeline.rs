@@ -23,6 +23,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A message that has arrived, and how.
 #[derive(Clone, Debug)]
@@ -41,6 +42,22 @@ pub struct Arrival {
     pub envelope: Envelope,
     /// The content: dot-stuffing removed, CRLF line ends.
     pub content: Bytes,
+}
+
+/// Says whether the commit of a message has begun. Until then its client may go away and nothing is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Commitment(Arc<AtomicBool>);
+
+impl Commitment {
+    /// Whether the store has been asked to keep the message.
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Only [`accept`] and its stand-in in tests say so.
+    pub(crate) fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Why a message was not taken.
@@ -95,10 +112,15 @@ impl AcceptError {
 }
 
 /// Takes a message or says why not: the reply is 250 only after the commit.
-pub async fn accept(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Reply {
+pub async fn accept(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: Arrival,
+    commitment: &Commitment,
+) -> Reply {
     let id = QueueId::random();
     let now = clock::now();
-    match take(gateway, snapshot, &arrival, &id, now).await {
+    match take(gateway, snapshot, &arrival, commitment, &id, now).await {
         Ok(()) => reply::accepted(&id),
         Err(error) => {
             record::refused(gateway, snapshot, &arrival, &id, &error).await;
@@ -112,6 +134,7 @@ async fn take(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
+    commitment: &Commitment,
     id: &QueueId,
     now: Timestamp,
 ) -> Result<(), AcceptError> {
@@ -125,6 +148,7 @@ async fn take(
     };
     let deadline = snapshot.config.accept_deadline;
     let record = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    commitment.begin();
     gateway.commit(record).await.map_err(AcceptError::Queue)
 }
 

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 
 /// Deliveries that wait in memory for a connection. What has no room is claimed from the store later.
 const HANDOFF: usize = 1000;
-/// How long sessions and deliveries in progress may take to end.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long sessions and deliveries in progress may take to end: their own grace of 30 s, and time to say so.
+const DRAIN: Duration = Duration::from_secs(40);
 /// How often the heads of the audit chains are signed.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
@@ -42,15 +42,6 @@ pub enum StartError {
     /// The configuration has errors.
     #[error("the configuration has {} error(s)", .0.len())]
     Config(Vec<ConfigError>),
-    /// The data directory could not be made.
-    #[error("cannot make data directory `{path}`")]
-    DataDir {
-        /// `gateway.data_dir`.
-        path: std::path::PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
     /// Another process uses the data directory.
     #[error("cannot lock the data directory")]
     Lock(#[from] LockError),
@@ -89,7 +80,6 @@ pub fn run(file: &Path) -> Result<(), StartError> {
 
 /// Starts everything, or nothing.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    make_data_dir(&config.data_dir)?;
     let lock = Lock::take(&config.data_dir)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -185,16 +175,6 @@ async fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAdd
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok((socket, bound))
-}
-
-/// Readable by the gateway alone.
-fn make_data_dir(path: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::DataDir { path: path.to_owned(), source })
 }
 
 async fn checkpoints(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {

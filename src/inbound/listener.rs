@@ -54,7 +54,7 @@ pub async fn serve(
         }
     }
     drop(socket);
-    let longest = Timing::new(gateway.snapshot().config.accept_deadline).grace + Duration::from_secs(5);
+    let longest = Timing::gateway().grace + Duration::from_secs(5);
     let drained = timeout(longest, async {
         while let Some(ended) = sessions.join_next().await {
             report(ended);
@@ -82,7 +82,7 @@ fn admit(listener: &Listener, admission: &Admission, peer: IpAddr) -> Result<Res
     if !known && (listener.side == Side::Inside || !listener.clients.is_empty()) {
         return Err(b"554 5.7.1 Access denied\r\n");
     }
-    admission.enter().ok_or(b"421 4.7.0 Too many connections, try again later\r\n")
+    admission.enter(listener.side).ok_or(b"421 4.7.0 Too many connections, try again later\r\n")
 }
 
 async fn refuse(mut stream: TcpStream, greeting: &'static [u8]) {
@@ -112,14 +112,14 @@ async fn session(
         recipients: config.limits.recipients,
         command_line: config.limits.command_line,
     };
-    let timing = Timing::new(config.accept_deadline);
+    let timing = Timing::gateway();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let name = listener.name.clone();
+    let (name, side) = (listener.name.clone(), listener.side);
     let reception =
         GatewayReception { gateway, snapshot: Arc::clone(&snapshot), listener, peer: peer.ip().to_canonical() };
-    let session = Session::new(stream, reception, settings, &admission, timing, shutdown);
+    let session = Session::new(stream, reception, settings, admission.memory(side), timing, shutdown);
     if let Err(error) = session.run().await {
         tracing::info!(listener = %name, %peer, %error, "session broken off");
     }

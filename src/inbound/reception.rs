@@ -4,7 +4,7 @@
 
 use crate::config::Listener;
 use crate::mail::{Address, Envelope, ReversePath};
-use crate::pipeline::{self, Arrival, Gateway, Snapshot};
+use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
 use crate::policy::{Policy, Side};
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
@@ -29,7 +29,13 @@ pub trait Reception: Send + Sync + 'static {
     fn recipient(&self, path: ForwardPath) -> Result<Address, Reply>;
 
     /// Takes a message or says why not; dropped when the client is gone.
-    fn accept(&self, hello: Hello, envelope: Envelope, content: Bytes) -> impl Future<Output = Reply> + Send;
+    fn accept(
+        &self,
+        hello: Hello,
+        envelope: Envelope,
+        content: Bytes,
+        commitment: Commitment,
+    ) -> impl Future<Output = Reply> + Send;
 }
 
 /// The gateway, as one session sees it: its snapshot stays the same until the session ends.
@@ -61,7 +67,7 @@ impl Reception for GatewayReception {
         }
     }
 
-    async fn accept(&self, hello: Hello, envelope: Envelope, content: Bytes) -> Reply {
+    async fn accept(&self, hello: Hello, envelope: Envelope, content: Bytes, commitment: Commitment) -> Reply {
         let arrival = Arrival {
             listener: self.listener.name.clone(),
             side: self.listener.side,
@@ -71,7 +77,7 @@ impl Reception for GatewayReception {
             envelope,
             content,
         };
-        pipeline::accept(&self.gateway, &self.snapshot, arrival).await
+        pipeline::accept(&self.gateway, &self.snapshot, arrival, &commitment).await
     }
 }
 

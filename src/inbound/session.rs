@@ -2,8 +2,9 @@
 //!
 //! A message is handed on only while the client is there to hear the answer. Replies are written in one piece per group of commands.
 
+use super::Reservation;
 use super::reception::Reception;
-use super::{Admission, Reservation};
+use crate::pipeline::Commitment;
 use crate::smtp::Reply;
 use crate::smtp::server::{Action, Dialogue, Memory, Settings};
 use bytes::BytesMut;
@@ -17,20 +18,14 @@ use tokio::time::timeout;
 pub struct Timing {
     /// For a command or the next block of data (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
     pub idle: Duration,
-    /// For the message to be accepted.
-    pub accept: Duration,
     /// For a message that is under way when the server stops.
     pub grace: Duration,
 }
 
 impl Timing {
-    /// The gateway's: `accept_deadline` and a little for what it does not cover itself.
-    pub fn new(accept_deadline: Duration) -> Self {
-        Self {
-            idle: Duration::from_secs(300),
-            accept: accept_deadline + Duration::from_secs(5),
-            grace: Duration::from_secs(30),
-        }
+    /// The gateway's.
+    pub const fn gateway() -> Self {
+        Self { idle: Duration::from_secs(300), grace: Duration::from_secs(30) }
     }
 }
 
@@ -74,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         stream: S,
         reception: R,
         settings: Settings,
-        admission: &Admission,
+        memory: Reservation,
         timing: Timing,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
@@ -82,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
             stream,
             reception,
             dialogue: Dialogue::new(settings),
-            memory: admission.memory(),
+            memory,
             timing,
             shutdown,
             input: BytesMut::with_capacity(8 << 10),
@@ -166,24 +161,29 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         }
     }
 
-    /// The pipeline's answer, as long as the client is there. A dropped future has stored nothing that anybody was promised.
+    /// The pipeline's answer. It keeps its own deadline: none stands here, because a commit that has begun is waited for.
+    ///
+    /// A client that closes its side before the commit is gone: the future is dropped and nothing is stored. Once the commit
+    /// has begun it has only closed its half, and is told what became of its mail.
     async fn accept(&mut self, envelope: crate::mail::Envelope, content: bytes::Bytes) -> Result<Reply, SessionError> {
         let Some(hello) = self.dialogue.hello().cloned() else {
             return Ok(Reply::new(503, 5, 1, "Say EHLO or HELO first"));
         };
-        let accepting = timeout(self.timing.accept, self.reception.accept(hello, envelope, content));
+        let commitment = Commitment::default();
+        let accepting = self.reception.accept(hello, envelope, content, commitment.clone());
         tokio::pin!(accepting);
+        let mut open = true;
         loop {
-            let room = self.input.len() < READ_AHEAD;
+            let room = open && self.input.len() < READ_AHEAD;
             self.input.reserve(4 << 10);
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.input), if room => if read? == 0 {
-                    return Err(SessionError::Closed);
+                read = self.stream.read_buf(&mut self.input), if room => match (read?, commitment.has_begun()) {
+                    (0, false) => return Err(SessionError::Closed),
+                    (0, true) => open = false,
+                    (_, _) => {}
                 },
-                reply = &mut accepting => {
-                    return Ok(reply.unwrap_or_else(|_| Reply::new(451, 3, 2, "Took too long, try again later")));
-                }
+                reply = &mut accepting => return Ok(reply),
             }
         }
     }

@@ -2,6 +2,8 @@ use super::super::{Admission, Reservation};
 use super::{Reception, Session, SessionError, Timing};
 use crate::limits::Limits;
 use crate::mail::{Address, Envelope, ReversePath};
+use crate::pipeline::Commitment;
+use crate::policy::Side;
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::{Hello, Settings};
@@ -13,10 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Stores everything after `delay`.
+/// Stores everything after `delay`, in which the commit has begun or not.
 #[derive(Clone)]
 struct Store {
     delay: Duration,
+    begun: bool,
     stored: Arc<Mutex<Vec<Bytes>>>,
 }
 
@@ -32,7 +35,10 @@ impl Reception for Store {
         }
     }
 
-    async fn accept(&self, _hello: Hello, _envelope: Envelope, content: Bytes) -> Reply {
+    async fn accept(&self, _hello: Hello, _envelope: Envelope, content: Bytes, commitment: Commitment) -> Reply {
+        if self.begun {
+            commitment.begin();
+        }
         sleep(self.delay).await;
         self.stored.lock().unwrap().push(content);
         Reply::new(250, 6, 0, "Accepted as q1")
@@ -51,14 +57,18 @@ const MS: Duration = Duration::from_millis(1);
 
 impl Client {
     fn new(delay: Duration, idle: Duration) -> Self {
+        Self::with(delay, idle, false)
+    }
+
+    fn with(delay: Duration, idle: Duration, begun: bool) -> Self {
         let (stream, server) = duplex(1 << 20);
         let (stop, shutdown) = watch::channel(false);
-        let store = Store { delay, stored: Arc::default() };
-        let admission = Admission::new(&Limits { memory: 1 << 20, connections: 2, ..Limits::default() });
+        let store = Store { delay, begun, stored: Arc::default() };
+        let admission = Admission::new(&Limits { memory: 2 << 20, connections: 2, ..Limits::default() });
         let settings =
             Settings { hostname: "gate.example".to_owned(), message: 2 << 20, recipients: 100, command_line: 600 };
-        let timing = Timing { idle, accept: 2000 * MS, grace: 2000 * MS };
-        let session = Session::new(server, store.clone(), settings, &admission, timing, shutdown);
+        let timing = Timing { idle, grace: 2000 * MS };
+        let session = Session::new(server, store.clone(), settings, admission.memory(Side::Outside), timing, shutdown);
         Self { stream, store, admission, stop, session: tokio::spawn(session.run()) }
     }
 
@@ -94,7 +104,7 @@ impl Client {
 
 #[tokio::test]
 async fn s13_timeouts() {
-    assert_eq!(Timing::new(Duration::from_secs(120)).idle, Duration::from_secs(300));
+    assert_eq!(Timing::gateway().idle, Duration::from_secs(300));
     let mut client = Client::new(MS, 50 * MS);
     client.expect("421 4.4.2 ").await;
     assert!(client.session.await.unwrap().is_ok());
@@ -142,18 +152,34 @@ async fn s16_nothing_is_stored_for_a_client_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_slow_acceptance_is_temporary() {
-    let mut client = Client::new(Duration::from_secs(60), 5000 * MS);
+async fn a_client_that_closes_its_half_after_the_commit_began_hears_the_reply() {
+    let mut client = Client::with(200 * MS, 5000 * MS, true);
     client.begin_data().await;
     client.send("x\r\n.\r\n").await;
-    client.expect("451 4.3.2 ").await;
+    client.stream.shutdown().await.unwrap();
+    client.expect("250 2.6.0").await;
+    assert_eq!(client.store.stored.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn s65_the_outside_never_takes_all() {
+    let admission = Admission::new(&Limits { memory: 100, connections: 5, ..Limits::default() });
+    let mut places: Vec<_> = std::iter::repeat_with(|| admission.enter(Side::Outside)).take(5).collect();
+    assert_eq!(places.iter().filter(|place| place.is_some()).count(), 4);
+    assert!(admission.enter(Side::Inside).is_some());
+    let (mut outside, mut inside) = (admission.memory(Side::Outside), admission.memory(Side::Inside));
+    assert!(!outside.more(81) && outside.more(80));
+    assert!(!inside.more(21) && inside.more(20));
+    drop((inside, outside));
+    places.clear();
+    assert!(admission.memory(Side::Inside).more(100));
 }
 
 #[tokio::test]
 async fn memory_is_shared_and_given_back() {
     let mut client = Client::new(MS, 5000 * MS);
-    let mut other: Reservation = client.admission.memory();
-    assert!(other.more(1 << 20));
+    let mut other: Reservation = client.admission.memory(Side::Outside);
+    assert!(other.more((2 << 20) - (2 << 20) / 5));
     client.send("EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@own.example>\r\nDATA\r\n").await;
     client.expect("452 4.3.1 ").await;
     other.release();
@@ -163,15 +189,15 @@ async fn memory_is_shared_and_given_back() {
     client.send("QUIT\r\n").await;
     client.expect("221 2.0.0").await;
     client.session.await.unwrap().unwrap();
-    assert!(client.admission.memory().more(1 << 20));
+    assert!(client.admission.memory(Side::Inside).more(2 << 20));
 }
 
 #[test]
 fn places_are_counted() {
     let admission = Admission::new(&Limits { connections: 1, ..Limits::default() });
-    let place = admission.enter();
+    let place = admission.enter(Side::Inside);
     assert!(place.is_some());
-    assert!(admission.enter().is_none());
+    assert!(admission.enter(Side::Inside).is_none());
     drop(place);
-    assert!(admission.enter().is_some());
+    assert!(admission.enter(Side::Inside).is_some());
 }
