@@ -96,6 +96,8 @@ struct State {
     options: Options,
     walk: Walk,
     from: From,
+    /// What a person reads in `From` is another address than the one that is bound.
+    misleading: bool,
     senders: Vec<Address>,
     /// Those that may speak for the domain in `From`.
     anchors: Vec<TrustAnchor>,
@@ -109,9 +111,13 @@ struct State {
 /// Begins. Owns its bytes so that it can run on a worker thread.
 pub fn inspect(message: Bytes, options: Options) -> Step {
     let headers = HeaderSection::parse(&message, &options.limits);
-    let (from, senders) = match &headers {
-        Ok(headers) => (header::from(&message, headers), header::mailboxes(&message, headers, "Sender")),
-        Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new()),
+    let (from, senders, misleading) = match &headers {
+        Ok(headers) => (
+            header::from(&message, headers),
+            header::mailboxes(&message, headers, "Sender"),
+            header::misleading_name(&message, headers),
+        ),
+        Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new(), false),
     };
     let walk = walk::walk(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
@@ -121,6 +127,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         options,
         walk,
         from,
+        misleading,
         senders,
         anchors,
         untrusted,
@@ -276,7 +283,7 @@ impl State {
             if let Some(layer) = layers.get(deciding.unwrap_or(0)) {
                 reasons.extend_from_slice(&layer.reasons);
             }
-            if deciding.is_some() && self.from.mailbox().is_none() {
+            if deciding.is_some() && (self.misleading || self.from.mailbox().is_none()) {
                 reasons.push(Reason::Ambiguous);
             }
         }

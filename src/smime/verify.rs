@@ -40,11 +40,13 @@ pub struct Checked {
     pub signing_time: Option<Timestamp>,
 }
 
+type Hashed = Result<Vec<u8>, CryptoError>;
+
 /// The octets that were or should have been signed. All signatures over them share what was computed.
 #[derive(Debug)]
 pub struct Content<'a> {
     octets: &'a [u8],
-    digests: RefCell<Vec<(Digest, Result<Vec<u8>, CryptoError>)>>,
+    digests: RefCell<Vec<(Digest, Hashed)>>,
     explained: Cell<bool>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Content<'a> {
         Self { octets, digests: RefCell::new(Vec::new()), explained: Cell::new(false) }
     }
 
-    fn digest(&self, digest: Digest) -> Result<Vec<u8>, CryptoError> {
+    fn digest(&self, digest: Digest) -> Hashed {
         if let Some((_, known)) = self.digests.borrow().iter().find(|(of, _)| *of == digest) {
             return known.clone();
         }

@@ -8,10 +8,13 @@ use crate::limits::Limits;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+/// SHA-256 of the certificate that was signed, and of its issuer's.
+pub(super) type EdgeKey = ([u8; 32], [u8; 32]);
+
 /// Verified edges and spent budgets.
 #[derive(Debug, Default)]
 pub struct Memory {
-    edges: RefCell<HashMap<([u8; 32], [u8; 32]), Edge>>,
+    edges: RefCell<HashMap<EdgeKey, Edge>>,
     signers: Cell<usize>,
     signatures: Cell<usize>,
     steps: Cell<usize>,
@@ -55,11 +58,11 @@ impl Memory {
         take(&self.crls, limits.path_signatures)
     }
 
-    pub(super) fn edge(&self, key: &([u8; 32], [u8; 32])) -> Option<Edge> {
+    pub(super) fn edge(&self, key: &EdgeKey) -> Option<Edge> {
         self.edges.borrow().get(key).copied()
     }
 
-    pub(super) fn remember(&self, key: ([u8; 32], [u8; 32]), edge: Edge) {
+    pub(super) fn remember(&self, key: EdgeKey, edge: Edge) {
         self.edges.borrow_mut().insert(key, edge);
     }
 }

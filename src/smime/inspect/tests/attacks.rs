@@ -130,6 +130,16 @@ fn i56_a_signed_from_that_is_another_one() {
 }
 
 #[test]
+fn i56_display_name_with_another_address() {
+    let ca = ca();
+    check(&ca.signed("\"siti@example.id\" <siti@example.id>", P256), Verdict::Valid, &[]);
+    for from in ["\"bupati@example.id\" <siti@example.id>", "siti@example.id (bupati@example.id)"] {
+        assert!(ca.inspect(&ca.signed(from, P256)).reasons.contains(&Ambiguous), "{from}");
+    }
+    check(&mail("\"bupati@example.id\" <siti@example.id>", "", b"hi\r\n"), Verdict::None, &[]);
+}
+
+#[test]
 fn i66_too_many_certificates_with_one_identifier() {
     let ca = ca();
     let copies: Vec<String> = (0..5).map(|index| format!("copy{index}")).collect();
