@@ -76,7 +76,7 @@ impl SignedData {
     pub fn from_der(der: &Bytes, limits: &Limits) -> Result<Self, CmsError> {
         let mut fields = Fields::sequence(der, "SignedData")?;
         fields.expect_tag(INTEGER)?;
-        fields.expect_tag(SET)?;
+        digest_algorithms(fields.expect_tag(SET)?.content, limits)?;
         let encapsulated = fields.expect_tag(SEQUENCE)?;
         let certificates = fields.optional(0xa0)?;
         fields.optional(0xa1)?;
@@ -90,6 +90,27 @@ impl SignedData {
             signers: signer_infos(infos.content, limits)?,
         })
     }
+}
+
+/// `DigestAlgorithmIdentifiers ::= SET OF DigestAlgorithmIdentifier`. Nothing is done with them; but the set stands before
+/// everything else, so it holds nothing in which a file of another kind could begin.
+fn digest_algorithms(content: &[u8], limits: &Limits) -> Result<(), CmsError> {
+    const NULL: [u8; 2] = [5, 0];
+    let mut fields = Fields::new(content, "DigestAlgorithmIdentifiers");
+    let mut count = 0;
+    while !fields.is_empty() {
+        count += 1;
+        if count > limits.signer_infos {
+            return Err(CmsError::TooComplex("DigestAlgorithmIdentifiers"));
+        }
+        let mut members = Fields::new(fields.expect_tag(SEQUENCE)?.content, "DigestAlgorithmIdentifier");
+        members.identifier()?;
+        if !members.is_empty() && members.next()?.whole != NULL {
+            return Err(CmsError::Malformed("DigestAlgorithmIdentifier"));
+        }
+        members.finish()?;
+    }
+    Ok(())
 }
 
 /// ```text

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use from::{From, from};
-pub use texts::{FromTexts, from_texts};
+pub use texts::{FromTexts, from_texts, misleading_name};
 
 /// One header field as byte ranges of the message it was parsed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub struct Field {
 pub struct HeaderSection {
     fields: Vec<Field>,
     body: usize,
+    blank_line: bool,
 }
 
 /// Why a header section cannot be read.
@@ -63,12 +64,12 @@ impl HeaderSection {
     /// [`HeaderError`] says which limit or which line.
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, HeaderError> {
         let mut fields: Vec<Field> = Vec::with_capacity(24);
-        let (mut at, mut line) = (0, 0);
+        let (mut at, mut line, mut blank_line) = (0, 0, false);
         loop {
             let (end, next) = line_end(bytes, at);
             if end == at {
                 // The empty line, or the end of a message that has no body.
-                return Ok(Self { fields, body: next });
+                return Ok(Self { fields, body: next, blank_line });
             }
             line += 1;
             if next > limits.header_section {
@@ -76,6 +77,7 @@ impl HeaderSection {
             }
             if matches!(bytes.get(at), Some(b' ' | b'\t')) {
                 let field = fields.last_mut().ok_or(HeaderError::NotAField(line))?;
+                blank_line |= span(bytes, at..end).trim_ascii().is_empty();
                 field.value.end = end;
                 field.whole.end = next;
             } else {
@@ -110,6 +112,12 @@ impl HeaderSection {
     /// Offset of the first octet of the body (after the empty line), or the length if there is no body.
     pub fn body(&self) -> usize {
         self.body
+    }
+
+    /// Whether a line within the section is white space only. It continues a field (RFC 5322 section 4.2), but many readers
+    /// take it for the end of the header.
+    pub fn has_blank_line(&self) -> bool {
+        self.blank_line
     }
 
     /// Fields with this name in any case, in order. Space before the colon counts as the same name.

@@ -116,8 +116,10 @@ pub enum Ambiguity {
     EightBitHeader,
     /// Base64 with other characters, wrong padding, or data after the padding.
     Base64Junk,
-    /// White space between the name of a deciding field and its colon.
+    /// White space between the name of a deciding field and its colon, or an encoded word in the name of a field.
     FieldName,
+    /// A line of white space only within a header section, at which some readers end it.
+    BlankLine,
     /// A part or a nested message that begins with a line which is no field.
     PartHeader,
 }
@@ -217,6 +219,12 @@ impl Parser<'_> {
             Some(value) => self.content_type(&value),
             None => ContentType::implied(default.0, default.1),
         };
+        // A fold inside the quotes of a boundary becomes a blank for some readers and nothing for others.
+        if content_type.parameter("boundary").is_some_and(|boundary| boundary.contains([' ', '\t']))
+            && header.named(bytes, "Content-Type").any(|field| folds_inside_quotes(span(bytes, field.value.clone())))
+        {
+            self.report(Ambiguity::Boundary);
+        }
         let mut entity = Entity {
             body: whole.start + header.body()..whole.end,
             encoding: transfer_encoding.map_or(Encoding::SevenBit, |value| self.encoding(&value)),
@@ -272,9 +280,16 @@ impl Parser<'_> {
             {
                 self.report(Ambiguity::LongLine);
             }
-            if !span(bytes, field.name.clone()).is_ascii() {
+            let name = span(bytes, field.name.clone());
+            if !name.is_ascii() {
                 self.report(Ambiguity::EightBitHeader);
             }
+            if memmem::find(name, b"=?").is_some() {
+                self.report(Ambiguity::FieldName);
+            }
+        }
+        if header.has_blank_line() {
+            self.report(Ambiguity::BlankLine);
         }
     }
 
@@ -357,7 +372,7 @@ impl Parser<'_> {
             self.report(Ambiguity::Boundary);
             return Ok(());
         }
-        if boundary.len() > BOUNDARY || self.boundaries.contains(&boundary) {
+        if !is_boundary(&boundary) || self.boundaries.contains(&boundary) {
             self.report(Ambiguity::Boundary);
         }
         let parts = self.parts(entity, &boundary);
@@ -404,7 +419,7 @@ impl Parser<'_> {
             let before = before_line_break(self.bytes, line);
             match open.take() {
                 Some(start) => parts.push(start..before.max(start)),
-                None => entity.text_outside_parts |= has_text(span(self.bytes, outside..line)),
+                None => self.outside(entity, outside..line, false),
             }
             closed = delimiter.closes;
             outside = delimiter.next;
@@ -421,9 +436,24 @@ impl Parser<'_> {
             None => {}
         }
         if closed {
-            entity.text_outside_parts |= has_text(span(self.bytes, outside..body.end));
+            self.outside(entity, outside..body.end, true);
         }
         parts
+    }
+
+    /// Notes what stands in a preamble or an epilogue. A line there that begins as a delimiter does is one for a reader that
+    /// takes another boundary from the header, however it comes to that.
+    fn outside(&mut self, entity: &mut Entity, range: Range<usize>, epilogue: bool) {
+        let text = span(self.bytes, range);
+        entity.text_outside_parts |= has_text(text);
+        // Lists put `-- ` and their footer into the epilogue; a delimiter has more than the two hyphens.
+        let delimits = |line: &[u8]| {
+            line.strip_prefix(b"--")
+                .is_some_and(|rest| !epilogue || rest.first().is_some_and(|octet| !octet.is_ascii_whitespace()))
+        };
+        if text.split(|octet| *octet == b'\n').any(delimits) {
+            self.report(Ambiguity::Boundary);
+        }
     }
 
     /// Bare CR and NUL.
@@ -470,6 +500,35 @@ fn before_line_break(bytes: &[u8], line: usize) -> usize {
 
 fn has_text(bytes: &[u8]) -> bool {
     bytes.iter().any(|octet| !octet.is_ascii_whitespace())
+}
+
+/// Whether a line break stands inside a quoted string.
+fn folds_inside_quotes(value: &[u8]) -> bool {
+    let mut quoted = false;
+    let mut octets = value.trim_ascii().iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => {
+                octets.next();
+            }
+            b'\n' if quoted => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// `boundary` of RFC 2046 section 5.1.1, without quotes around it, which some readers strip. Braces are not in the grammar,
+/// but some programs write a GUID in them, and no reader takes them away.
+///
+/// ```text
+/// boundary      = 0*69<bchars> bcharsnospace
+/// bcharsnospace = DIGIT / ALPHA / "'" / "(" / ")" / "+" / "_" / "," / "-" / "." / "/" / ":" / "=" / "?"
+/// ```
+fn is_boundary(text: &str) -> bool {
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"'()+_,-./:=?{} ".contains(&octet);
+    (1..=BOUNDARY).contains(&text.len()) && text.bytes().all(allowed) && text.trim_matches([' ', '\'']) == text
 }
 
 /// `token` of RFC 2045 section 5.1.

@@ -41,7 +41,7 @@ struct Parsed {
     validated: certval::PDVCertificate,
     /// certval's view as a trust anchor; made when first needed.
     anchor: OnceLock<Option<certval::PDVTrustAnchorChoice>>,
-    addresses: OnceLock<Vec<Address>>,
+    addresses: OnceLock<Option<Vec<Address>>>,
 }
 
 impl std::fmt::Debug for Parsed {
@@ -139,9 +139,9 @@ impl Certificate {
             // RFC 5280 section 4.1.1.2: both MUST be the same.
             return Err(CertificateError::Malformed("two signature algorithms".to_owned()));
         }
+        let extensions = Extensions::read(fields.extensions).map_err(malformed)?;
         let validated =
             certval::PDVCertificate::try_from(der).map_err(|error| CertificateError::Malformed(error.to_string()))?;
-        let extensions = Extensions::read(fields.extensions).map_err(malformed)?;
         let (not_before, not_after) = validity(fields.validity).map_err(malformed)?;
         Ok(Self(Arc::new(Parsed {
             der: Bytes::copy_from_slice(der),
@@ -283,14 +283,22 @@ impl Certificate {
     }
 
     /// Every address the certificate names: rfc822Name, SmtpUTF8Mailbox, emailAddress in the subject; exact octets that are no address
-    /// (NUL, wildcard, two @ …) are left out of matching and never truncated (I58).
+    /// (NUL, wildcard, two @ …) are left out of matching and never truncated (I58). None for more than 1,000 names.
     pub fn addresses(&self) -> &[Address] {
-        self.0.addresses.get_or_init(|| {
-            addresses::texts(&self.0.extensions, &self.0.subject)
-                .iter()
-                .filter_map(|text| Address::parse(text).ok())
-                .collect()
-        })
+        self.read_addresses().unwrap_or_default()
+    }
+
+    /// Whether it has more names than anybody looks at; then it names no address.
+    pub(super) fn has_too_many_names(&self) -> bool {
+        self.read_addresses().is_none()
+    }
+
+    fn read_addresses(&self) -> Option<&[Address]> {
+        let read = || {
+            let texts = addresses::texts(&self.0.extensions, &self.0.subject)?;
+            Some(texts.iter().filter_map(|text| Address::parse(text).ok()).collect())
+        };
+        self.0.addresses.get_or_init(read).as_deref()
     }
 
     /// Whether one of the addresses is this mailbox.
@@ -316,11 +324,6 @@ impl Certificate {
     /// Whether every name in it can be read; what cannot be read cannot be constrained.
     pub(super) fn has_readable_names(&self) -> bool {
         !self.0.extensions.unreadable_names
-    }
-
-    /// Texts that the certificate names as mail addresses in UTF8String form, for name constraints.
-    pub(super) fn utf8_mailboxes(&self) -> Vec<String> {
-        addresses::utf8_mailboxes(&self.0.extensions)
     }
 
     /// cRLDistributionPoints; `Err` if they cannot be read.

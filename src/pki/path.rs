@@ -4,8 +4,11 @@
 //! for. All reasons that can be established are reported. Nothing here fetches anything; what would help is named in
 //! `missing_issuers` and `missing_crls`.
 
+mod memory;
 mod rules;
 mod search;
+
+pub use memory::Memory;
 
 use super::{Certificate, Crl, Name, Purpose, RevocationMode, RevocationStatus};
 use crate::limits::Limits;
@@ -106,7 +109,12 @@ impl PathReport {
 
 /// Builds and validates under a budget; of several paths the best one is reported.
 pub fn validate(request: &PathRequest<'_>) -> PathReport {
-    search::Search::new(request, search::CrlSigners::Search).run()
+    validate_within(request, &Memory::default())
+}
+
+/// As [`validate`], with the budget and the findings of `memory`: for several certificates of one message.
+pub fn validate_within(request: &PathRequest<'_>, memory: &Memory) -> PathReport {
+    search::Search::new(request, search::CrlSigners::Search, memory).run()
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use std::net::IpAddr;
 /// comments, A-label or U-label), and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
 /// `prepend` (whole fields with CRLF) on top. All other bytes stay.
 ///
-/// The scan takes one pass, so it needs no bound but one: a name longer than [`Limits::text_line`] is not ours.
+/// Fields of that name under our authserv-id in an ARC set (RFC 8617) go too: this gateway seals none. The scan takes one
+/// pass, so it needs no bound but one: encoded words are decoded in names of [`Limits::text_line`] visible octets at most.
 pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits) -> Vec<u8> {
     let own = forged::comparable(authserv_id);
     let mut out = Vec::with_capacity(prepend.len() + message.len());

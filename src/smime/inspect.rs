@@ -14,6 +14,7 @@ use crate::pki::{Certificate, Crl, Name, RevocationMode, TrustAnchor};
 use crate::reason::Reason;
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -95,6 +96,8 @@ struct State {
     options: Options,
     walk: Walk,
     from: From,
+    /// What a person reads in `From` is another address than the one that is bound.
+    misleading: bool,
     senders: Vec<Address>,
     /// Those that may speak for the domain in `From`.
     anchors: Vec<TrustAnchor>,
@@ -108,17 +111,23 @@ struct State {
 /// Begins. Owns its bytes so that it can run on a worker thread.
 pub fn inspect(message: Bytes, options: Options) -> Step {
     let headers = HeaderSection::parse(&message, &options.limits);
-    let (from, senders) = match &headers {
-        Ok(headers) => (header::from(&message, headers), header::mailboxes(&message, headers, "Sender")),
-        Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new()),
+    let (from, senders, misleading) = match &headers {
+        Ok(headers) => (
+            header::from(&message, headers),
+            header::mailboxes(&message, headers, "Sender"),
+            header::misleading_name(&message, headers),
+        ),
+        Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new(), false),
     };
-    let walk = walk::walk(&message, &options);
+    let walk = walk::walk(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
-    let untrusted = walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()).collect();
+    let mut untrusted = Vec::new();
+    add_new(&mut untrusted, walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()));
     let state = State {
         options,
         walk,
         from,
+        misleading,
         senders,
         anchors,
         untrusted,
@@ -142,7 +151,7 @@ impl Paused {
         let mut state = self.0;
         for fact in facts {
             match fact {
-                Fact::Certificates(certificates) => state.untrusted.extend(certificates),
+                Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
                 Fact::Crls(crls) => state.crls.extend(crls),
             }
         }
@@ -165,6 +174,8 @@ impl State {
 
     /// One list per layer, one judgement per SignerInfo.
     fn judge(&self) -> Vec<Vec<Judged>> {
+        self.walk.memory.next_round();
+        let reports = RefCell::default();
         let trust = Trust {
             at: self.options.at,
             anchors: &self.anchors,
@@ -176,6 +187,8 @@ impl State {
             limits: &self.options.limits,
             from: self.from.mailbox(),
             senders: &self.senders,
+            memory: &self.walk.memory,
+            reports: &reports,
         };
         self.walk
             .layers
@@ -270,7 +283,7 @@ impl State {
             if let Some(layer) = layers.get(deciding.unwrap_or(0)) {
                 reasons.extend_from_slice(&layer.reasons);
             }
-            if deciding.is_some() && self.from.mailbox().is_none() {
+            if deciding.is_some() && (self.misleading || self.from.mailbox().is_none()) {
                 reasons.push(Reason::Ambiguous);
             }
         }
@@ -303,6 +316,12 @@ impl State {
         }
         evidence
     }
+}
+
+/// Adds those that are not there yet.
+fn add_new(known: &mut Vec<Certificate>, more: impl IntoIterator<Item = Certificate>) {
+    let mut seen: HashSet<[u8; 32]> = known.iter().map(Certificate::sha256).collect();
+    known.extend(more.into_iter().filter(|certificate| seen.insert(certificate.sha256())));
 }
 
 /// Remembers a name; whether it was new.

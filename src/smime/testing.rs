@@ -4,7 +4,7 @@
 use super::inspect::{Fact, Inspected, Need, Options, Scope, Step, inspect};
 use crate::limits::Limits;
 use crate::pki::path::{AnchorSource, TrustAnchor};
-use crate::pki::{Certificate, RevocationMode};
+use crate::pki::{Certificate, Crl, RevocationMode};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,6 +39,9 @@ extendedKeyUsage=emailProtection
 subjectKeyIdentifier=hash
 [nobody]
 extendedKeyUsage=emailProtection
+[unnamed]
+subjectAltName=email:siti@example.id
+subjectKeyIdentifier=hash
 [odd]
 subjectAltName=email:siti@example.id.evil.example
 extendedKeyUsage=emailProtection
@@ -68,6 +71,30 @@ impl Ca {
     fn issue(&self, name: &str, subject: &str, section: &str, issuer: Option<&str>, key: &str) {
         self.openssl(&format!("genpkey -algorithm {key} -out {name}.key"));
         self.certify(name, subject, section, issuer);
+    }
+
+    /// A certificate for the key of `name` that is signed by that key itself.
+    pub(super) fn self_certify(&self, name: &str, copy: &str) {
+        self.write(&format!("{copy}.key"), &self.read(&format!("{name}.key")));
+        self.certify(copy, "/CN=Copy", "unnamed", None);
+    }
+
+    /// A CRL of `issuer` with these certificates, each with a reason as RFC 5280 spells it.
+    pub(super) fn crl(&self, issuer: &str, revoked: &[(&str, &str)]) -> Crl {
+        let mut index = String::new();
+        for (name, reason) in revoked {
+            let serial = self.certificate(name).serial_hex().to_uppercase();
+            index.push_str(&format!("R\t491231235959Z\t250101000000Z,{reason}\t{serial}\tunknown\t/CN={name}\n"));
+        }
+        let name = format!("crl-{}", data_encoding::HEXLOWER.encode(&crate::crypto::random::<8>()));
+        self.write(&format!("{name}.txt"), index.as_bytes());
+        let configuration = format!("[ca]\ndefault_ca=c\n[c]\ndatabase={name}.txt\ndefault_md=sha256\n");
+        self.write(&format!("{name}.cnf"), configuration.as_bytes());
+        let pem = self
+            .openssl(&format!("ca -gencrl -config {name}.cnf -crldays 30 -cert {issuer}.pem -keyfile {issuer}.key"));
+        self.write(&format!("{name}.pem"), &pem);
+        let der = self.openssl(&format!("crl -in {name}.pem -outform DER"));
+        Crl::from_der(&der, &Limits::default()).unwrap()
     }
 
     fn certify(&self, name: &str, subject: &str, section: &str, issuer: Option<&str>) {
@@ -184,6 +211,16 @@ pub(super) const ENTITY: &[u8] = b"Content-Type: text/plain; charset=us-ascii\r\
 
 /// Runs all rounds with `answer` for certificates; nothing for CRLs.
 pub(super) fn finish(message: &[u8], options: Options, answer: impl Fn(&Need) -> Vec<Certificate>) -> Inspected {
+    finish_with(message, options, answer, &[])
+}
+
+/// As `finish`, with these CRLs for their issuers.
+pub(super) fn finish_with(
+    message: &[u8],
+    options: Options,
+    answer: impl Fn(&Need) -> Vec<Certificate>,
+    crls: &[Crl],
+) -> Inspected {
     let mut step = inspect(Bytes::copy_from_slice(message), options);
     for _ in 0..20 {
         match step {
@@ -191,7 +228,9 @@ pub(super) fn finish(message: &[u8], options: Options, answer: impl Fn(&Need) ->
             Step::Need(needs, paused) => {
                 let facts = needs.iter().map(|need| match need {
                     Need::Certificates { .. } => Fact::Certificates(answer(need)),
-                    Need::Crls { .. } => Fact::Crls(Vec::new()),
+                    Need::Crls { issuer } => {
+                        Fact::Crls(crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
+                    }
                 });
                 step = paused.resume(facts.collect());
             }

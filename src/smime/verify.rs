@@ -9,14 +9,15 @@ use crate::crypto::{self, CryptoError, Digest, SignatureAlgorithm};
 use crate::limits::Limits;
 use crate::mail::Address;
 use crate::pki::certificate::KeyInfo;
-use crate::pki::path::{self, PolicyInputs};
+use crate::pki::path::{self, Memory, PolicyInputs};
 use crate::pki::revocation::Status;
 use crate::pki::{
     Certificate, Crl, Name, PathReport, PathRequest, Purpose, RevocationMode, RevocationStatus, TrustAnchor,
 };
 use crate::reason::Reason;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 
 mod altered;
 
@@ -39,13 +40,55 @@ pub struct Checked {
     pub signing_time: Option<Timestamp>,
 }
 
+type Hashed = Result<Vec<u8>, CryptoError>;
+
+/// The octets that were or should have been signed. All signatures over them share what was computed.
+#[derive(Debug)]
+pub struct Content<'a> {
+    octets: &'a [u8],
+    digests: RefCell<Vec<(Digest, Hashed)>>,
+    explained: Cell<bool>,
+}
+
+impl<'a> Content<'a> {
+    /// Nothing is computed yet.
+    pub const fn new(octets: &'a [u8]) -> Self {
+        Self { octets, digests: RefCell::new(Vec::new()), explained: Cell::new(false) }
+    }
+
+    fn digest(&self, digest: Digest) -> Hashed {
+        if let Some((_, known)) = self.digests.borrow().iter().find(|(of, _)| *of == digest) {
+            return known.clone();
+        }
+        let computed = digest.hash(&[self.octets]);
+        self.digests.borrow_mut().push((digest, computed.clone()));
+        computed
+    }
+
+    /// Whether a relay may have altered it. Costs several digests, so the first signature that is altered gets an answer.
+    fn altered_in_transit(&self, digest: Digest, expected: &[u8]) -> bool {
+        !self.explained.replace(true) && altered::in_transit(digest, expected, self.octets)
+    }
+}
+
+/// What one message may cost, and which digests count although weak.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'a> {
+    /// `--allow-weak`
+    pub allow_weak: &'a [Digest],
+    /// Bounds on what a message decides.
+    pub limits: &'a Limits,
+    /// The message's budget of signatures.
+    pub memory: &'a Memory,
+}
+
 /// Checks `info` over `content`, the octets that were or should have been signed.
 pub fn check(
     signed: &SignedData,
     info: &SignerInfo,
-    content: &[u8],
+    content: &Content<'_>,
     certificates: &[Certificate],
-    allow_weak: &[Digest],
+    bounds: &Bounds<'_>,
 ) -> Checked {
     let digest = Digest::from_oid(&info.digest_algorithm.oid);
     let signature = SignatureAlgorithm::from_identifier(&info.signature_algorithm, digest);
@@ -58,14 +101,14 @@ pub fn check(
         signature: signature.ok(),
         signing_time: None,
     };
-    algorithms(info, signature, allow_weak, &mut checked);
+    algorithms(info, signature, bounds.allow_weak, &mut checked);
     match &info.signed_attributes {
         Some(attributes) => attributes_hold(signed, info, attributes, content, &mut checked),
         // RFC 8551 section 2.5 wants signed attributes. Without them a signature over attributes can be
         // passed off as one over content (draft-ietf-lamps-cms-euf-cma-signeddata), so it never counts.
         None => checked.reasons.push(Reason::PolicyConstraint),
     }
-    find_certificate(info, content, certificates, &mut checked);
+    find_certificate(info, certificates, bounds, &mut checked);
     tidy(&mut checked.reasons);
     checked
 }
@@ -104,7 +147,7 @@ fn attributes_hold(
     signed: &SignedData,
     info: &SignerInfo,
     attributes: &SignedAttributes,
-    content: &[u8],
+    content: &Content<'_>,
     checked: &mut Checked,
 ) {
     if attributes.is_repeated() {
@@ -135,17 +178,17 @@ fn attributes_hold(
     digest_holds(attributes, content, checked);
 }
 
-fn digest_holds(attributes: &SignedAttributes, content: &[u8], checked: &mut Checked) {
+fn digest_holds(attributes: &SignedAttributes, content: &Content<'_>, checked: &mut Checked) {
     let expected = match attributes.message_digest() {
         Ok(Some(expected)) => expected,
         _ => return checked.reasons.push(Reason::Malformed),
     };
     let Some(digest) = checked.digest else { return };
-    match digest.hash(&[content]) {
+    match content.digest(digest) {
         Ok(actual) if actual == expected => {}
         Ok(_) => {
             checked.reasons.push(Reason::Altered);
-            if altered::in_transit(digest, expected, content) {
+            if content.altered_in_transit(digest, expected) {
                 checked.warnings.push("altered-in-transit");
             }
         }
@@ -158,34 +201,52 @@ fn digest_holds(attributes: &SignedAttributes, content: &[u8], checked: &mut Che
 /// Below this RSA signatures are not computed at all, so nothing can be said about them but that they are weak.
 const SMALLEST_MODULUS_BITS: usize = 1024;
 
+/// Certificates that one SignerInfo may mean. Renewals over one key in one mail are two or three.
+const MOST_MATCHING: usize = 4;
+
 /// Finds the certificates that may be meant and those among them whose key verifies (I07, I66).
-fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certificate], checked: &mut Checked) {
-    let matching: Vec<Certificate> =
-        certificates.iter().filter(|certificate| is_meant(&info.identifier, certificate)).cloned().collect();
+fn find_certificate(info: &SignerInfo, certificates: &[Certificate], bounds: &Bounds<'_>, checked: &mut Checked) {
+    let mut matching: Vec<Certificate> = Vec::new();
+    for certificate in certificates.iter().filter(|certificate| is_meant(&info.identifier, certificate)) {
+        if matching.contains(certificate) {
+            continue;
+        }
+        if matching.len() == MOST_MATCHING {
+            // Which of them is meant cannot be told, and the one that matters may be left out.
+            checked.reasons.push(Reason::Ambiguous);
+            break;
+        }
+        matching.push(certificate.clone());
+    }
     if matching.is_empty() {
         return checked.reasons.push(Reason::Untrusted);
     }
-    let named: Vec<Certificate> =
-        matching.iter().filter(|certificate| is_named(info.signed_attributes.as_ref(), certificate)).cloned().collect();
-    let Some(algorithm) = checked.signature else {
+    let (Some(algorithm), Some(attributes)) = (checked.signature, &info.signed_attributes) else {
+        // Without signed attributes it never counts, whether it verifies or not.
         checked.certificates = matching;
         return;
     };
-    let (mut unsupported, mut weak) = (false, false);
-    let verifying: Vec<Certificate> = named
-        .iter()
-        .filter(|certificate| match verifies(algorithm, info, content, certificate) {
-            Ok(()) => true,
-            Err(error) => {
-                let too_short =
-                    matches!(certificate.key_info(), KeyInfo::Rsa { bits, .. } if bits < SMALLEST_MODULUS_BITS);
-                weak |= too_short;
-                unsupported |= too_short || error == CryptoError::Unsupported;
-                false
-            }
-        })
-        .cloned()
-        .collect();
+    let (mut unsupported, mut weak, mut spent) = (false, false, false);
+    let mut verifying = Vec::new();
+    for certificate in matching.iter().filter(|certificate| is_named(attributes, certificate)) {
+        let key = certificate.key_info();
+        let too_short = matches!(key, KeyInfo::Rsa { bits, .. } if bits < SMALLEST_MODULUS_BITS);
+        let too_long = matches!(key, KeyInfo::Rsa { bits, exponent }
+            if bits > bounds.limits.rsa_bits_max || exponent > u64::from(u32::MAX));
+        weak |= too_short;
+        unsupported |= too_short || too_long;
+        if too_long {
+            continue;
+        }
+        if !bounds.memory.take_signature(bounds.limits) {
+            spent = true;
+            break;
+        }
+        match verifies(algorithm, attributes, info, certificate) {
+            Ok(()) => verifying.push(certificate.clone()),
+            Err(error) => unsupported |= error == CryptoError::Unsupported,
+        }
+    }
     if !verifying.is_empty() {
         checked.certificates = verifying;
         return;
@@ -194,7 +255,9 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
     if weak {
         checked.reasons.push(Reason::WeakAlgorithm);
     }
-    if !unsupported {
+    if spent {
+        checked.reasons.push(Reason::TooComplex);
+    } else if !unsupported {
         checked.reasons.push(Reason::BadSignature);
     } else if !checked.reasons.contains(&Reason::WeakAlgorithm) {
         checked.reasons.push(Reason::Unsupported);
@@ -203,14 +266,11 @@ fn find_certificate(info: &SignerInfo, content: &[u8], certificates: &[Certifica
 
 fn verifies(
     algorithm: SignatureAlgorithm,
+    attributes: &SignedAttributes,
     info: &SignerInfo,
-    content: &[u8],
     certificate: &Certificate,
 ) -> Result<(), CryptoError> {
     let key = certificate.spki_der();
-    let Some(attributes) = &info.signed_attributes else {
-        return crypto::verify(algorithm, key, content, &info.signature);
-    };
     let first = crypto::verify(algorithm, key, attributes.as_received(), &info.signature);
     // RFC 5652 section 5.4: the signature is over the DER encoding, even where the SET came unsorted.
     if first == Err(CryptoError::BadSignature) && attributes.as_received() != attributes.sorted() {
@@ -231,8 +291,7 @@ fn is_meant(identifier: &SignerIdentifier, certificate: &Certificate) -> bool {
 }
 
 /// Whether the ESS attributes, where there are any, name this certificate (RFC 5035 section 5.4).
-fn is_named(attributes: Option<&SignedAttributes>, certificate: &Certificate) -> bool {
-    let Some(attributes) = attributes else { return true };
+fn is_named(attributes: &SignedAttributes, certificate: &Certificate) -> bool {
     let Ok(named) = attributes.signing_certificates() else { return false };
     named.iter().all(|identifier| {
         let hash = identifier.digest.and_then(|digest| digest.hash(&[certificate.der()]).ok());
@@ -266,6 +325,10 @@ pub struct Trust<'a> {
     pub from: Option<&'a Address>,
     /// The mailboxes in `Sender`.
     pub senders: &'a [Address],
+    /// The message's budget, and what its signers and rounds found out already.
+    pub memory: &'a Memory,
+    /// Reports of this round by the certificate's SHA-256: everything else that they depend on is the same.
+    pub reports: &'a RefCell<HashMap<[u8; 32], PathReport>>,
 }
 
 /// One signature, judged.
@@ -311,9 +374,6 @@ pub struct Judged {
     /// The revocation status is unknown, and the anchor tolerates that (`soft-fail`).
     pub soft: bool,
 }
-
-/// How many certificates with one identifier get a path of their own: each costs a whole path validation.
-const CANDIDATE_PATHS: usize = 4;
 
 /// Clocks differ: a signing time this far ahead is not called future (Kerberos, RFC 4120, allows five minutes too).
 const CLOCK_SKEW_SECONDS: i64 = 300;
@@ -363,14 +423,34 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
     Judged { signer, warnings, path, soft }
 }
 
-/// Of the certificates that may be meant, the first with a faultless path; else the first. One that names the
-/// mailbox in `From` goes before others with the same key.
+/// Of the certificates that may be meant, the first with a faultless path; else one with a path to an anchor, and one that
+/// is revoked or blocked before others: a copy that nobody vouches for must not hide what is known about the genuine one.
+/// One that names the mailbox in `From` goes before others with the same key.
 fn best_path(checked: &Checked, trust: &Trust<'_>) -> Option<(Certificate, PathReport)> {
-    let mut best = None;
     let mut candidates: Vec<&Certificate> = checked.certificates.iter().collect();
     candidates.sort_by_key(|certificate| !trust.from.is_some_and(|from| certificate.names_address(from)));
-    for certificate in candidates.into_iter().take(CANDIDATE_PATHS) {
-        let report = path::validate(&PathRequest {
+    let mut best: Option<((bool, bool), &Certificate, PathReport)> = None;
+    for certificate in candidates {
+        let report = report(certificate, trust);
+        if report.is_valid() {
+            return Some((certificate.clone(), report));
+        }
+        let condemned = report.reasons.iter().any(|reason| matches!(reason, Reason::Revoked | Reason::OnHold))
+            || trust.blocked.contains(&certificate.sha256());
+        let rank = (report.anchor.is_some(), condemned);
+        if best.as_ref().is_none_or(|(known, _, _)| *known < rank) {
+            best = Some((rank, certificate, report));
+        }
+    }
+    best.map(|(_, certificate, report)| (certificate.clone(), report))
+}
+
+fn report(certificate: &Certificate, trust: &Trust<'_>) -> PathReport {
+    if let Some(known) = trust.reports.borrow().get(&certificate.sha256()) {
+        return known.clone();
+    }
+    let report = path::validate_within(
+        &PathRequest {
             end_entity: certificate,
             untrusted: trust.untrusted,
             anchors: trust.anchors,
@@ -384,13 +464,11 @@ fn best_path(checked: &Checked, trust: &Trust<'_>) -> Option<(Certificate, PathR
             policy: &PolicyInputs::default(),
             allow_weak: trust.allow_weak,
             limits: trust.limits,
-        });
-        if report.is_valid() {
-            return Some((certificate.clone(), report));
-        }
-        best = best.or_else(|| Some((certificate.clone(), report)));
-    }
-    best
+        },
+        trust.memory,
+    );
+    trust.reports.borrow_mut().insert(certificate.sha256(), report.clone());
+    report
 }
 
 /// The address by which the certificate is bound to `From`; else says why it is not (I23, I24).

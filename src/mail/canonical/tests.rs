@@ -134,7 +134,7 @@ fn s06_lines_over_998_octets_are_encoded_and_never_folded_silently() {
 fn ambiguous_structures_are_wrapped_as_they_are_and_broken_ones_refused() {
     for (content, body) in [
         ("Content-Type: multipart/mixed; boundary=b\r\n", "--bx\r\n"),
-        ("Content-Transfer-Encoding: base64\r\n", "A*A\r\n"),
+        ("Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n", "A*A\r\n"),
     ] {
         let parts = make(&format!("A: b\r\n{content}\r\n{body}"));
         assert_eq!(parts.form, Form::Opaque);

@@ -1,5 +1,6 @@
 //! The one mailbox of `From`, or why there is none (I56).
 
+use super::lenient::plain_name;
 use super::{HeaderSection, decode_words};
 use crate::mail::address::{Address, is_atext};
 use crate::mail::span;
@@ -46,6 +47,14 @@ pub fn from(bytes: &[u8], headers: &HeaderSection) -> From {
     }
     if has_bare_carriage_return(span(bytes, 0..headers.body())) {
         return From::Ambiguous("bare CR in the header section");
+    }
+    let disguised = |name: &[u8]| {
+        !name.eq_ignore_ascii_case(b"From")
+            && (!name.is_ascii() || name.starts_with(b"=?"))
+            && plain_name(name, LINE).as_deref() == Some("from")
+    };
+    if headers.fields().iter().any(|field| disguised(span(bytes, field.name.clone()))) {
+        return From::Ambiguous("a field that readers could take for From");
     }
     let mut fields = headers.named(bytes, "From");
     let Some(field) = fields.next() else {

@@ -113,23 +113,14 @@ pub fn compatible(character: char) -> char {
     char::from_u32(code).unwrap_or(character)
 }
 
-/// `text` with each comment (RFC 5322 section 3.2.2, nested) replaced by `instead`.
+/// `text` with each comment (RFC 5322 section 3.2.2, nested) replaced by `instead`; one without end goes on to the end.
 pub fn without_comments(text: &str, instead: &str) -> String {
-    strip_comments(text, instead, true)
-}
-
-/// The same for a reader that does not know quoted strings.
-pub(super) fn without_comments_even_quoted(text: &str) -> String {
-    strip_comments(text, "", false)
-}
-
-fn strip_comments(text: &str, instead: &str, quotes: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut depth, mut quoted) = (0_usize, false);
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
-            '"' if depth == 0 => quoted = quotes && !quoted,
+            '"' if depth == 0 => quoted = !quoted,
             '(' if !quoted => depth += 1,
             ')' if depth > 0 => {
                 depth -= 1;
@@ -146,6 +137,27 @@ fn strip_comments(text: &str, instead: &str, quotes: bool) -> String {
         if depth == 0 {
             out.push(character);
         }
+    }
+    out
+}
+
+/// The same for a reader that knows neither quoted strings nor escapes, and keeps a parenthesis that has no partner.
+pub(super) fn without_closed_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut open = Vec::new();
+    for character in text.chars() {
+        match character {
+            '(' => open.push(out.len()),
+            ')' => {
+                if let Some(start) = open.pop() {
+                    // Where a character was pushed, so a boundary.
+                    out.truncate(start);
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        out.push(character);
     }
     out
 }

@@ -1,4 +1,4 @@
-use super::{From, HeaderError, HeaderSection, decode_words, from, from_texts, mailboxes};
+use super::{From, HeaderError, HeaderSection, decode_words, from, from_texts, mailboxes, misleading_name};
 use crate::limits::Limits;
 
 fn parse(bytes: &[u8]) -> Result<HeaderSection, HeaderError> {
@@ -77,6 +77,16 @@ fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
         b"From: a@b\r\nfROM: c@d\r\n",
         b"From : a@b\r\n",
         b"From\t: a@b\r\n",
+        b"From: a@b\r\n\xef\xbb\xbfFrom: c@d\r\n",
+        b"\xef\xbb\xbfFrom: c@d\r\nFrom: a@b\r\n",
+        b"\xef\xbb\xbfFrom: c@d\r\n",
+        b"From: a@b\r\nFrom\xc2\xa0: c@d\r\n",
+        b"From: a@b\r\nFr\xffom: c@d\r\n",
+        b"From: a@b\r\nFrom\xa0: c@d\r\n",
+        b"From: a@b\r\nFr\xc2\xadom: c@d\r\n",
+        b"From: a@b\r\n\xef\xbc\xa6rom: c@d\r\n",
+        b"From: a@b\r\n=?utf-8?q?From?=: c@d\r\n",
+        b"From: a@b\r\n=?utf-8?b?RnJvbQ==?=: c@d\r\n",
         b"From:\r\n",
         b"From: <>\r\n",
         b"From: Siti\r\n",
@@ -196,5 +206,42 @@ fn i56_every_spelling_of_the_author_is_found() {
     assert_eq!(from_texts(b"", &Limits::default()), super::FromTexts::default());
     for section in ["X-From: a@b\r\n", "Reply-To: a@b\r\n", "Subject: From: a@b\r\n", "\r\nX: y\r\n\r\nFrom: a@b\r\n"] {
         assert!(from_texts(section.as_bytes(), &Limits::default()).from.is_empty(), "{section:?}");
+    }
+}
+
+#[test]
+fn i56_a_name_that_shows_another_mailbox_is_misleading() {
+    for (value, misleading) in [
+        ("siti@kabupaten.example", false),
+        ("Siti <siti@kabupaten.example>", false),
+        ("\"siti@kabupaten.example\" <siti@kabupaten.example>", false),
+        ("\"SITI@Kabupaten.EXAMPLE\" <siti@kabupaten.example>", false),
+        ("=?utf-8?q?siti=40kabupaten=2Eexample?= <siti@kabupaten.example>", false),
+        ("<\"a@b\"@d.example>", false),
+        ("\"Siti @ Dinas\" <a@x.example>", false),
+        ("\"@siti\" <a@x.example>", false),
+        ("a@x.example (Siti)", false),
+        ("Siti <a@x.example>, Budi <b@y.example>", false),
+        ("\"siti@kabupaten.example\" <a@x.example>", true),
+        ("\"Siti (siti@kabupaten.example)\" <a@x.example>", true),
+        ("\"a@b via list\" <list@c.example>", true),
+        ("\"siti@kabupaten.example.\" <a@x.example>", true),
+        ("\"siti @ kabupaten.example\" <a@x.example>", true),
+        ("\"'siti@kabupaten.example'\" <a@x.example>", true),
+        ("\"a@x.example siti@kabupaten.example\" <a@x.example>", true),
+        ("=?utf-8?q?siti=40kabupaten=2Eexample?= <a@x.example>", true),
+        ("=?utf-8?q?siti?= =?utf-8?q?=40kabupaten=2Eexample?= <a@x.example>", true),
+        ("\"siti\u{ff20}kabupaten\u{3002}example\" <a@x.example>", true),
+        ("\"siti\u{200b}@kabu\u{ad}paten.example\" <a@x.example>", true),
+        ("\"siti@b\u{fc}cher.example\" <a@x.example>", true),
+        ("\"\u{202e}elpmaxe\" <a@x.example>", true),
+        ("=?utf-8?b?4oCuYQ==?= <a@x.example>", true),
+        ("\"Budi\" <b@y.example>, \"b@y.example\" <c@y.example>, \"d@y.example\" <c@y.example>", true),
+    ] {
+        let message = format!("From: {value}\r\n\r\n");
+        let headers = parse(message.as_bytes()).unwrap();
+        let read = from(message.as_bytes(), &headers);
+        assert!(matches!(read, From::Mailbox(_) | From::Several(_)), "{value}: {read:?}");
+        assert_eq!(misleading_name(message.as_bytes(), &headers), misleading, "{value}");
     }
 }

@@ -1,11 +1,13 @@
 //! What a reader may take for the author, in every spelling: for refusing and warning, never for trusting.
 
-use super::decode_words;
 use super::lenient::{
-    Fields, compatible, is_invisible, name_and_value, plain_name, without_comments, without_comments_even_quoted,
+    Fields, compatible, is_bidi_control, is_invisible, name_and_value, plain_name, without_closed_comments,
+    without_comments,
 };
+use super::{From, HeaderSection, decode_words, from};
 use crate::limits::Limits;
-use crate::mail::span;
+use crate::mail::address::is_atext;
+use crate::mail::{Address, span};
 
 /// The texts of all fields that a reader may take for the author's, see [`from_texts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +64,8 @@ fn append_readings(value: &str, list: &mut Vec<String>) {
         for reading in [
             decoded.to_string(),
             without_comments(&decoded, ""),
-            without_comments_even_quoted(&decoded),
-            decode_words(&without_comments_even_quoted(&text)).into_owned(),
+            without_closed_comments(&decoded),
+            decode_words(&without_closed_comments(&text)).into_owned(),
         ] {
             let reading = with_a_labels(&plain(&reading));
             if !reading.is_empty() && !list.contains(&reading) {
@@ -97,4 +99,59 @@ fn with_a_labels(text: &str) -> String {
         out.push_str(rest);
     }
     out
+}
+
+/// Whether the display name or a comment of `From` shows another mailbox than the real one, or turns the order of its
+/// characters round: what a person reads is not what was verified.
+///
+/// False where [`super::from()`] finds no mailbox: then there is nothing that could be shown wrongly.
+pub fn misleading_name(bytes: &[u8], headers: &HeaderSection) -> bool {
+    let real = match from(bytes, headers) {
+        From::Mailbox(address) => vec![address],
+        From::Several(addresses) => addresses,
+        From::Absent | From::Ambiguous(_) => return false,
+    };
+    headers.named(bytes, "From").any(|field| {
+        let value = headers.text(bytes, field);
+        let mut text = String::from_utf8_lossy(&value).into_owned();
+        for address in &real {
+            text = text.replace(address.as_str(), " ");
+        }
+        let decoded = decode_words(&text);
+        decoded.chars().any(is_bidi_control) || shows_another(&decoded, &real)
+    })
+}
+
+/// Whether an addr-spec that is none of `real` stands in `text`.
+fn shows_another(text: &str, real: &[Address]) -> bool {
+    let shown = |character: &char| matches!(character, ' ' | '\t') || !is_invisible(*character);
+    let text: String = text.chars().filter(shown).map(compatible).collect();
+    let mut pieces = text.split('@');
+    let mut before = pieces.next().unwrap_or_default();
+    for after in pieces {
+        if let Some(address) = address_at(before, after)
+            && !real.iter().any(|real| real.same_mailbox(&address))
+        {
+            return true;
+        }
+        before = after;
+    }
+    false
+}
+
+/// The address whose `@` stands between `before` and `after`. Where blanks surround the sign, only a domain with a dot makes
+/// an address of it: people write `lunch @ noon`.
+fn address_at(before: &str, after: &str) -> Option<Address> {
+    let word = |character: char| u8::try_from(character).map_or(true, is_atext) || character == '.';
+    let (left, right) = (before.trim_end(), after.trim_start());
+    let local = left.rsplit(|character| !word(character)).next().unwrap_or_default().trim_matches(['.', '\'']);
+    let domain = right.split(|character| !word(character)).next().unwrap_or_default().trim_end_matches(['.', '\'']);
+    if (left.len() != before.len() || right.len() != after.len()) && !domain.contains('.') {
+        return None;
+    }
+    let domain = match domain.is_ascii() {
+        true => domain.to_owned(),
+        false => idna::domain_to_ascii(domain).ok()?,
+    };
+    Address::parse(&format!("{local}@{domain}")).ok()
 }

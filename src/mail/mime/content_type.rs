@@ -143,20 +143,30 @@ fn parameter(piece: &str, ambiguities: &mut Vec<Ambiguity>) -> Option<Raw> {
     if piece.trim().is_empty() {
         return None;
     }
+    let mentions_boundary = mentions_boundary(piece);
     let Some((attribute, value)) = piece.split_once('=') else {
         // `; boundary` without a value, or text that some readers skip.
-        if piece.to_ascii_lowercase().contains("boundary") {
+        if mentions_boundary {
             ambiguities.push(Ambiguity::Boundary);
         }
         return None;
     };
     let (name, section, extended) = attribute_parts(&attribute.trim().to_ascii_lowercase());
     let file = is_name_of_file(&name);
-    let complaint = if name == "boundary" { Ambiguity::Boundary } else { Ambiguity::Parameter };
+    let complaint = if mentions_boundary { Ambiguity::Boundary } else { Ambiguity::Parameter };
     if (section.is_some() || extended) && !file {
         ambiguities.push(complaint);
     }
-    if !name.bytes().all(|octet| octet.is_ascii_graphic()) || (name == "boundary" && attribute.ends_with([' ', '\t'])) {
+    if name == "boundary" {
+        if attribute.ends_with([' ', '\t']) {
+            ambiguities.push(complaint);
+        }
+    } else if mentions_boundary || !is_attribute(&name) || could_hold_parameters(value) {
+        // A reader that ends the value at an escaped quote, or takes the odd name for a plainer one, reads on elsewhere.
+        ambiguities.push(complaint);
+    }
+    // RFC 2047 section 5 (3): no encoded word within a parameter. Names of files have them all the same.
+    if !file && value.contains("=?") {
         ambiguities.push(complaint);
     }
     let value = value.trim_matches([' ', '\t']);
@@ -171,6 +181,31 @@ fn parameter(piece: &str, ambiguities: &mut Vec<Ambiguity>) -> Option<Raw> {
         ambiguities.push(Ambiguity::EightBitHeader);
     }
     Some(Raw { name, section, extended, value })
+}
+
+/// Whether a parameter is the boundary, or could be it for a reader that sees its name or its end elsewhere.
+fn mentions_boundary(piece: &str) -> bool {
+    const WORD: &[u8] = b"boundary";
+    piece.as_bytes().windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD))
+        && piece.split_once('=').is_none_or(|(attribute, value)| {
+            let named = |text: &str| text.to_ascii_lowercase().contains("boundary");
+            // A file may be called `boundary.pdf`; an equals sign after the word is another thing.
+            named(attribute)
+                || named(value.rsplit_once('=').map_or("", |(before, _)| before))
+                || attribute.trim().is_empty()
+        })
+}
+
+/// Whether a value holds what separates parameters, after a quote that only some readers take for its end.
+fn could_hold_parameters(value: &str) -> bool {
+    let inside = value.trim_matches([' ', '\t']);
+    let inside = inside.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(inside);
+    inside.contains('"') && inside.contains(';')
+}
+
+/// `attribute` of RFC 2231 section 7: a token without `*`, `'` and `%`.
+fn is_attribute(name: &str) -> bool {
+    super::is_token(name) && !name.contains(['*', '\'', '%'])
 }
 
 /// `title*1*` is section 1 of `title`, extended.
@@ -226,7 +261,10 @@ fn join(raw: Vec<Raw>, parsed: &mut Parsed) {
         let plain: Vec<String> = group
             .iter()
             .filter(|parameter| parameter.section.is_none() && !parameter.extended)
-            .map(|parameter| decode_words(&parameter.value).into_owned())
+            .map(|parameter| match is_name_of_file(name) {
+                true => decode_words(&parameter.value).into_owned(),
+                false => parameter.value.clone(),
+            })
             .collect();
         let extended: Vec<&&Raw> =
             group.iter().filter(|parameter| parameter.section.is_none() && parameter.extended).collect();

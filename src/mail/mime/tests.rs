@@ -83,6 +83,11 @@ fn i65_what_two_readers_see_differently_is_reported() {
         (mixed, "no part\r\n", Ambiguity::Boundary),
         (mixed, "--b\r\nno header\r\n--b--\r\n", Ambiguity::PartHeader),
         (mixed, "--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n", Ambiguity::Boundary),
+        ("X: y\r\n \t\r\nZ: y\r\n", "", Ambiguity::BlankLine),
+        (mixed, "--b\r\nX: y\r\n \r\n\r\nx\r\n--b--\r\n", Ambiguity::BlankLine),
+        ("=?utf-8?q?From?=: c@d\r\n", "", Ambiguity::FieldName),
+        ("\u{feff}From: c@d\r\n", "", Ambiguity::EightBitHeader),
+        ("Content-Type\u{a0}: text/html\r\n", "", Ambiguity::EightBitHeader),
         ("Content-Transfer-Encoding: x-uuencode\r\n", "", Ambiguity::Encoding),
         (
             "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n",
@@ -107,6 +112,58 @@ fn i65_what_two_readers_see_differently_is_reported() {
 }
 
 #[test]
+fn i54_readers_that_take_another_boundary_are_noticed() {
+    // Each value, and the boundary that another reader takes from it.
+    for (value, other) in [
+        ("boundary=\"=?us-ascii?q?b?=\"", "=?us-ascii?q?b?="),
+        ("boundary==?us-ascii?q?b?=", "b"),
+        ("boundary=\"x=?us-ascii?q?b?=\"", "xb"),
+        ("boundary=\"<b>\"", "b"),
+        ("boundary=<b>", "b"),
+        ("boundary='b'", "b"),
+        ("boundary=\" b\"", "b"),
+        ("boundary=\"\tb\"", "b"),
+        ("boundary=\"a\r\n b\"", "ab"),
+        ("boundary=\"\r\n b\"", "b"),
+        ("boundary=\"a\tb\"", "a b"),
+        ("boundary=\"a%62\"", "ab"),
+        ("boundary=\"a\\b\"", "ab"),
+        ("name=\"C:\\\"; boundary=c; title=\";boundary=b", "c"),
+        ("name=\"C:\\\"; boundary =c; title=\";boundary=b", "c"),
+        ("name=a boundary=c; boundary=b", "c"),
+        ("name=a\"; boundary=c; x=\"; boundary=b", "c"),
+        ("\"boundary\"=c; boundary=b", "c"),
+        ("boundary*x=c; boundary=b", "c"),
+        ("x boundary=c; boundary=b", "c"),
+        ("boundary\0=c; boundary=b", "c"),
+        ("=?us-ascii?q?boundary=3Dc?=; boundary=b", "c"),
+        ("title=\"=?us-ascii?q?a?=; boundary=c\"; boundary=b", "c"),
+    ] {
+        for sub in ["mixed", "signed"] {
+            let fields = format!("Content-Type: multipart/{sub}; {value}\r\n");
+            let body = format!("--{other}\r\n\r\nother\r\n--{other}--\r\n--b\r\n\r\nours\r\n--b--\r\n");
+            assert!(found(&fields, &body).contains(&Ambiguity::Boundary), "{value}: {:?}", found(&fields, &body));
+            // Without a line that shows it, too.
+            assert!(found(&fields, PARTS).contains(&Ambiguity::Boundary), "{value}: {:?}", found(&fields, PARTS));
+        }
+    }
+    for value in
+        ["name=\"a\\\"; smime-type=x; b=\"", "charset=\"=?utf-8?q?us-ascii?=\"", "a*b=c", "\"charset\"=utf-8", "=x"]
+    {
+        let fields = format!("Content-Type: text/plain; {value}\r\n");
+        assert_eq!(found(&fields, ""), [Ambiguity::Parameter], "{value}");
+    }
+    let mixed = "Content-Type: multipart/mixed; boundary=b\r\n";
+    for body in [
+        "--c\r\n\r\nx\r\n--c--\r\n--b\r\n\r\nx\r\n--b--\r\n",
+        "text\n--c\n--b\r\n\r\nx\r\n--b--\r\n",
+        "--b\r\n\r\nx\r\n--b--\r\n--c\r\n",
+    ] {
+        assert_eq!(found(mixed, body), [Ambiguity::Boundary], "{body:?}");
+    }
+}
+
+#[test]
 fn i55_ordinary_mail_is_not_ambiguous() {
     for (fields, body) in [
         ("", "plain"),
@@ -119,6 +176,16 @@ fn i55_ordinary_mail_is_not_ambiguous() {
             "------=_Part_1/2.3\r\n\r\n------=_Part_1/2.3--",
         ),
         ("Content-Type: multipart/mixed; boundary=b\r\n", "--b\r\n\r\nx"),
+        ("Content-Type: multipart/mixed; boundary=b\r\n", "This is MIME.\r\n--b\r\n\r\nx\r\n--b--\r\n-- \r\nlist\r\n"),
+        (
+            "Content-Type: multipart/mixed;\r\n\tboundary=\"Apple-Mail=_0A-1\";\r\n type=\"text/html\"\r\n",
+            "--Apple-Mail=_0A-1\r\n\r\n--Apple-Mail=_0A-1--",
+        ),
+        ("Content-Type: multipart/mixed; boundary=\"=_a 1 (b)+c,d:e?f'g\"\r\n", "--=_a 1 (b)+c,d:e?f'g\r\n\r\nx"),
+        ("Content-Type: multipart/mixed;\r\n boundary=\"{0A} b\"\r\n", "--{0A} b\r\n\r\nx"),
+        ("Content-Type: application/pdf; name=boundary.pdf; x-y=\"a;b\"\r\n", ""),
+        ("Content-Type: application/pdf; name=\"=?utf-8?q?a=C3=A9.pdf?=\"\r\n", ""),
+        ("Content-Type: application/pdf; name=\"a \\\"b\\\".pdf\"\r\n", ""),
         ("Content-Type: application/pdf; name=laporan (1).pdf\r\n", ""),
         ("Content-Disposition: attachment; filename=\"C:\\temp\\a;b.txt\"\r\n", ""),
         ("Content-Disposition: attachment; filename*0*=utf-8''a%20; filename*1=\"b.txt\"\r\n", ""),

@@ -8,42 +8,39 @@ use crate::asn1::{Asn1Error, Fields, Tlv, tag};
 use crate::pki::Name;
 use crate::pki::name::hides;
 use der::asn1::ObjectIdentifier;
+use std::collections::HashSet;
 
 /// emailAddress (PKCS #9).
 const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 /// id-on-SmtpUTF8Mailbox.
 const SMTP_UTF8_MAILBOX: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.8.9");
 
-/// Every clean address, in the order subjectAltName, then subject; each once.
-pub(super) fn texts(extensions: &Extensions, subject: &Name) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut add = |text: String| {
-        if !found.contains(&text) {
+/// Names of one certificate that are looked at. No mailbox has hundreds of addresses, and each costs a comparison.
+pub(super) const MOST: usize = 1000;
+
+/// Every clean address, in the order subjectAltName, then subject; each once. `None` for more names than [`MOST`].
+pub(super) fn texts(extensions: &Extensions, subject: &Name) -> Option<Vec<String>> {
+    let named = alternative_names(&extensions.alternative_names).into_iter().map(|name| match name.tag {
+        // rfc822Name [1] IA5String
+        tag if tag == tag::context_primitive(1) => ascii(name.content),
+        _ => utf8_mailbox(&name),
+    });
+    // emailAddress is IA5String; CAs also write it as UTF8String or PrintableString.
+    let values = subject.values(&EMAIL_ADDRESS);
+    let in_subject =
+        values.into_iter().filter(|(tag, _)| matches!(tag, 0x0c | 0x13 | 0x16)).map(|(_, value)| ascii(value));
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    for (index, text) in named.chain(in_subject).enumerate() {
+        if index >= MOST {
+            return None;
+        }
+        if let Some(text) = text
+            && seen.insert(text.clone())
+        {
             found.push(text);
         }
-    };
-    for name in alternative_names(&extensions.alternative_names) {
-        let text = match name.tag {
-            // rfc822Name [1] IA5String
-            tag if tag == tag::context_primitive(1) => ascii(name.content),
-            _ => utf8_mailbox(&name),
-        };
-        if let Some(text) = text {
-            add(text);
-        }
     }
-    // emailAddress is IA5String; CAs also write it as UTF8String or PrintableString.
-    for (_, value) in subject.values(&EMAIL_ADDRESS).into_iter().filter(|(tag, _)| matches!(tag, 0x0c | 0x13 | 0x16)) {
-        if let Some(text) = ascii(value) {
-            add(text);
-        }
-    }
-    found
-}
-
-/// The SmtpUTF8Mailbox names alone.
-pub(super) fn utf8_mailboxes(extensions: &Extensions) -> Vec<String> {
-    alternative_names(&extensions.alternative_names).iter().filter_map(utf8_mailbox).collect()
+    Some(found)
 }
 
 /// The names up to the first that cannot be read.

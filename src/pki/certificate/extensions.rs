@@ -14,8 +14,12 @@ pub(in crate::pki) struct Extension<'a> {
     pub(in crate::pki) value: &'a [u8],
 }
 
+/// Extensions of one structure. Real certificates have a dozen, and each is compared with all others.
+const MOST_EXTENSIONS: usize = 256;
+
 impl<'a> Extension<'a> {
-    /// The members of `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension`; a second one of a kind is malformed.
+    /// The members of `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension`; a second one of a kind is malformed, and
+    /// so are more than 256.
     pub(in crate::pki) fn list(der: &'a [u8]) -> Result<Vec<Self>, Asn1Error> {
         let mut found: Vec<Self> = Vec::new();
         let mut fields = Fields::within(der, tag::SEQUENCE)?;
@@ -24,7 +28,7 @@ impl<'a> Extension<'a> {
             let oid = key::oid(parts.required(tag::OID)?.content).map_err(|_| Asn1Error::Malformed(0))?;
             let critical = parts.optional(tag::BOOLEAN)?.is_some_and(|flag| flag.content != [0]);
             let value = parts.required(tag::OCTET_STRING)?.content;
-            if !parts.is_empty() || found.iter().any(|other| other.oid == oid) {
+            if !parts.is_empty() || found.len() >= MOST_EXTENSIONS || found.iter().any(|other| other.oid == oid) {
                 return Err(Asn1Error::Malformed(0));
             }
             found.push(Self { oid, critical, value });

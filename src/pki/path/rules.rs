@@ -3,6 +3,7 @@
 
 use super::{PathReport, PathRequest, TrustAnchor};
 use crate::crypto::{Digest, SignatureAlgorithm};
+use crate::mail::Address;
 use crate::pki::certificate::{Certificate, Curve, KeyInfo, KeyUsage};
 use crate::pki::revocation::{RevocationMode, RevocationStatus, Rules, Status};
 use crate::reason::Reason;
@@ -52,6 +53,9 @@ pub(super) fn add_reasons_without_anchor(request: &PathRequest<'_>, chain: &[Cer
         }
         if certificate.not_after().as_second() < at {
             reasons.push(Reason::Expired);
+        }
+        if certificate.has_too_many_names() {
+            reasons.push(Reason::TooComplex);
         }
         reasons.extend(key_fault(&certificate.key_info(), request.limits.rsa_bits_max));
         // The anchor is trusted for its key; who signed it does not matter.
@@ -123,14 +127,15 @@ fn satisfies_rfc5280(request: &PathRequest<'_>, chain: &[Certificate], anchor: &
     // RFC 5280 section 6.1.4 n: keyCertSign if keyUsage is there. certval also refuses CAs without the extension, which
     // older ones are; its result is not used, but the call marks the extension as processed.
     certval_rules::check_key_usage(&environment, &settings, &path, &mut results).ok();
-    anchor.certificate.may_issue_as_anchor()
+    !chain.iter().any(Certificate::has_too_many_names)
+        && anchor.certificate.may_issue_as_anchor()
         && rest.iter().all(|issuer| issuer.key_usage().is_none_or(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)))
         && certval_rules::check_basic_constraints(&environment, &settings, &path, &mut results).is_ok()
         && certval_rules::check_names(&environment, &settings, &path, &mut results).is_ok()
         && certval::validator::policy_graph::check_certificate_policies_graph(&environment, &settings, &path, &mut results).is_ok()
         && certval_rules::check_extended_key_usage(&environment, &settings, &path, &mut results).is_ok()
         && certval_rules::check_critical_extensions(&environment, &settings, &path, &mut results).is_ok()
-        && utf8_mailboxes_are_permitted(chain)
+        && addresses_are_permitted(chain)
         && chain.iter().all(Certificate::has_readable_names)
         // RFC 5280 section 4.1.2.4: an issuer has a name.
         && rest.iter().all(|issuer| !issuer.subject().is_empty())
@@ -150,15 +155,17 @@ fn settings(request: &PathRequest<'_>) -> CertificationPathSettings {
     settings
 }
 
-/// rfc822Name constraints hold for SmtpUTF8Mailbox too (RFC 9598 section 6); certval leaves other names alone.
-fn utf8_mailboxes_are_permitted(chain: &[Certificate]) -> bool {
+/// rfc822Name constraints over everything that can bind a certificate to a mailbox: rfc822Name, SmtpUTF8Mailbox (RFC 9598
+/// section 6; certval leaves them alone) and emailAddress. Compared as that binding compares, without regard to case: what
+/// is bound to a mailbox that its CA may not name proves nothing.
+fn addresses_are_permitted(chain: &[Certificate]) -> bool {
     chain.iter().enumerate().all(|(index, certificate)| {
         let above = chain.get(index + 1..).unwrap_or_default();
         let exempt = index > 0 && certificate.is_self_issued();
         exempt
-            || certificate.utf8_mailboxes().iter().all(|mailbox| {
+            || certificate.addresses().iter().all(|address| {
                 above.iter().map(Certificate::mail_constraints).all(|constraints| {
-                    let within = |subtree: &String| is_within(mailbox, subtree);
+                    let within = |subtree: &String| is_within(address, subtree);
                     (constraints.permitted.is_empty() || constraints.permitted.iter().any(within))
                         && !constraints.excluded.iter().any(within)
                 })
@@ -166,16 +173,13 @@ fn utf8_mailboxes_are_permitted(chain: &[Certificate]) -> bool {
     })
 }
 
-/// Whether the mailbox is in a subtree: a mailbox, a host, or with a leading dot the hosts of a domain (RFC 5280 section 4.2.1.10).
-fn is_within(mailbox: &str, subtree: &str) -> bool {
-    let Some((local, host)) = mailbox.rsplit_once('@') else { return false };
-    let host = host.to_ascii_lowercase();
-    let subtree_host = subtree.rsplit_once('@').map_or(subtree, |(_, host)| host).to_ascii_lowercase();
-    match subtree.rsplit_once('@') {
-        Some((subtree_local, _)) => subtree_local == local && subtree_host == host,
-        None if subtree_host.starts_with('.') => host.ends_with(&subtree_host),
-        None => subtree_host == host,
+/// Whether the address is in a subtree: a mailbox, a host, or with a leading dot the hosts of a domain (RFC 5280 section 4.2.1.10).
+fn is_within(address: &Address, subtree: &str) -> bool {
+    if subtree.contains('@') {
+        return Address::parse(subtree).is_ok_and(|mailbox| mailbox.same_mailbox(address));
     }
+    let (host, subtree) = (address.domain().ascii(), subtree.to_ascii_lowercase());
+    if subtree.starts_with('.') { host.ends_with(&subtree) } else { host == subtree }
 }
 
 /// Every certificate below the anchor, by the request's mode or the anchor's.

@@ -3,6 +3,7 @@
 //! Names and key identifiers only order the candidates; what counts is the signature. Cross-signed loops end because no
 //! (subject, key) stands twice in a path; everything else ends with the budget.
 
+use super::memory::Memory;
 use super::rules;
 use super::{PathReport, PathRequest, TrustAnchor};
 use crate::crypto::CryptoError;
@@ -22,8 +23,8 @@ pub(super) enum CrlSigners {
 }
 
 /// What the signature of one certificate under another's key says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Edge {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
     Verified,
     Failed,
     /// Cannot be told, for this reason; the path is followed and carries the reason.
@@ -42,16 +43,14 @@ pub(super) struct Search<'a> {
     by_subject: HashMap<Bytes, Vec<Candidate<'a>>>,
     /// How many certificates lie between a subject and an anchor, at least.
     distance: HashMap<Bytes, usize>,
-    edges: HashMap<([u8; 32], [u8; 32]), Edge>,
-    signatures: usize,
-    steps: usize,
+    memory: &'a Memory,
     paths: usize,
     exhausted: bool,
     best: Option<PathReport>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(request: &'a PathRequest<'a>, signers: CrlSigners) -> Self {
+    pub(super) fn new(request: &'a PathRequest<'a>, signers: CrlSigners, memory: &'a Memory) -> Self {
         let mut by_subject: HashMap<Bytes, Vec<Candidate<'a>>> = HashMap::new();
         let anchors =
             request.anchors.iter().map(|anchor| Candidate { certificate: &anchor.certificate, anchor: Some(anchor) });
@@ -64,9 +63,7 @@ impl<'a> Search<'a> {
             signers,
             distance: distances(request),
             by_subject,
-            edges: HashMap::new(),
-            signatures: 0,
-            steps: 0,
+            memory,
             paths: 0,
             exhausted: false,
             best: None,
@@ -119,10 +116,7 @@ impl<'a> Search<'a> {
 
     fn is_done(&mut self) -> bool {
         let limits = self.request.limits;
-        self.steps += 1;
-        // Each path that may be tried can take as many steps as there may be signatures; memory of edges makes steps cheap.
-        self.exhausted |=
-            self.paths >= limits.path_candidates || self.steps > limits.path_candidates * limits.path_signatures;
+        self.exhausted |= self.paths >= limits.path_candidates || !self.memory.take_step(limits);
         self.exhausted || self.best.as_ref().is_some_and(PathReport::is_valid)
     }
 
@@ -146,20 +140,26 @@ impl<'a> Search<'a> {
     /// The signature of `child` under `issuer`'s key, looked up or verified. `None` when the budget is spent.
     fn edge(&mut self, child: &Certificate, issuer: &Certificate) -> Option<Edge> {
         let key = (child.sha256(), issuer.sha256());
-        if let Some(edge) = self.edges.get(&key) {
-            return Some(*edge);
+        if let Some(edge) = self.memory.edge(&key) {
+            return Some(edge);
         }
-        if self.signatures >= self.request.limits.path_signatures {
-            self.exhausted = true;
-            return None;
-        }
-        self.signatures += 1;
-        let edge = verify(child, issuer, self.request.limits.rsa_bits_max);
-        self.edges.insert(key, edge);
+        let edge = match unproven_by(issuer, self.request.limits.rsa_bits_max) {
+            Some(reason) => Edge::Unproven(reason),
+            None if self.memory.take_edge(self.request.limits) => verify(child, issuer),
+            None => {
+                self.exhausted = true;
+                return None;
+            }
+        };
+        self.memory.remember(key, edge);
         Some(edge)
     }
 
     fn complete(&mut self, chain: &[Certificate], anchor: &TrustAnchor, carried: &[Reason]) {
+        if !self.memory.take_path(self.request.limits) {
+            self.exhausted = true;
+            return;
+        }
         self.paths += 1;
         let signers = match self.signers {
             CrlSigners::Search => self.crl_signers(chain, anchor),
@@ -183,6 +183,7 @@ impl<'a> Search<'a> {
                 && request.crls.iter().any(|crl| {
                     crl.issuer().matches(certificate.subject())
                         && !chain.iter().any(|member| member.subject().matches(crl.issuer()) && crl.verify(member))
+                        && self.memory.take_crl(request.limits)
                         && crl.verify(certificate)
                 })
         };
@@ -202,7 +203,7 @@ impl<'a> Search<'a> {
                     policy: &super::PolicyInputs::default(),
                     ..*request
                 };
-                Search::new(&own, CrlSigners::InPathOnly).run().is_valid()
+                Search::new(&own, CrlSigners::InPathOnly, self.memory).run().is_valid()
             })
             .cloned()
             .collect()
@@ -261,17 +262,21 @@ fn stands_in(chain: &[Certificate], certificate: &Certificate) -> bool {
     })
 }
 
-fn verify(child: &Certificate, issuer: &Certificate, rsa_bits_max: usize) -> Edge {
+/// Why nothing is computed with the issuer's key. A large modulus or exponent only costs time; the exponents in use are
+/// 3 and 65537, and implementations end at 32 or 33 bits.
+fn unproven_by(issuer: &Certificate, rsa_bits_max: usize) -> Option<Reason> {
     match issuer.key_info() {
-        KeyInfo::Rsa { bits, .. } if bits > rsa_bits_max => return Edge::Unproven(Reason::Unsupported),
-        KeyInfo::Rsa { exponent, .. } if exponent < 3 || exponent % 2 == 0 => {
-            return Edge::Unproven(Reason::WeakAlgorithm);
-        }
+        KeyInfo::Rsa { bits, .. } if bits > rsa_bits_max => Some(Reason::Unsupported),
+        KeyInfo::Rsa { exponent, .. } if exponent > u64::from(u32::MAX) => Some(Reason::Unsupported),
+        KeyInfo::Rsa { exponent, .. } if exponent < 3 || exponent % 2 == 0 => Some(Reason::WeakAlgorithm),
         // aws-lc-rs gives no answer below 1,024 bits.
-        KeyInfo::Rsa { bits, .. } if bits < 1024 => return Edge::Unproven(Reason::WeakAlgorithm),
-        KeyInfo::Dsa | KeyInfo::Ec { curve: Curve::Small } => return Edge::Unproven(Reason::WeakAlgorithm),
-        _ => {}
+        KeyInfo::Rsa { bits, .. } if bits < 1024 => Some(Reason::WeakAlgorithm),
+        KeyInfo::Dsa | KeyInfo::Ec { curve: Curve::Small } => Some(Reason::WeakAlgorithm),
+        _ => None,
     }
+}
+
+fn verify(child: &Certificate, issuer: &Certificate) -> Edge {
     let digest = child.signature_algorithm().ok().and_then(crate::crypto::SignatureAlgorithm::digest);
     match child.verify_signed_by(issuer) {
         Ok(()) => Edge::Verified,

@@ -5,4 +5,6 @@ use crate::pki::revocation::Status;
 mod ca;
 #[cfg(feature = "demo")]
 mod matrix;
+#[cfg(feature = "demo")]
+mod names;
 mod suites;

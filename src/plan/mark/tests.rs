@@ -38,8 +38,20 @@ fn i42_verdict_fields_are_removed_in_every_spelling() {
         "𝐒egel-𝓥erdict",
         "=?utf-8?q?Segel-Verdict?=",
         "Segel -Verdict",
+        "\u{13da}egel-Verdict",
+        "\u{abaa}\u{ab7c}gel-Verdict",
+        "\u{a4e2}egel-Verdict",
+        "Segel-Verdict\u{a0}",
+        "=?utf-8?b?U2VnZWwtVmVyZGljdA==?=",
     ] {
         check(&format!("{name}: valid; by={HOST}\r\n"), true);
+    }
+    for blank in [" ", "\t", "\u{a0}", "\u{200b}", " \r\n "] {
+        let blanks = blank.repeat(2000);
+        check(&format!("Segel-Verdict {blanks}: valid\r\n"), true);
+        check(&format!("=?utf-8?q?Segel-Verdict?= {blanks}: valid\r\n"), true);
+        check(&format!("Return-Path {blanks}: <a@b>\r\n"), true);
+        check(&format!("Authentication-Results {blanks}: {HOST}; smime=pass\r\n"), true);
     }
     assert!(!marked("A: b\rSegel-Verdict: valid\r\n\r\n").contains("valid"), "after a bare CR");
     check("Segel-Verdict: valid;\r\n by=x\r\n\t \r\n", true);
@@ -62,9 +74,27 @@ fn i41_results_under_our_name_are_removed_and_others_stay() {
         "gerbang.kabupaten.example.",
         "ｇerbang.kabupaten.example",
         "\"ger\\bang.kabupaten.example\"",
+        "gerbang.kabupaten.example/1",
+        "gerbang.kabupaten.example, smime=pass",
+        "gerbang.kabupaten.example=1",
+        "; gerbang.kabupaten.example",
+        "mx; gerbang.kabupaten.example",
+        "\"a(\" gerbang.kabupaten.example",
+        "x (gerbang.kabupaten.example",
+        "gerbang.\r\n kabupaten.example",
+        "gerbang .kabupaten. example",
+        "ger bang.kabupaten.example",
+        "\u{a0}gerbang.kabupaten.example\u{a0}",
+        "\u{b}gerbang.kabupaten.example\u{c}",
+        "ger\u{200b}bang.kabupaten\u{3002}example",
+        "=?utf-8?q?gerbang=2Ekabupaten.example?=",
+        "i=1; gerbang.kabupaten.example",
     ] {
         check(&format!("Authentication-Results: {value}; smime=pass\r\n"), true);
         check(&format!("authentication-results :{value}\r\n ; smime=pass\r\n"), true);
+        check(&format!("ARC-Authentication-Results: i=2; {value}; smime=pass\r\n"), true);
+        check(&format!("Authentic\u{430}tion\u{200b}-Results: {value}; smime=pass\r\n"), true);
+        check(&format!("=?utf-8?q?Authentication-Results?=: {value}; smime=pass\r\n"), true);
     }
     for value in [
         "mx.example",
@@ -72,11 +102,13 @@ fn i41_results_under_our_name_are_removed_and_others_stay() {
         "kabupaten.example",
         "mx (gerbang.kabupaten.example)",
         "",
-        "mx; gerbang.kabupaten.example",
+        "mx; spf=pass smtp.helo=gerbang.kabupaten.example",
+        "gerbang.kabupaten.example.org",
     ] {
         check(&format!("Authentication-Results: {value}; smime=pass\r\n"), false);
+        check(&format!("ARC-Authentication-Results: i=1; {value}; smime=pass\r\n"), false);
     }
-    check(&format!("ARC-Authentication-Results: i=1; {HOST}; spf=pass\r\n"), false);
+    check(&format!("X-Authentication-Results: {HOST}; spf=pass\r\n"), false);
     let unicode = rewrite(
         "Authentication-Results: xn--bcher-kva.example; x=pass\r\n\r\n".as_bytes(),
         "bücher.example",

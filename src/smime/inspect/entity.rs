@@ -1,6 +1,7 @@
 //! What one MIME entity claims to be, before its content is looked at.
 
-use crate::mail::mime::Entity;
+use crate::mail::mime::{Encoding, Entity, Structure};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What an entity claims to be.
@@ -12,7 +13,7 @@ pub(super) enum Claim {
     PkcsMime,
     /// `application/pkcs7-signature` and its `x-` form.
     PkcsSignature,
-    /// Something else under a file name that S/MIME uses; only the content can tell.
+    /// Another `application/` type under a file name that S/MIME uses; only the content can tell.
     NamedLikeSmime,
     /// PGP/MIME (RFC 3156).
     Pgp,
@@ -44,15 +45,15 @@ fn multipart(entity: &Entity) -> Claim {
     match kind.sub.as_str() {
         "encrypted" if protocol == "application/pgp-encrypted" => Claim::Pgp,
         "signed" => {
-            let last = entity.children.last();
-            if protocol == "application/pgp-signature"
-                || last.is_some_and(|part| part.content_type.is("application", "pgp-signature"))
-            {
-                Claim::Pgp
-            } else if matches!(protocol.as_str(), "application/pkcs7-signature" | "application/x-pkcs7-signature")
-                || entity.children.iter().any(|part| is_signature(part) || claim_of_leaf_is_smime(part))
+            let openpgp = protocol == "application/pgp-signature" || entity.children.last().is_some_and(is_openpgp);
+            // The first part is content, whatever it is.
+            let mut signatures = entity.children.iter().skip(usize::from(openpgp));
+            if is_smime_protocol(&protocol)
+                || signatures.any(|part| is_signature(part) || is_named_like_a_signature(part))
             {
                 Claim::MultipartSigned
+            } else if openpgp {
+                Claim::Pgp
             } else {
                 Claim::None
             }
@@ -61,9 +62,93 @@ fn multipart(entity: &Entity) -> Claim {
     }
 }
 
+fn is_smime_protocol(protocol: &str) -> bool {
+    matches!(protocol, "application/pkcs7-signature" | "application/x-pkcs7-signature")
+}
+
+fn is_openpgp(part: &Entity) -> bool {
+    part.content_type.is("application", "pgp-signature")
+}
+
 /// A second part whose type a relay lost, but whose name tells.
-fn claim_of_leaf_is_smime(part: &Entity) -> bool {
-    part.content_type.main == "application" && names(part).any(|name| name.to_ascii_lowercase().ends_with(".p7s"))
+fn is_named_like_a_signature(part: &Entity) -> bool {
+    part.content_type.main == "application" && names(part).any(has_signature_suffix)
+}
+
+fn has_signature_suffix(name: &str) -> bool {
+    name.trim().to_ascii_lowercase().ends_with(".p7s")
+}
+
+/// Whether readers could take a `multipart/signed` for something else: the protocol says OpenPGP, or the signature is of a
+/// type or under a name that readers show (RFC 1847 section 2.1 wants the type that the protocol names).
+pub(super) fn is_read_differently(bytes: &[u8], multipart: &Entity) -> bool {
+    let protocol = multipart.content_type.parameter("protocol").unwrap_or_default().trim().to_ascii_lowercase();
+    if protocol == "application/pgp-signature" || multipart.children.iter().any(is_openpgp) {
+        return true;
+    }
+    let Some(signature) = multipart.children.get(1) else { return false };
+    let octets = signature.content_type.is("application", "octet-stream") && names(signature).any(has_signature_suffix);
+    if !is_signature(signature) && !octets {
+        return true;
+    }
+    let own = bytes.get(signature.whole.clone()).unwrap_or_default();
+    let mut dispositions = signature.header.named(own, "Content-Disposition");
+    let inline = dispositions.any(|field| {
+        let value = signature.header.text(own, field);
+        value.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"inline"))
+    });
+    inline && !names(signature).all(has_signature_suffix)
+}
+
+/// Whether a part's name promises S/MIME under a type that programs open by themselves: they would show something else.
+pub(super) fn is_of_another_type(entity: &Entity) -> bool {
+    claim(entity) == Claim::NamedLikeSmime && !entity.content_type.is("application", "octet-stream")
+}
+
+/// Whether one of the two fields that decide how an entity is read stands twice in it or in a part of it.
+pub(super) fn has_deciding_field_twice(bytes: &[u8], entity: &Entity) -> bool {
+    let own = bytes.get(entity.whole.clone()).unwrap_or_default();
+    let twice = |name| entity.header.named(own, name).count() > 1;
+    twice("Content-Type")
+        || twice("Content-Transfer-Encoding")
+        // Depth is bounded by `limits.mime_depth`.
+        || (entity.content_type.main == "multipart"
+            && entity.children.iter().any(|part| has_deciding_field_twice(bytes, part)))
+}
+
+/// Decoded content, and whether readers could differ: then what a lenient one gets.
+pub(super) fn decode<'a>(structure: &Structure, bytes: &'a [u8], entity: &Entity) -> (Cow<'a, [u8]>, bool) {
+    if let Ok(content) = structure.decode(bytes, entity) {
+        return (content, false);
+    }
+    let body = bytes.get(entity.body.clone()).unwrap_or_default();
+    // DER begins with 0x30, its base64 with `M`.
+    let is_base64 = entity.encoding == Encoding::Base64 || body.trim_ascii_start().first() == Some(&b'M');
+    (if is_base64 { Cow::Owned(decode_base64_leniently(body)) } else { Cow::Borrowed(body) }, true)
+}
+
+/// Passes over what is not of the alphabet and stops at the first padding, as lenient readers do.
+fn decode_base64_leniently(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0_u32);
+    for octet in body {
+        let value = match octet {
+            b'A'..=b'Z' => octet - b'A',
+            b'a'..=b'z' => octet - b'a' + 26,
+            b'0'..=b'9' => octet - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => break,
+            _ => continue,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from((bits >> count) & 0xff).unwrap_or_default());
+        }
+    }
+    out
 }
 
 fn is_signature(entity: &Entity) -> bool {

@@ -4,6 +4,9 @@ use crate::smime::report;
 use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
+mod attacks;
+mod status;
+
 const SITI: &str = "Siti <siti@example.id>";
 
 fn check(message: &[u8], verdict: Verdict, reasons: &[Reason]) -> Inspected {

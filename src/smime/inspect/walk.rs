@@ -3,15 +3,19 @@
 //! Goes inwards one layer at a time, bounded by `limits.layers`. What is not the whole message is `partial`.
 //! A message attached as message/rfc822 is content like any other: its signature says nothing about this one.
 
-use super::entity::{Claim, claim, has_epilogue};
+use super::entity::{
+    Claim, claim, decode, has_deciding_field_twice, has_epilogue, is_of_another_type, is_read_differently,
+};
 use super::{LayerKind, Options, RecipientSummary, Scope, Structure};
 use crate::asn1::Asn1Error;
 use crate::cms::recipient_info::{Recipient, RecipientIdentifier};
 use crate::cms::{CmsError, ContentInfo, ContentKind, SignedData, enveloped_data};
+use crate::mail::header::{self, From};
 use crate::mail::mime::{self, Ambiguity, Entity, MimeError};
 use crate::pki::Certificate;
+use crate::pki::path::Memory;
 use crate::reason::Reason;
-use crate::smime::verify::{Checked, check, tidy};
+use crate::smime::verify::{Bounds, Checked, Content, check, tidy};
 use bytes::Bytes;
 
 /// What was found in a message.
@@ -27,6 +31,8 @@ pub(super) struct Walk {
     pub(super) reasons: Vec<Reason>,
     pub(super) structure: Structure,
     pub(super) warnings: Vec<String>,
+    /// What the signatures may still cost.
+    pub(super) memory: Memory,
 }
 
 /// One layer as its octets tell it.
@@ -69,9 +75,10 @@ struct Level {
 }
 
 /// Finds all layers that can be reached without a key.
-pub(super) fn walk(message: &Bytes, options: &Options) -> Walk {
+pub(super) fn walk(message: &Bytes, options: &Options, from: &From) -> Walk {
     let mut walker = Walker {
         options,
+        from,
         walk: Walk {
             layers: Vec::new(),
             partial: false,
@@ -79,6 +86,7 @@ pub(super) fn walk(message: &Bytes, options: &Options) -> Walk {
             reasons: Vec::new(),
             structure: Structure::Plain,
             warnings: Vec::new(),
+            memory: Memory::default(),
         },
     };
     let mut next = Some(Level { bytes: message.clone(), part: Some(String::new()) });
@@ -92,6 +100,8 @@ pub(super) fn walk(message: &Bytes, options: &Options) -> Walk {
 
 struct Walker<'a> {
     options: &'a Options,
+    /// What the message's own `From` says.
+    from: &'a From,
     walk: Walk,
 }
 
@@ -107,11 +117,17 @@ impl Walker<'_> {
         };
         if depth == 0 {
             self.walk.structure = outgoing_structure(&structure);
+        } else {
+            self.walk.ambiguous |= self.shows_another_from(&level.bytes, &structure.root);
         }
         let layers_before = self.walk.layers.len();
         let inside = self.entities(level, &structure, depth);
         if depth == 0 {
             self.walk.ambiguous |= !structure.ambiguities.is_empty();
+            if has_deciding_field_twice(&level.bytes, &structure.root) && mentions_smime(&level.bytes) {
+                // Another reader may find a signature where this one found none.
+                self.walk.reasons.push(Reason::Ambiguous);
+            }
             if self.walk.layers.iter().any(|layer| layer.kind.is_encrypted())
                 && self.walk.structure == Structure::SmimeSigned
             {
@@ -123,6 +139,20 @@ impl Walker<'_> {
             outer.reasons.push(Reason::Ambiguous);
         }
         inside
+    }
+
+    /// Whether what is signed has a `From` of its own (a message as the root, or protected header fields) that is not the
+    /// message's: some readers show that one in its place.
+    fn shows_another_from(&self, bytes: &[u8], root: &Entity) -> bool {
+        let message = root.content_type.main == "message";
+        std::iter::once(root).chain(root.children.iter().filter(|_| message)).any(|entity| {
+            let own = bytes.get(entity.whole.clone()).unwrap_or_default();
+            match (header::from(own, &entity.header), self.from.mailbox()) {
+                (From::Absent, _) => false,
+                (From::Mailbox(inner), Some(outer)) => !inner.same_mailbox(outer),
+                _ => true,
+            }
+        })
     }
 
     /// The message or the content of a layer is no MIME entity that can be read.
@@ -200,17 +230,9 @@ impl Walker<'_> {
             return Some(self.multipart_signed(level, structure, entity, part));
         }
         let part = part.map(|part| if part.is_empty() { "1".to_owned() } else { part.to_owned() });
-        let content = match structure.decode(&level.bytes, entity) {
-            Ok(content) => ContentInfo::from_ber(content.into_owned(), &self.options.limits),
-            Err(_) if claim == Claim::NamedLikeSmime => return None,
-            Err(_) => {
-                let mut found = Found::new(kind_by_name(entity), part);
-                found.reasons.push(Reason::Ambiguous);
-                self.walk.layers.push(found);
-                return Some(None);
-            }
-        };
-        match content {
+        let (content, lenient) = decode(structure, &level.bytes, entity);
+        let first = self.walk.layers.len();
+        let inside = match ContentInfo::from_ber(content.into_owned(), &self.options.limits) {
             Ok(content) if content.kind != ContentKind::Other => Some(self.cms(&content, part, place)),
             _ if claim == Claim::NamedLikeSmime => None,
             other => {
@@ -220,7 +242,13 @@ impl Walker<'_> {
                 self.walk.layers.push(found);
                 Some(None)
             }
+        };
+        if (lenient || is_of_another_type(entity))
+            && let Some(found) = self.walk.layers.get_mut(first)
+        {
+            found.reasons.push(Reason::Ambiguous);
         }
+        inside
     }
 
     /// RFC 1847: exactly two parts, the second the signature over the octets of the first.
@@ -244,10 +272,11 @@ impl Walker<'_> {
                 if bytes.is_empty() {
                     found.reasons.push(Reason::Malformed);
                 }
-                match structure.decode(&level.bytes, signature) {
-                    Ok(signature) => self.detached(entity, signature.into_owned(), &bytes, &mut found),
-                    Err(_) => found.reasons.push(Reason::Ambiguous),
+                let (signature, lenient) = decode(structure, &level.bytes, signature);
+                if lenient || is_read_differently(&level.bytes, entity) {
+                    found.reasons.push(Reason::Ambiguous);
                 }
+                self.detached(entity, signature.into_owned(), &bytes, &mut found);
                 Some(Level { bytes, part: within("1") })
             }
             _ => {
@@ -295,8 +324,11 @@ impl Walker<'_> {
                 found.certificates.push(certificate);
             }
         }
+        let content = Content::new(content);
+        let bounds =
+            Bounds { allow_weak: &self.options.allow_weak, limits: &self.options.limits, memory: &self.walk.memory };
         for info in &signed.signers {
-            found.signers.push(check(signed, info, content, &found.certificates, &self.options.allow_weak));
+            found.signers.push(check(signed, info, &content, &found.certificates, &bounds));
         }
     }
 

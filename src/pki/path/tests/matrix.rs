@@ -15,7 +15,7 @@ fn changed(mut params: CertificateParams, change: impl FnOnce(&mut CertificatePa
 }
 
 /// Root, issuing CA and end entity, each changed as the test says.
-fn three(
+pub(super) fn three(
     issuing: impl FnOnce(&mut CertificateParams),
     leaf: impl FnOnce(&mut CertificateParams),
 ) -> (Ca, Ca, Certificate) {
@@ -28,7 +28,7 @@ fn three(
     (root, issuing, leaf)
 }
 
-fn nothing(_: &mut CertificateParams) {}
+pub(super) fn nothing(_: &mut CertificateParams) {}
 
 #[test]
 fn i25_key_usage_and_purposes() {
@@ -129,6 +129,12 @@ fn i25_name_constraints_on_mail() {
     check(&["kab.go.id"], &[], utf8_mailbox("s\u{ef}ti@evil.example"), fault);
     check(&[], &["kab.go.id"], utf8_mailbox("s\u{ef}ti@KAB.go.id"), fault);
     check(&[".kab.go.id"], &[], utf8_mailbox("s\u{ef}ti@mail.kab.go.id"), &[]);
+    // The mailbox is bound without regard to case, so it is excluded without regard to case.
+    check(&[], &["siti@kab.go.id"], rfc822_name(b"siti@kab.go.id"), fault);
+    check(&[], &["siti@kab.go.id"], rfc822_name(b"SITI@kab.go.id"), fault);
+    check(&[], &["SITI@KAB.go.id"], rfc822_name(b"siti@kab.go.id"), fault);
+    check(&[], &["siti@kab.go.id"], rfc822_name(b"budi@kab.go.id"), &[]);
+    check(&[], &["kab.go.id"], rfc822_name(b"siti@KAB.go.id"), fault);
 }
 
 #[test]
