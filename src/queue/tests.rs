@@ -310,6 +310,31 @@ async fn c40_crash_table_10_failure_notice_and_audit_are_one_transaction() {
     let text = String::from_utf8_lossy(&notice.content).into_owned();
     assert!(text.contains("a@example.org") && text.contains("b@example.org"), "{text}");
     assert!(!text.contains(CANARY), "headers only");
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).unwrap();
+    assert_eq!(Some(field("Message-ID: ")), notice.message_id);
+    assert_eq!(field("Message-ID: ").matches(['<', '>']).count(), 2);
+    assert_eq!(field("Diagnostic-Code: "), "smtp; 550 no such user");
+}
+
+#[tokio::test]
+async fn c05_two_settlements_of_one_recipient_in_one_batch_are_one() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    let mut stale = first.clone();
+    stale.token = [7; 16];
+    // Both wait for company, so they share a transaction.
+    let before = fixture.store.commits();
+    let (outcomes, again) = (all(&first, &delivered()), all(&stale, &delivered()));
+    let (late, done, twice) = tokio::join!(
+        fixture.queue.settle(&stale, again),
+        fixture.queue.settle(&first, outcomes.clone()),
+        fixture.queue.settle(&first, outcomes)
+    );
+    assert_eq!(fixture.store.commits() - before, 1);
+    assert!(matches!(late, Err(QueueError::LeaseLost(_))), "{late:?}");
+    assert!(done.is_ok(), "{done:?}");
+    assert!(matches!(twice, Err(QueueError::LeaseLost(_))), "{twice:?}");
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'delivered'").await, 1);
 }
 
 #[tokio::test]
