@@ -333,10 +333,15 @@ impl Client {
 
     /// The fates of the last mail's recipients, in their order; undecided ones are deferred.
     pub fn take_fates(&mut self) -> Vec<Fate> {
-        let undecided = self.broken.clone().unwrap_or_else(|| Fate::deferred("4.4.2", "the dialogue has not ended"));
+        let undecided = self.trouble();
         self.mail.take().map_or_else(Vec::new, |mail| {
             mail.fates.into_iter().map(|fate| fate.unwrap_or_else(|| undecided.clone())).collect()
         })
+    }
+
+    /// What broke the connection.
+    pub fn trouble(&self) -> Fate {
+        self.broken.clone().unwrap_or_else(|| Fate::deferred("4.4.2", "the dialogue has not ended"))
     }
 
     fn garbled(&mut self, error: &ReplyError) {
