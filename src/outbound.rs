@@ -16,14 +16,14 @@ pub struct Settings {
     pub hostname: String,
     /// Bounds on replies.
     pub limits: Limits,
-    /// Deliveries at a time.
+    /// Lanes (connections with their deliveries) at a time; beyond it, a next hop has no more than its first ones.
     pub concurrency: usize,
     /// Connections to one next hop at a time.
     pub per_hop: usize,
 }
 
 impl Settings {
-    /// 50 deliveries at a time, 20 connections to one next hop (Postfix's `default_destination_concurrency_limit`).
+    /// 50 lanes at a time, 20 connections to one next hop (Postfix's `default_destination_concurrency_limit`).
     pub fn new(hostname: impl Into<String>, limits: Limits) -> Self {
         Self { hostname: hostname.into(), limits, concurrency: 50, per_hop: 20 }
     }

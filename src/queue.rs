@@ -7,6 +7,7 @@
 mod claim;
 mod commit;
 mod content;
+mod hold;
 mod id;
 mod list;
 mod notice;
@@ -15,6 +16,7 @@ mod recover;
 pub mod settle;
 mod settlement;
 
+pub use hold::Hold;
 pub use id::QueueId;
 pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, Shown};
 pub use notice::Notices;
@@ -22,6 +24,7 @@ pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, 
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement};
 
 use crate::audit::Audit;
+use crate::config::NextHop;
 use crate::pki::Crl;
 #[cfg(doc)]
 use crate::plan::Transformed;
@@ -49,6 +52,7 @@ struct Shared {
     schedule: Schedule,
     notices: RwLock<Arc<Notices>>,
     work: Notify,
+    holds: Arc<hold::Holds>,
     /// Digests of CRLs that were evidence lately: a CRL can be large, and it is the same one for hours.
     crl_digests: Mutex<Vec<(Crl, [u8; 32])>>,
 }
@@ -106,6 +110,17 @@ impl QueueError {
     }
 }
 
+impl QueueError {
+    /// Whether the store itself is in trouble, which passes: no other mail would fare better now.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_temporary(),
+            Self::File { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for QueueError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
@@ -130,8 +145,22 @@ impl Queue {
             schedule,
             notices: RwLock::new(Arc::new(notices)),
             work: Notify::new(),
+            holds: hold::Holds::new(),
             crl_digests: Mutex::new(Vec::new()),
         }))
+    }
+
+    /// Lets deliveries hold so many octets of content in memory; 64 MiB if that is more. Beyond it, mail waits in the
+    /// store and is claimed later.
+    #[must_use]
+    pub fn hold_at_most(self, octets: usize) -> Self {
+        self.0.holds.limit_octets(octets);
+        self
+    }
+
+    /// Whether a next hop has greeted lately: until it has, only some mail for it is taken into memory.
+    pub fn set_proven(&self, next_hop: &NextHop, proven: bool) {
+        self.0.holds.set_proven(next_hop, proven);
     }
 
     /// Takes other names and routes for notices from now on, after a reload.

@@ -42,41 +42,43 @@ struct Attempt {
     repeatable: bool,
 }
 
-/// Delivers over `connection` if there is one, else over a new one. Leaves a connection that can be used again.
-/// One outcome for each recipient, with his id.
-pub async fn deliver(
-    delivery: &Delivery,
-    settings: &Settings,
-    connection: &mut Option<Connection>,
-) -> Vec<(i64, Outcome)> {
-    if let Some(mut used) = connection.take() {
-        let attempt = used.attempt(delivery).await;
-        if !attempt.repeatable {
-            *connection = used.keep().await;
-            return outcomes(delivery, attempt.fates);
-        }
+/// Connects to a next hop and waits until it has greeted and said what it offers.
+///
+/// # Errors
+/// Why not, as the fate of whatever was to be delivered: always deferred.
+pub async fn open(next_hop: &NextHop, settings: &Settings) -> Result<Connection, Outcome> {
+    let stream = connect(next_hop).await.map_err(|error| {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        Outcome::Deferred { status: error.status().to_owned(), diagnostic: format!("{error}{source}") }
+    })?;
+    let client = Client::new(&settings.hostname, &settings.limits);
+    let mut new = Connection { stream, client, input: BytesMut::with_capacity(4 << 10), mails: 0 };
+    match new.drive(next_hop).await {
+        Ended::Ready => Ok(new),
+        Ended::Broken => Err(outcome(new.client.trouble())),
     }
-    let stream = match connect(&delivery.next_hop).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-            let fate = Fate::deferred(error.status(), format!("{error}{source}"));
-            return outcomes(delivery, vec![fate; delivery.recipients.len()]);
-        }
-    };
-    let mut new = Connection::new(stream, settings);
-    let attempt = new.attempt(delivery).await;
-    *connection = new.keep().await;
-    outcomes(delivery, attempt.fates)
 }
 
-fn outcomes(delivery: &Delivery, fates: Vec<Fate>) -> Vec<(i64, Outcome)> {
-    let outcome = |fate| match fate {
+/// Delivers over a connection. Leaves in `connection` what can be used again. One outcome for each recipient, with his
+/// id; `None` if the connection had been used before and was closed before the end of the data could have left: then
+/// nothing was delivered, and a new connection may do better.
+pub async fn send(delivery: &Delivery, connection: &mut Option<Connection>) -> Option<Vec<(i64, Outcome)>> {
+    let mut open = connection.take()?;
+    let attempt = open.attempt(delivery).await;
+    if attempt.repeatable {
+        return None;
+    }
+    *connection = open.keep().await;
+    let fates = attempt.fates.into_iter().map(outcome);
+    Some(delivery.recipients.iter().map(|recipient| recipient.id).zip(fates).collect())
+}
+
+fn outcome(fate: Fate) -> Outcome {
+    match fate {
         Fate::Delivered { reply } => Outcome::Delivered { reply },
         Fate::Deferred { status, diagnostic } => Outcome::Deferred { status, diagnostic },
         Fate::Failed { status, diagnostic } => Outcome::Failed { status, diagnostic },
-    };
-    delivery.recipients.iter().zip(fates).map(|(recipient, fate)| (recipient.id, outcome(fate))).collect()
+    }
 }
 
 /// The connection's name in messages to operators.
@@ -85,11 +87,6 @@ fn lost(next_hop: &NextHop, what: &str) -> String {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, settings: &Settings) -> Self {
-        let client = Client::new(&settings.hostname, &settings.limits);
-        Self { stream, client, input: BytesMut::with_capacity(4 << 10), mails: 0 }
-    }
-
     async fn attempt(&mut self, delivery: &Delivery) -> Attempt {
         let reused = self.mails > 0;
         self.mails += 1;
@@ -99,13 +96,8 @@ impl Connection {
             body: delivery.body,
             content: delivery.content.clone(),
         };
-        // A new connection is greeted first, so that the mail is judged by what the next hop offers.
-        let opened = if reused { Ended::Ready } else { self.drive(&delivery.next_hop).await };
         self.client.send(mail);
-        let ended = match opened {
-            Ended::Ready => self.drive(&delivery.next_hop).await,
-            Ended::Broken => Ended::Broken,
-        };
+        let ended = self.drive(&delivery.next_hop).await;
         let repeatable = reused && matches!(ended, Ended::Broken) && !self.client.committed();
         Attempt { fates: self.client.take_fates(), repeatable }
     }

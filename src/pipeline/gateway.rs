@@ -126,7 +126,8 @@ impl Gateway {
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
-        let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config));
+        let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config))
+            .hold_at_most(config.limits.memory / 4);
         let crls = Crls::new(config.crls.clone());
         let snapshot = Arc::new(Snapshot::new(config, crls, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

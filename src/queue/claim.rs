@@ -1,39 +1,43 @@
 //! Leases for what is due: after a restart, for retries, and for what a dead holder left.
 
 use super::content::{Missing, copy_context};
-use super::record::{body_from_name, next_hop_from_text};
+use super::hold::{Hold, Holds, Room};
+use super::record::{body_from_name, next_hop_from_text, next_hop_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
+use crate::config::NextHop;
 use crate::mail::{Address, ReversePath};
 use crate::store::rows::{from_row, groups};
 use crate::store::{BoxFuture, Write};
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
-use std::collections::BTreeMap;
+use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 impl Queue {
-    /// Leases up to `limit` due recipients and gives them grouped by copy and next hop, content opened. Content that
-    /// does not open any more is set aside and reported; the others go on.
+    /// Leases up to `limit` due recipients, as far as memory has room, and gives them grouped by copy and next hop,
+    /// content opened. Next hops that have their share in memory are left out. Content that does not open any more is
+    /// set aside and reported; the others go on.
     pub async fn claim(&self, limit: usize) -> Result<Vec<Delivery>, QueueError> {
+        let held = self.0.holds.token(crate::seal::random());
+        let token = held.value();
         let job = Claim {
-            token: crate::seal::random(),
+            token,
+            holds: Arc::clone(&self.0.holds),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             lease_micros: i64::try_from(self.0.schedule.lease.as_micros()).unwrap_or(i64::MAX),
         };
-        let token = job.token;
-        let rows = self.0.store.write(job).await?;
-        let mut grouped: BTreeMap<(i64, String), Vec<Claimed>> = BTreeMap::new();
-        for row in rows {
-            grouped.entry((row.copy, row.next_hop.clone())).or_default().push(row);
-        }
+        let grouped = self.0.store.write(job).await?;
         let mut deliveries: Vec<Delivery> = Vec::with_capacity(grouped.len());
-        for rows in grouped.into_values() {
+        for (rows, room) in grouped.into_values() {
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
             let opened =
                 deliveries.last().filter(|last| rows.first().is_some_and(|row| row.copy == last.copy)).cloned();
             match self.open_delivery(token, rows, opened).await {
-                Ok(delivery) => deliveries.push(delivery),
+                Ok(mut delivery) => {
+                    delivery.hold = Hold::new(room, Arc::clone(&held));
+                    deliveries.push(delivery);
+                }
                 Err(Trouble::SetAside { queue_id, what }) => self.set_aside(token, ids, queue_id, what).await?,
                 Err(Trouble::Later(error)) => {
                     tracing::error!(%error, "mail cannot be opened now; tried again in a minute");
@@ -50,6 +54,17 @@ impl Queue {
         self.0.store.write(Release { token: delivery.token, ids, wait_micros: 0 }).await?;
         self.0.work.notify_one();
         Ok(())
+    }
+
+    /// Whether the delivery's lease is still its own: an operator may have taken it away while it waited.
+    pub async fn stands(&self, delivery: &Delivery) -> Result<bool, QueueError> {
+        let standing: i64 =
+            query_scalar("SELECT count(*) FROM recipient WHERE record = ? AND token = ? AND state = 'pending'")
+                .bind(delivery.record)
+                .bind(delivery.token.to_vec())
+                .fetch_one(self.0.store.readers())
+                .await?;
+        Ok(standing > 0)
     }
 
     async fn open_delivery(
@@ -94,6 +109,7 @@ impl Queue {
             direction: Direction::from_name(&first.direction).ok_or_else(|| damaged("direction"))?,
             received: Timestamp::from_microsecond(first.received).map_err(|_| damaged("time"))?,
             message_id: first.message_id.clone(),
+            hold: Hold::default(),
             queue_id,
         })
     }
@@ -141,52 +157,96 @@ from_row! {
 
 struct Claim {
     token: [u8; 16],
+    holds: Arc<Holds>,
     limit: i64,
     lease_micros: i64,
 }
 
-impl Write for Claim {
-    type Output = Vec<Claimed>;
+/// By copy and next hop: the rows of one delivery, and its room.
+type Grouped = BTreeMap<(i64, String), (Vec<Claimed>, Room)>;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Vec<Claimed>, sqlx::Error>> {
+impl Write for Claim {
+    type Output = Grouped;
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Grouped, sqlx::Error>> {
         Box::pin(async move {
-            let sql = format!(
-                "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.tries, m.queue_id, m.direction, m.received, \
-                 m.reverse_path, m.body, m.message_id, c.number, c.content, k.size \
-                 FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
-                 JOIN content k ON k.id = c.content \
-                 WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR r.lease <= {DB_NOW}) \
-                 ORDER BY r.due, r.id LIMIT ?"
-            );
-            let mut rows: Vec<Claimed> = query_as(AssertSqlSafe(sql)).bind(self.limit).fetch_all(&mut *tx).await?;
-            cut_to_memory(&mut rows);
-            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            for group in groups(&ids) {
-                let list = vec!["?"; group.len()].join(",");
-                let sql = format!("UPDATE recipient SET token = ?, lease = {DB_NOW} + ? WHERE id IN ({list})");
-                let mut statement = query(AssertSqlSafe(sql)).bind(self.token.to_vec()).bind(self.lease_micros);
-                for id in group {
-                    statement = statement.bind(*id);
+            let mut full: HashSet<String> = self.holds.full().iter().map(next_hop_text).collect();
+            let mut left = self.limit;
+            let mut grouped = Grouped::new();
+            // Rows of a next hop without room must not stand before those of others: look again without them.
+            loop {
+                let rows = self.due(tx, &full, left).await?;
+                let found = rows.len();
+                let before = full.len();
+                let mut ids = Vec::with_capacity(found);
+                for row in rows {
+                    let id = row.id;
+                    if !full.contains(&row.next_hop) {
+                        match self.add(&mut grouped, row) {
+                            Ok(()) => ids.push(id),
+                            Err(next_hop) => drop(full.insert(next_hop)),
+                        }
+                    }
                 }
-                statement.execute(&mut *tx).await?;
+                self.lease(tx, &ids).await?;
+                left = left.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
+                if full.len() == before || left <= 0 {
+                    return Ok(grouped);
+                }
             }
-            Ok(rows)
         })
     }
 }
 
-/// Content of one claim is in memory at once: at least one mail, at most this much.
-fn cut_to_memory(rows: &mut Vec<Claimed>) {
-    let mut seen = std::collections::HashSet::new();
-    let mut total: i64 = 0;
-    let fits = rows.iter().take_while(|row| {
-        if seen.insert(row.copy) {
-            total = total.saturating_add(row.size);
+impl Claim {
+    /// The oldest due rows that nobody holds. A lease that has ended by the clock is still held while its token is:
+    /// clocks are set, and mail waits in memory for next hops that hang.
+    async fn due(
+        &self,
+        tx: &mut SqliteConnection,
+        full: &HashSet<String>,
+        limit: i64,
+    ) -> Result<Vec<Claimed>, sqlx::Error> {
+        let sql = format!(
+            "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.tries, m.queue_id, m.direction, m.received, \
+             m.reverse_path, m.body, m.message_id, c.number, c.content, k.size \
+             FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
+             JOIN content k ON k.id = c.content \
+             WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \
+             AND coalesce(hex(r.token), '') NOT IN (SELECT value FROM json_each(?)))) \
+             AND r.next_hop NOT IN (SELECT value FROM json_each(?)) ORDER BY r.due, r.id LIMIT ?"
+        );
+        let full = serde_json::Value::from_iter(full.iter().cloned()).to_string();
+        query_as(AssertSqlSafe(sql)).bind(self.holds.tokens()).bind(full).bind(limit).fetch_all(tx).await
+    }
+
+    /// Puts the row to its delivery; gives back its next hop if there is no room.
+    fn add(&self, grouped: &mut Grouped, row: Claimed) -> Result<(), String> {
+        let key = (row.copy, row.next_hop.clone());
+        if let Some((rows, _)) = grouped.get_mut(&key) {
+            rows.push(row);
+            return Ok(());
         }
-        seen.len() == 1 || total <= CLAIM_OCTETS
-    });
-    let fits = fits.count();
-    rows.truncate(fits);
+        // A next hop that can't be read is set aside when the delivery is opened; it needs room until then.
+        let next_hop = next_hop_from_text(&row.next_hop).unwrap_or(NextHop { host: row.next_hop.clone(), port: 0 });
+        let octets = usize::try_from(row.size).unwrap_or(usize::MAX);
+        let room = self.holds.take(&next_hop, octets).ok_or_else(|| row.next_hop.clone())?;
+        grouped.insert(key, (vec![row], room));
+        Ok(())
+    }
+
+    async fn lease(&self, tx: &mut SqliteConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
+        for group in groups(ids) {
+            let list = vec!["?"; group.len()].join(",");
+            let sql = format!("UPDATE recipient SET token = ?, lease = {DB_NOW} + ? WHERE id IN ({list})");
+            let mut statement = query(AssertSqlSafe(sql)).bind(self.token.to_vec()).bind(self.lease_micros);
+            for id in group {
+                statement = statement.bind(*id);
+            }
+            statement.execute(&mut *tx).await?;
+        }
+        Ok(())
+    }
 }
 
 struct Release {
@@ -254,5 +314,3 @@ impl Write for SetAside {
         })
     }
 }
-
-const CLAIM_OCTETS: i64 = 64 << 20;

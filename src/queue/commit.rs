@@ -1,6 +1,7 @@
 //! From accepted mail to rows: sealing on the caller's side, multi-row statements in the writer.
 
 use super::content::{self, Sealed};
+use super::hold::{Hold, Holds, Room, Token};
 use super::record::{NewRecipient, NewRecord, NewState, body_name, next_hop_text, reasons_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
@@ -16,15 +17,18 @@ use std::sync::{Arc, PoisonError};
 
 impl Queue {
     /// Stores the mail. It is durable when this returns: then, and only then, 250. With `lease`, the deliveries come
-    /// back leased, grouped by copy and next hop, to be handed over in memory.
-    pub async fn commit(&self, record: NewRecord) -> Result<Vec<Delivery>, QueueError> {
+    /// back leased, grouped by copy and next hop, to be handed over in memory; none where memory has no room for them.
+    pub async fn commit(&self, mut record: NewRecord) -> Result<Vec<Delivery>, QueueError> {
         let contents: Vec<Bytes> = record.copies.iter().map(|copy| copy.content.bytes().clone()).collect();
         let outline = record.lease.then(|| Outline::of(&record));
+        // Without room in memory it is claimed later.
+        let outline = outline.and_then(|outline| Some((outline.rooms(&self.0.holds, &contents)?, outline)));
+        record.lease = outline.is_some();
         let prepared = self.0.prepare(record).await?;
-        let token = prepared.token;
+        let token = prepared.token.map(|token| self.0.holds.token(token));
         let ids = self.0.store.write(Commit { prepared, chain: Arc::clone(self.0.audit.chain()) }).await?;
         match (outline, token) {
-            (Some(outline), Some(token)) => Ok(outline.deliveries(&contents, &ids, token)),
+            (Some((rooms, outline)), Some(token)) => Ok(outline.deliveries(&contents, &ids, rooms, &token)),
             _ => {
                 self.0.work.notify_one();
                 Ok(Vec::new())
@@ -159,12 +163,19 @@ impl Outline {
             direction: record.direction,
             received: record.received,
             message_id: record.message_id.clone(),
+            hold: Hold::default(),
         };
         Self { template, groups }
     }
 
-    fn deliveries(self, contents: &[Bytes], ids: &Ids, token: [u8; 16]) -> Vec<Delivery> {
-        let delivery = |((copy, _), (next_hop, recipients)): ((usize, String), (_, Vec<_>))| Delivery {
+    /// Room for every delivery, or none.
+    fn rooms(&self, holds: &Arc<Holds>, contents: &[Bytes]) -> Option<Vec<Room>> {
+        let groups = self.groups.iter();
+        groups.map(|((copy, _), (hop, _))| holds.take(hop, contents.get(*copy).map_or(0, Bytes::len))).collect()
+    }
+
+    fn deliveries(self, contents: &[Bytes], ids: &Ids, rooms: Vec<Room>, token: &Arc<Token>) -> Vec<Delivery> {
+        let delivery = |(((copy, _), (next_hop, recipients)), room): (((usize, String), (_, Vec<_>)), _)| Delivery {
             record: ids.record,
             copy: offset(ids.first_copy, copy),
             content: contents.get(copy).cloned().unwrap_or_default(),
@@ -173,10 +184,11 @@ impl Outline {
                 .into_iter()
                 .map(|(index, address)| DeliveryRecipient { id: offset(ids.first_recipient, index), address, tries: 0 })
                 .collect(),
-            token,
+            token: token.value(),
+            hold: Hold::new(room, Arc::clone(token)),
             ..self.template.clone()
         };
-        self.groups.into_iter().map(delivery).collect()
+        self.groups.into_iter().zip(rooms).map(delivery).collect()
     }
 }
 

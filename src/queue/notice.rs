@@ -54,7 +54,7 @@ impl Queue {
             Err(Missing::Failed(error)) => return Err(error),
         };
         let id = QueueId::random();
-        let message_id = format!("<{id}@{}>", notices.hostname);
+        let message_id = format!("{id}@{}", notices.hostname);
         let content = failure(&NoticeRequest {
             hostname: &notices.hostname,
             postmaster: notices.postmaster.as_str(),
@@ -79,7 +79,7 @@ impl Queue {
             // Addresses and header fields in it may hold UTF-8.
             body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
             header_from: None,
-            message_id: Some(message_id),
+            message_id: Some(format!("<{message_id}>")),
             verdict: Verdict::None,
             reasons: Vec::new(),
             signer: None,

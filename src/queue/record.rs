@@ -1,6 +1,6 @@
 //! The values that go in and come out.
 
-use super::QueueId;
+use super::{Hold, QueueId};
 use crate::audit::Event;
 use crate::config::NextHop;
 use crate::mail::{Address, BodyType, ReversePath};
@@ -154,6 +154,8 @@ pub struct Delivery {
     pub received: Timestamp,
     /// Message-ID, for the audit log.
     pub message_id: Option<String>,
+    /// Its lease and its place in memory.
+    pub hold: Hold,
 }
 
 /// One recipient of a delivery.

@@ -152,6 +152,21 @@ impl Write for Settle {
 }
 
 async fn settle_all(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<Settled>, sqlx::Error> {
+    let mut seen = HashSet::new();
+    let once = jobs.iter().flat_map(|job| &job.changes).all(|change| seen.insert(change.recipient));
+    if once {
+        return settle_distinct(jobs, tx).await;
+    }
+    // One statement can't say which of two settlements changed their common row: each by itself, in their order.
+    let mut settled = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        settled.extend(settle_distinct(&[job], tx).await?);
+    }
+    Ok(settled)
+}
+
+/// No recipient is in two of the jobs.
+async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<Settled>, sqlx::Error> {
     let changed = update(jobs, tx).await?;
     let (mut notices, mut events) = (Vec::new(), Vec::new());
     for job in jobs {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests look at and damage the queue's files")]
 
+mod held;
+
 use super::*;
 use crate::audit::Event;
 use crate::config::NextHop;
@@ -310,6 +312,10 @@ async fn c40_crash_table_10_failure_notice_and_audit_are_one_transaction() {
     let text = String::from_utf8_lossy(&notice.content).into_owned();
     assert!(text.contains("a@example.org") && text.contains("b@example.org"), "{text}");
     assert!(!text.contains(CANARY), "headers only");
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).unwrap();
+    assert_eq!(Some(field("Message-ID: ")), notice.message_id);
+    assert_eq!(field("Message-ID: ").matches(['<', '>']).count(), 2);
+    assert_eq!(field("Diagnostic-Code: "), "smtp; 550 no such user");
 }
 
 #[tokio::test]
@@ -380,7 +386,8 @@ async fn c04_the_original_stays_while_somebody_is_held() {
 async fn c02_crash_table_12_a_late_settlement_changes_nothing() {
     let fixture = Fixture::new().await;
     let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
-    fixture.sql("UPDATE recipient SET lease = 1").await;
+    // As if another process had taken it over.
+    fixture.sql("UPDATE recipient SET lease = NULL, token = NULL").await;
     let second = fixture.queue.claim(10).await.unwrap().remove(0);
     let late = fixture.queue.settle(&first, all(&first, &failed())).await;
     assert!(matches!(late, Err(QueueError::LeaseLost(_))));

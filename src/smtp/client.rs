@@ -38,14 +38,14 @@ pub enum Fate {
     Deferred {
         /// Enhanced status code, class 4.
         status: String,
-        /// The reply, or what happened.
+        /// `smtp;` and the reply, or what happened.
         diagnostic: String,
     },
     /// Never to be tried again.
     Failed {
         /// Enhanced status code, class 5.
         status: String,
-        /// The reply, or what is in the way.
+        /// `smtp;` and the reply, or what is in the way.
         diagnostic: String,
     },
 }
@@ -62,11 +62,13 @@ impl Fate {
 
     /// A refusal by reply: 5yz is final, anything else is tried again.
     fn refused(reply: &Reply) -> Self {
-        let diagnostic = reply.to_line();
+        let line = reply.to_line();
+        // RFC 3464 section 2.3.6: the type says whose words these are.
+        let diagnostic = format!("smtp; {line}");
         match reply.code() / 100 {
             5 => Self::Failed { status: reply.status(), diagnostic },
             4 => Self::Deferred { status: reply.status(), diagnostic },
-            _ => Self::deferred("4.5.0", format!("unexpected reply: {diagnostic}")),
+            _ => Self::deferred("4.5.0", format!("unexpected reply: {line}")),
         }
     }
 }
@@ -331,10 +333,15 @@ impl Client {
 
     /// The fates of the last mail's recipients, in their order; undecided ones are deferred.
     pub fn take_fates(&mut self) -> Vec<Fate> {
-        let undecided = self.broken.clone().unwrap_or_else(|| Fate::deferred("4.4.2", "the dialogue has not ended"));
+        let undecided = self.trouble();
         self.mail.take().map_or_else(Vec::new, |mail| {
             mail.fates.into_iter().map(|fate| fate.unwrap_or_else(|| undecided.clone())).collect()
         })
+    }
+
+    /// What broke the connection.
+    pub fn trouble(&self) -> Fate {
+        self.broken.clone().unwrap_or_else(|| Fate::deferred("4.4.2", "the dialogue has not ended"))
     }
 
     fn garbled(&mut self, error: &ReplyError) {

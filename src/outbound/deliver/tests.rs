@@ -1,4 +1,4 @@
-use super::{Connection, deliver};
+use super::{Connection, open, send as send_over};
 use crate::config::NextHop;
 use crate::limits::Limits;
 use crate::mail::{Address, BodyType, ReversePath};
@@ -36,6 +36,11 @@ impl Hop {
             }
         });
         Self { next_hop, log }
+    }
+
+    /// Transactions begun so far.
+    pub(in crate::outbound) fn mails(&self) -> usize {
+        self.log.lock().unwrap().iter().flatten().filter(|line| line.starts_with("MAIL")).count()
     }
 }
 
@@ -88,6 +93,26 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
         direction: Direction::Outgoing,
         received: jiff::Timestamp::UNIX_EPOCH,
         message_id: None,
+        hold: crate::queue::Hold::default(),
+    }
+}
+
+/// As a lane does it.
+pub(in crate::outbound) async fn deliver(
+    delivery: &Delivery,
+    settings: &Settings,
+    connection: &mut Option<Connection>,
+) -> Vec<(i64, Outcome)> {
+    loop {
+        if connection.is_none() {
+            match open(&delivery.next_hop, settings).await {
+                Ok(new) => *connection = Some(new),
+                Err(why) => return delivery.recipients.iter().map(|recipient| (recipient.id, why.clone())).collect(),
+            }
+        }
+        if let Some(outcomes) = send_over(delivery, connection).await {
+            return outcomes;
+        }
     }
 }
 

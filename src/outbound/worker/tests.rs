@@ -2,10 +2,12 @@ use super::{Ledger, run};
 use crate::config::NextHop;
 use crate::limits::Limits;
 use crate::outbound::Settings;
-use crate::outbound::deliver::tests::{Hop, delivery};
+use crate::outbound::deliver::tests::{Hop, deliver, delivery};
 use crate::queue::{Delivery, Outcome, QueueError};
+use crate::store::StoreError;
 use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +19,9 @@ use tokio::time::{sleep, timeout};
 struct Memory {
     due: Arc<Mutex<Vec<Delivery>>>,
     settled: Arc<Mutex<HashMap<i64, Vec<Outcome>>>>,
+    released: Arc<Mutex<Vec<i64>>>,
+    /// The store is full.
+    full: Arc<AtomicBool>,
 }
 
 impl Ledger for Memory {
@@ -26,7 +31,21 @@ impl Ledger for Memory {
         Ok(due.drain(..count).collect())
     }
 
+    async fn release(&self, delivery: &Delivery) -> Result<(), QueueError> {
+        self.released.lock().unwrap().push(delivery.record);
+        Ok(())
+    }
+
+    async fn stands(&self, _delivery: &Delivery) -> Result<bool, QueueError> {
+        Ok(true)
+    }
+
+    fn set_proven(&self, _next_hop: &NextHop, _proven: bool) {}
+
     async fn settle(&self, _delivery: &Delivery, outcomes: Vec<(i64, Outcome)>) -> Result<(), QueueError> {
+        if self.full.load(Ordering::Acquire) {
+            return Err(QueueError::Store(StoreError::Full(Arc::new(sqlx::Error::RowNotFound))));
+        }
         for (id, outcome) in outcomes {
             self.settled.lock().unwrap().entry(id).or_default().push(outcome);
         }
@@ -117,8 +136,7 @@ async fn c15_refusals_of_smtp_sink_by_scope() {
             println!("skipped: smtp-sink is not installed");
             return;
         };
-        let outcomes =
-            crate::outbound::deliver::deliver(&delivery(&next_hop, 1, &["u@b.example"]), &settings(), &mut None).await;
+        let outcomes = deliver(&delivery(&next_hop, 1, &["u@b.example"]), &settings(), &mut None).await;
         let [(1, outcome)] = &outcomes[..] else { panic!("{outcomes:?}") };
         assert_eq!(matches!(outcome, Outcome::Failed { .. }), fails, "{arguments:?}: {outcome:?}");
         assert_eq!(matches!(outcome, Outcome::Deferred { .. }), !fails, "{arguments:?}: {outcome:?}");
@@ -143,6 +161,97 @@ async fn a_dead_next_hop_defers_and_does_not_stop_others() {
         let settled = memory.settled.lock().unwrap();
         assert!(matches!(&settled[&id][..], [Outcome::Deferred { status, .. }] if status == "4.4.1"));
     }
+    stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
+}
+
+/// Accepts connections and says nothing.
+async fn silent() -> (TcpListener, NextHop) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let next_hop = NextHop { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    (listener, next_hop)
+}
+
+#[tokio::test]
+async fn c21_hanging_next_hops_do_not_stop_others_and_what_was_not_begun_is_given_back() {
+    let hop = Hop::new(&[]).await;
+    let mut hanging = Vec::new();
+    for _ in 0..4 {
+        hanging.push(silent().await);
+    }
+    let memory = Memory::default();
+    let (sender, handoff) = mpsc::channel(1000);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    for (number, (_, next_hop)) in (0..).zip(&hanging) {
+        for id in 0..100 {
+            sender.send(delivery(next_hop, 1000 + number * 100 + id, &["u@b.example"])).await.unwrap();
+        }
+    }
+    for id in 0..200 {
+        sender.send(delivery(&hop.next_hop, id, &["u@b.example"])).await.unwrap();
+    }
+    memory.wait_for(200).await;
+    assert_eq!(memory.delivered(), 200);
+    stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
+    assert_eq!(memory.released.lock().unwrap().len(), 400);
+    assert_eq!(memory.settled.lock().unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn c21_next_hops_that_hang_after_their_greeting_leave_lanes_to_others() {
+    let mut hanging = Vec::new();
+    for _ in 0..4 {
+        // A greeting, an answer to EHLO, and then nothing.
+        let (listener, next_hop) = silent().await;
+        hanging.push(next_hop);
+        tokio::spawn(async move {
+            let mut streams = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 hop\r\n250 hop\r\n").await.unwrap();
+                streams.push(stream);
+            }
+        });
+    }
+    let hop = Hop::new(&[]).await;
+    let memory = Memory::default();
+    let (sender, handoff) = mpsc::channel(1000);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    for (number, next_hop) in (0..).zip(&hanging) {
+        for id in 0..100 {
+            sender.send(delivery(next_hop, 1000 + number * 100 + id, &["u@b.example"])).await.unwrap();
+        }
+    }
+    sleep(Duration::from_millis(300)).await;
+    for id in 0..200 {
+        sender.send(delivery(&hop.next_hop, id, &["u@b.example"])).await.unwrap();
+    }
+    memory.wait_for(200).await;
+    assert_eq!(memory.delivered(), 200);
+    stop.send(true).unwrap();
+    worker.abort();
+}
+
+#[tokio::test]
+async fn c02_an_outcome_is_kept_until_the_store_takes_it() {
+    let hop = Hop::new(&[]).await;
+    let memory = Memory::default();
+    memory.full.store(true, Ordering::Release);
+    let (sender, handoff) = mpsc::channel(10);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    sender.send(delivery(&hop.next_hop, 1, &["u@b.example"])).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    // Nothing new is begun meanwhile.
+    sender.send(delivery(&hop.next_hop, 2, &["u@b.example"])).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(hop.mails(), 1);
+    memory.full.store(false, Ordering::Release);
+    memory.wait_for(2).await;
+    assert_eq!(memory.delivered(), 2);
+    assert_eq!(hop.mails(), 2);
     stop.send(true).unwrap();
     timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
 }

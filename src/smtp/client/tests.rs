@@ -117,6 +117,22 @@ fn c05_each_recipient_has_his_own_outcome() {
 }
 
 #[test]
+fn c40_a_refusal_is_marked_as_the_next_hops_words() {
+    let mut hop = Hop::ready(FULL);
+    hop.send(&["x@b.example", "y@b.example"], b"m\r\n");
+    hop.say("250 ok\r\n550 5.1.1 no\r\n450 4.2.1 later\r\n354 go\r\n");
+    hop.say("250 ok\r\n");
+    let diagnostic = |fate: &Fate| match fate {
+        Fate::Deferred { diagnostic, .. } | Fate::Failed { diagnostic, .. } => diagnostic.clone(),
+        Fate::Delivered { reply } => reply.clone(),
+    };
+    let found: Vec<String> = hop.client.take_fates().iter().map(diagnostic).collect();
+    assert_eq!(found, ["smtp; 550 5.1.1 no", "smtp; 450 4.2.1 later"]);
+    hop.client.lost("connection lost");
+    assert_eq!(diagnostic(&hop.client.trouble()), "connection lost");
+}
+
+#[test]
 fn c15_scope_of_refusals() {
     #[track_caller]
     fn check(script: &[&str], expected: [&str; 2]) {
