@@ -90,6 +90,8 @@ enum Done {
     Release,
     /// It is somebody else's by now.
     Forget,
+    /// The next hop takes no further connection: for the lanes that have one.
+    Back,
 }
 
 impl<L: Ledger> Lane<L> {
@@ -100,6 +102,10 @@ impl<L: Ledger> Lane<L> {
                 Done::Release => release(&mut self.settling, &self.ledger, delivery),
                 Done::Forget => {
                     tracing::warn!(queue_id = %delivery.queue_id, "the lease was lost while waiting; not sent here");
+                }
+                Done::Back => {
+                    self.hop.push(delivery);
+                    self.pause().await;
                 }
             }
         }
@@ -153,6 +159,7 @@ impl<L: Ledger> Lane<L> {
                 };
                 match opened {
                     Ok(connection) => self.connected(connection),
+                    Err(_) if self.hop.connected.load(Ordering::Acquire) > 0 => return Done::Back,
                     Err(why) => {
                         self.unreachable(&why).await;
                         return Done::Settle(everybody(delivery, &why));
@@ -190,12 +197,17 @@ impl<L: Ledger> Lane<L> {
         connection
     }
 
-    /// Where no other connection is open either, what waits for this next hop would fare no better: it is deferred with
-    /// the same words, not one by one after as many timeouts.
-    async fn unreachable(&mut self, why: &Outcome) {
-        if self.hop.connected.load(Ordering::Acquire) > 0 {
-            return;
+    /// Before another connection is tried. The lane counts meanwhile, so that none is opened in its place.
+    async fn pause(&mut self) {
+        let stopping = async { drop(self.shutdown.wait_for(|stop| *stop).await) };
+        if timeout(IDLE, stopping).await.is_err() {
+            tracing::debug!(next_hop = %self.next_hop, "the next hop took no further connection");
         }
+    }
+
+    /// No other connection is open either: what waits for this next hop would fare no better, and is deferred with the
+    /// same words, not one by one after as many timeouts.
+    async fn unreachable(&mut self, why: &Outcome) {
         if self.hop.proven.swap(false, Ordering::AcqRel) {
             self.ledger.set_proven(&self.next_hop, false);
         }

@@ -235,6 +235,38 @@ async fn c21_next_hops_that_hang_after_their_greeting_leave_lanes_to_others() {
 }
 
 #[tokio::test]
+async fn c15_a_next_hop_with_few_connections_gets_everything_over_them() {
+    // The first connection is served, further ones are refused by their greeting.
+    let hop = Hop::new(&[]).await;
+    let (listener, next_hop) = silent().await;
+    let served = hop.next_hop.port;
+    tokio::spawn(async move {
+        let mut first = true;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if std::mem::take(&mut first) {
+                let mut to = TcpStream::connect(("127.0.0.1", served)).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut to).await });
+            } else {
+                tokio::io::AsyncWriteExt::write_all(&mut stream, b"421 4.7.0 too many\r\n").await.unwrap();
+            }
+        }
+    });
+    let memory = Memory::default();
+    let (sender, handoff) = mpsc::channel(1000);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    sender.send(delivery(&next_hop, 1, &["u@b.example"])).await.unwrap();
+    memory.wait_for(1).await;
+    for id in 2..=80 {
+        sender.send(delivery(&next_hop, id, &["u@b.example"])).await.unwrap();
+    }
+    memory.wait_for(80).await;
+    assert_eq!(memory.delivered(), 80);
+    stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn c02_an_outcome_is_kept_until_the_store_takes_it() {
     let hop = Hop::new(&[]).await;
     let memory = Memory::default();
