@@ -9,7 +9,7 @@ use super::{CliError, Exit, read};
 use crate::config::Config;
 use crate::crypto::Digest;
 use crate::limits::Limits;
-use crate::mail::{header, Address, BodyType, Envelope, ReversePath};
+use crate::mail::{Address, BodyType, Envelope, ReversePath, header};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
 use crate::policy::{self, Decision, Facts, Side, Treatment};

@@ -1,0 +1,84 @@
+//! What this process holds, and what it does not take.
+
+use super::*;
+
+#[tokio::test]
+async fn c05_two_settlements_of_one_recipient_in_one_batch_are_one() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    let mut stale = first.clone();
+    stale.token = [7; 16];
+    // Both wait for company, so they share a transaction.
+    let before = fixture.store.commits();
+    let (outcomes, again) = (all(&first, &delivered()), all(&stale, &delivered()));
+    let (late, done, twice) = tokio::join!(
+        fixture.queue.settle(&stale, again),
+        fixture.queue.settle(&first, outcomes.clone()),
+        fixture.queue.settle(&first, outcomes)
+    );
+    assert_eq!(fixture.store.commits() - before, 1);
+    assert!(matches!(late, Err(QueueError::LeaseLost(_))), "{late:?}");
+    assert!(done.is_ok(), "{done:?}");
+    assert!(matches!(twice, Err(QueueError::LeaseLost(_))), "{twice:?}");
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'delivered'").await, 1);
+}
+
+#[tokio::test]
+async fn c02_what_is_held_in_memory_is_not_claimed_again_when_its_lease_ends() {
+    let fixture = Fixture::new().await;
+    let handed = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    let mut other = record(500, &["b@example.org"]);
+    other.lease = false;
+    fixture.queue.commit(other).await.unwrap();
+    let claimed = fixture.queue.claim(10).await.unwrap().remove(0);
+    fixture.sql("UPDATE recipient SET lease = 1").await;
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    assert!(fixture.queue.stands(&handed).await.unwrap() && fixture.queue.stands(&claimed).await.unwrap());
+    fixture.queue.settle(&handed, all(&handed, &delivered())).await.unwrap();
+    assert!(!fixture.queue.stands(&handed).await.unwrap());
+    // Who held it is gone without a word: then the end of the lease counts.
+    drop(claimed);
+    assert_eq!(fixture.queue.claim(10).await.unwrap().remove(0).recipients[0].address.as_str(), "b@example.org");
+}
+
+#[tokio::test]
+async fn c21_a_full_next_hop_is_not_leased_and_does_not_stand_before_others() {
+    let fixture = Fixture::new().await;
+    let mut held = Vec::new();
+    for number in 0..120 {
+        let mut hanging = record(200, &["a@example.org"]);
+        hanging.lease = number < 105;
+        held.extend(fixture.queue.commit(hanging).await.unwrap());
+    }
+    assert_eq!(held.len(), 100);
+    let mut other = record(200, &["b@example.org"]);
+    other.recipients[0].next_hop = hop(26);
+    other.lease = false;
+    fixture.queue.commit(other).await.unwrap();
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].next_hop, hop(26));
+    // Two places are free now: two of the twenty, and a second look past the others.
+    held.truncate(98);
+    drop(claimed);
+    fixture.sql("UPDATE recipient SET lease = NULL, token = NULL WHERE next_hop LIKE '%:26'").await;
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    assert_eq!(claimed.iter().filter(|delivery| delivery.next_hop == hop(25)).count(), 2);
+    assert_eq!(claimed.iter().filter(|delivery| delivery.next_hop == hop(26)).count(), 1);
+}
+
+#[tokio::test]
+async fn s14_large_mail_that_waits_is_not_all_in_memory() {
+    let fixture = Fixture::new().await;
+    let size = 9 << 20;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.extend(fixture.queue.commit(record(size, &["a@example.org"])).await.unwrap());
+    }
+    assert!((1..5).contains(&held.len()), "{}", held.len());
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    held.clear();
+    fixture.sql("UPDATE recipient SET lease = NULL, token = NULL").await;
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    assert_eq!(claimed.len(), 4, "half of 64 MiB, the other half is for other next hops");
+}
