@@ -30,6 +30,7 @@ fn i25_name_constraints_on_the_address_in_the_subject() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test is about how long it takes")]
 fn i06_names_of_a_certificate_are_bounded() {
     let check = |count: usize, expected: &[Reason]| {
         let (root, issuing, leaf) = three(nothing, |params| {
@@ -40,7 +41,8 @@ fn i06_names_of_a_certificate_are_bounded() {
         question.address = Some("u0@kab.go.id");
         let started = std::time::Instant::now();
         assert_eq!(question.reasons(), expected, "{count}");
-        assert!(started.elapsed().as_secs() < 1, "{count} names took {:?}", started.elapsed());
+        // Quadratic work took 15 s; a busy machine gets some of that.
+        assert!(started.elapsed().as_secs() < 5, "{count} names took {:?}", started.elapsed());
     };
     check(1000, &[]);
     check(1001, &[Reason::NoAddress, Reason::TooComplex, Reason::PolicyConstraint]);
