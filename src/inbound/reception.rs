@@ -5,7 +5,7 @@
 use crate::config::Listener;
 use crate::mail::{Address, Envelope, ReversePath};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
-use crate::policy::{Policy, Side};
+use crate::policy::{self, Policy, Side};
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::Hello;
@@ -81,16 +81,9 @@ impl Reception for GatewayReception {
     }
 }
 
-/// No open relay (RFC 5321 section 7.9): from outside, mail goes to own domains only, and no local part that another
-/// server could read as a route to somewhere else.
+/// No open relay (RFC 5321 section 7.9): the policy says who may be written to, the pipeline how that is said.
 fn may_relay(policy: &Policy, side: Side, address: &Address) -> Result<(), Reply> {
-    let own = || policy.domain(address.domain()).is_some();
-    let routed = || address.local().contains(['@', '%', '!']);
-    match side {
-        Side::Inside => Ok(()),
-        Side::Outside if own() && !routed() => Ok(()),
-        Side::Outside => Err(Reply::new(550, 7, 1, "Relaying denied")),
-    }
+    policy::recipient(policy, side, address).map_err(|refusal| pipeline::reply::refused(&refusal))
 }
 
 #[cfg(test)]
