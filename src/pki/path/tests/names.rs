@@ -30,6 +30,7 @@ fn i25_name_constraints_on_the_address_in_the_subject() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn i06_names_of_a_certificate_are_bounded() {
     let check = |count: usize, expected: &[Reason]| {
         let (root, issuing, leaf) = three(nothing, |params| {
