@@ -8,6 +8,7 @@ use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::{Hello, Settings};
 use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -20,6 +21,7 @@ use tokio::time::{sleep, timeout};
 struct Store {
     delay: Duration,
     begun: bool,
+    asked: Arc<AtomicBool>,
     stored: Arc<Mutex<Vec<Bytes>>>,
 }
 
@@ -39,6 +41,7 @@ impl Reception for Store {
         if self.begun {
             commitment.begin();
         }
+        self.asked.store(true, Ordering::Release);
         sleep(self.delay).await;
         self.stored.lock().unwrap().push(content);
         Reply::new(250, 6, 0, "Accepted as q1")
@@ -63,7 +66,7 @@ impl Client {
     fn with(delay: Duration, idle: Duration, begun: bool) -> Self {
         let (stream, server) = duplex(1 << 20);
         let (stop, shutdown) = watch::channel(false);
-        let store = Store { delay, begun, stored: Arc::default() };
+        let store = Store { delay, begun, asked: Arc::default(), stored: Arc::default() };
         let admission = Admission::new(&Limits { memory: 2 << 20, connections: 2, ..Limits::default() });
         let settings =
             Settings { hostname: "gate.example".to_owned(), message: 2 << 20, recipients: 100, command_line: 600 };
@@ -156,6 +159,9 @@ async fn a_client_that_closes_its_half_after_the_commit_began_hears_the_reply() 
     let mut client = Client::with(200 * MS, 5000 * MS, true);
     client.begin_data().await;
     client.send("x\r\n.\r\n").await;
+    while !client.store.asked.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
     client.stream.shutdown().await.unwrap();
     client.expect("250 2.6.0").await;
     assert_eq!(client.store.stored.lock().unwrap().len(), 1);

@@ -113,7 +113,6 @@ fn pkits_case(
 /// Limbo cases whose verdict differs, and why.
 const LIMBO_EXCEPTIONS: &[(&str, &str)] = &[
     ("crl::crlnumber-missing", "the number is for delta CRLs; its absence changes no answer"),
-    ("pathological::nc-dos-3", "valid, as the case says itself, and answered in milliseconds"),
     ("rfc5280::aki::leaf-missing-aki", "asks the CA, not the validator"),
     ("rfc5280::aki::intermediate-missing-aki", "asks the CA, not the validator"),
     ("rfc5280::aki::cross-signed-root-missing-aki", "asks the CA, not the validator"),
