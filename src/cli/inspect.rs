@@ -168,7 +168,6 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         envelope: Envelope { reverse_path, recipients, body: BodyType::EightBitMime },
         inspected: inspected.clone(),
         from_texts: header::from_texts(message, &config.limits),
-        misleading_name: false,
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         first_seen: None,

@@ -6,7 +6,7 @@
 use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyEntry;
-use crate::mail::header::{self, From, HeaderSection};
+use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::path::PolicyInputs;
 use crate::pki::{Certificate, Crl, PathRequest, Purpose, path};
@@ -81,14 +81,11 @@ pub async fn facts(
         _ => (Vec::new(), Vec::new()),
     };
     let from_texts = header::from_texts(&arrival.content, &snapshot.limits);
-    let misleading_name = HeaderSection::parse(&arrival.content, &snapshot.limits)
-        .is_ok_and(|headers| header::misleading_name(&arrival.content, &headers));
     Ok(Facts {
         side: arrival.side,
         envelope: arrival.envelope.clone(),
         inspected,
         from_texts,
-        misleading_name,
         own_keys,
         substitutes,
         first_seen,

@@ -201,13 +201,6 @@ fn outgoing(facts: &Facts, policy: &Policy) -> Decision {
         ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
     };
     match (vouched, domain.unvouched) {
-        // The signature would prove one mailbox beside the name of another.
-        (true, _) if facts.misleading_name => Decision::Refuse(Refusal {
-            kind: RefusalKind::AmbiguousSender,
-            addresses: Vec::new(),
-            detail: "the name in From holds another mailbox".to_owned(),
-            rule: "misleading-name",
-        }),
         (true, _) => sign(facts, domain, from),
         (false, Unvouched::PassUnsigned) => Decided::outgoing(facts, "unvouched-passed", None),
         (false, Unvouched::Refuse) => Decision::Refuse(Refusal {

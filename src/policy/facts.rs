@@ -98,8 +98,6 @@ pub struct Facts {
     pub inspected: Inspected,
     /// What a lenient reader may take for the author, for claims that no parser agrees on.
     pub from_texts: FromTexts,
-    /// The name beside the mailbox in `From` holds another mailbox.
-    pub misleading_name: bool,
     /// Outgoing: keys imported for the mailbox in `From`, in the order of preference.
     pub own_keys: Vec<SenderKey>,
     /// Outgoing: keys that may sign in the sender's stead.

@@ -59,7 +59,6 @@ fn facts(side: Side, from: From, path: &str) -> Facts {
             evidence: Evidence::default(),
         },
         from_texts: FromTexts::default(),
-        misleading_name: false,
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         first_seen: None,
@@ -170,15 +169,6 @@ fn s62_mail_from_outside_that_claims_an_own_domain_is_held_unless_it_proves_it()
     check(&absent, &policy(), "held quarantined");
 }
 
-#[test]
-fn i56_a_name_that_holds_another_mailbox_is_never_signed() {
-    let siti = "siti@example.go.id";
-    let mut facts = facts(Side::Inside, from(siti), siti);
-    facts.misleading_name = true;
-    check(&facts, &policy(), "refuse misleading-name");
-    facts.inspected.from = from("x@elsewhere.example");
-    check(&facts, &policy(), "foreign-from");
-}
 
 #[test]
 fn the_strongest_treatment_wins_and_no_treatment_hides_a_verdict() {
