@@ -169,7 +169,6 @@ fn s62_mail_from_outside_that_claims_an_own_domain_is_held_unless_it_proves_it()
     check(&absent, &policy(), "held quarantined");
 }
 
-
 #[test]
 fn the_strongest_treatment_wins_and_no_treatment_hides_a_verdict() {
     let stranger = "x@elsewhere.example";
