@@ -25,6 +25,7 @@ mod durability;
 mod harness;
 mod identity;
 mod incoming;
+mod load;
 mod open_relay;
 mod outgoing;
 mod queue;
