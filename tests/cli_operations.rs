@@ -98,6 +98,25 @@ fn held_mail_is_listed_shown_and_given_out_as_it_came() {
 }
 
 #[test]
+fn a_crl_that_is_handed_over_condemns_without_being_asked_to_prove() {
+    let folder = demo();
+    let inspect = |mail: &str| {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (root, crl, mail) = (path("pki/root.pem"), path("pki/crl.der"), path(mail));
+        let output = Command::new(env!("CARGO_BIN_EXE_segel"))
+            .args(["inspect", "--trust", &root, "--crl", &crl, "--json", &mail])
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), report["verdict"].as_str().unwrap().to_owned(), report["reasons"].to_string())
+    };
+    let (code, verdict, reasons) = inspect("quarantine/incoming-revoked.eml");
+    assert_eq!((code, verdict.as_str()), (Some(1), "invalid"));
+    assert!(reasons.contains("revoked"), "{reasons}");
+    assert_eq!(inspect("inside/01-incoming-valid.eml"), (Some(0), "valid".to_owned(), "[]".to_owned()));
+}
+
+#[test]
 fn openssl_alone_finds_the_certificate_revoked_by_the_line_that_is_printed() {
     let folder = demo();
     let id = held(&folder);

@@ -13,6 +13,7 @@ use crate::mail::{Address, BodyType, Envelope, ReversePath, header};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
 use crate::policy::{self, Decision, Facts, Side, Treatment};
+use crate::reason::Reason;
 use crate::smime::inspect::{Options, Scope};
 use crate::smime::{Fact, Inspected, Need, Step, Verdict, inspect, report};
 use bytes::Bytes;
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, out: &mut Printe
     let message = Bytes::from(read::message(&arguments.message)?);
     let at = arguments.at.unwrap_or_else(crate::clock::now);
     let known = known(arguments, config.as_ref())?;
-    let inspected = step_through(message.clone(), &known, arguments, at);
+    let inspected = judge(&message, &known, arguments, at);
     let action = config.as_ref().map(|config| action(config, &message, &inspected, at));
     if let Some(path) = &arguments.write_content {
         let content = content::signed(&message, &inspected, &known.limits).map_err(|problem| CliError::Input {
@@ -122,12 +123,30 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
     })
 }
 
-fn step_through(message: Bytes, known: &Known, arguments: &Arguments, at: Timestamp) -> Inspected {
+/// Without `--revocation` nobody asks for a proof that the certificates stand; a CRL that is handed over is read all the
+/// same, and what it revokes is revoked.
+fn judge(message: &Bytes, known: &Known, arguments: &Arguments, at: Timestamp) -> Inspected {
+    let inspected = step_through(message.clone(), known, known.revocation, arguments, at);
+    if arguments.revocation.is_some() || known.revocation.is_none() || arguments.crl.is_empty() {
+        return inspected;
+    }
+    let checked = step_through(message.clone(), known, Some(RevocationMode::SoftFail), arguments, at);
+    let condemned = checked.reasons.iter().any(|reason| matches!(reason, Reason::Revoked | Reason::OnHold));
+    if condemned { checked } else { inspected }
+}
+
+fn step_through(
+    message: Bytes,
+    known: &Known,
+    revocation: Option<RevocationMode>,
+    arguments: &Arguments,
+    at: Timestamp,
+) -> Inspected {
     let options = Options {
         scope: Scope::Full,
         at,
         anchors: known.anchors.clone().into(),
-        revocation: known.revocation,
+        revocation,
         allow_weak: arguments.allow_weak.clone(),
         blocked: Arc::clone(&known.blocked),
         limits: Arc::clone(&known.limits),
