@@ -3,9 +3,11 @@
 //! This module says whether a signature verifies. Whether an algorithm or a key is strong enough to prove anything is
 //! the callers' question (`Digest::is_weak`, `pki`). What is not implemented is `Unsupported`, never a success.
 
+mod cipher;
 pub(crate) mod key;
 mod verify;
 
+pub use cipher::ContentCipher;
 pub use verify::verify;
 
 use crate::asn1::{Fields, tag};

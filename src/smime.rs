@@ -3,6 +3,7 @@
 //! Pure: facts and the time are arguments, private keys stay with `keys`. What cannot be established is a
 //! reason, never an error and never `valid`.
 
+pub mod capabilities;
 pub mod verdict;
 
 pub mod verify;
@@ -13,6 +14,7 @@ pub mod sign;
 
 pub mod report;
 
+pub use capabilities::Capabilities;
 pub use inspect::{Fact, Inspected, Need, Options, Paused, Step, inspect};
 pub use verdict::Verdict;
 

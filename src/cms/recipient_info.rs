@@ -4,6 +4,7 @@
 
 use super::CmsError;
 use super::read::{Fields, INTEGER, OCTET_STRING, SEQUENCE};
+use crate::crypto::Digest;
 use crate::pki::Name;
 use der::asn1::ObjectIdentifier;
 
@@ -56,6 +57,54 @@ pub struct Recipient {
     pub transport: Transport,
     /// For whom.
     pub identifier: RecipientIdentifier,
+    /// The content key, and what a private key has to do to get at it.
+    pub sealed: SealedKey,
+}
+
+/// A content key as it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealedKey {
+    /// RSAES-PKCS1-v1_5 (RFC 3370 section 4.2.1).
+    RsaPkcs1(Vec<u8>),
+    /// RSAES-OAEP (RFC 3560).
+    RsaOaep {
+        /// The encrypted key.
+        encrypted: Vec<u8>,
+        /// Digest of the label.
+        digest: Digest,
+        /// Digest inside MGF1.
+        mgf: Digest,
+        /// pSource, mostly empty.
+        label: Vec<u8>,
+    },
+    /// Ephemeral-static key agreement (RFC 5753, RFC 8418).
+    Agreed(Agreement),
+    /// By something that is not implemented.
+    Unsupported,
+}
+
+/// A key agreement as the sender has left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// The sender's ephemeral public key: an uncompressed point, or 32 octets of X25519.
+    pub originator: Vec<u8>,
+    /// From the shared secret to the key-encryption key.
+    pub derivation: Derivation,
+    /// Octets of the key-encryption key: 16 or 32, for AES key wrap (RFC 3394).
+    pub wrap: usize,
+    /// DER of ECC-CMS-SharedInfo (RFC 5753 section 7.2), or what HKDF takes as info (RFC 8418 section 2.2).
+    pub shared_info: Vec<u8>,
+    /// The content key, wrapped.
+    pub wrapped: Vec<u8>,
+}
+
+/// A key-derivation function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivation {
+    /// ANSI X9.63 (SEC 1 section 3.6.1).
+    X963(Digest),
+    /// RFC 5869.
+    Hkdf(Digest),
 }
 
 /// RecipientInfos beyond this number make a mail too complex: a mailing to 1,000 addresses, each with two keys.
@@ -89,7 +138,7 @@ pub(super) fn recipients(content: &[u8]) -> Result<Vec<Recipient>, CmsError> {
 }
 
 const fn anonymous(transport: Transport) -> Recipient {
-    Recipient { transport, identifier: RecipientIdentifier::None }
+    Recipient { transport, identifier: RecipientIdentifier::None, sealed: SealedKey::Unsupported }
 }
 
 /// ```text
@@ -113,7 +162,7 @@ fn key_transport(content: &[u8]) -> Result<Recipient, CmsError> {
     };
     fields.expect_tag(OCTET_STRING)?;
     fields.finish()?;
-    Ok(Recipient { transport, identifier })
+    Ok(Recipient { transport, identifier, sealed: SealedKey::Unsupported })
 }
 
 /// ```text
@@ -143,7 +192,7 @@ fn key_agreement(content: &[u8], found: &mut Vec<Recipient>) -> Result<(), CmsEr
             }
             _ => return Err(CmsError::Malformed("KeyAgreeRecipientIdentifier")),
         };
-        found.push(Recipient { transport: Transport::Ecdh, identifier });
+        found.push(Recipient { transport: Transport::Ecdh, identifier, sealed: SealedKey::Unsupported });
         if found.len() > MOST_RECIPIENTS {
             return Err(CmsError::TooComplex("RecipientEncryptedKeys"));
         }

@@ -57,6 +57,7 @@ fn options(gateway: &Gateway, snapshot: &Snapshot, scope: Scope, now: Timestamp)
 
 fn answer(gateway: &Gateway, snapshot: &Snapshot, need: &Need) -> Fact {
     match need {
+        Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
         Need::Certificates { subject } => Fact::Certificates(gateway.directory.by_subject(subject)),
         Need::Crls { issuer } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
     }

@@ -6,6 +6,7 @@
 
 use super::Verdict;
 use super::verify::{Judged, Trust, judge, tidy};
+use crate::cms::recipient_info::Recipient;
 use crate::crypto::Digest;
 use crate::limits::Limits;
 use crate::mail::Address;
@@ -16,7 +17,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 pub use super::verify::Signer;
 
@@ -63,9 +66,16 @@ pub enum Step {
     Done(Inspected),
 }
 
-/// A fact that is wanted before going on. (Unwrapping keys joins with decryption.)
+/// A fact that is wanted before going on.
 #[derive(Clone, Debug)]
 pub enum Need {
+    /// The content key of an encrypted layer.
+    ContentKeys {
+        /// To whom it is encrypted.
+        recipients: Vec<Recipient>,
+        /// Octets of the content key.
+        length: usize,
+    },
     /// Certificates with this subject.
     Certificates {
         /// The subject.
@@ -81,10 +91,60 @@ pub enum Need {
 /// Answers, in the order of the needs. An empty answer means: could not be had.
 #[derive(Clone, Debug)]
 pub enum Fact {
+    /// To `Need::ContentKeys`: one candidate for each private key that a RecipientInfo names. A candidate may be wrong; only
+    /// the content tells (RFC 3218).
+    ContentKeys(Vec<ContentKey>),
     /// To `Need::Certificates`.
     Certificates(Vec<Certificate>),
     /// To `Need::Crls`.
     Crls(Vec<Crl>),
+}
+
+/// A content key that a private key has given, right or wrong.
+#[derive(Clone)]
+pub struct ContentKey {
+    /// The id of the private key.
+    pub key: String,
+    /// Its octets, as many as were asked for.
+    pub octets: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ContentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContentKey").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// What was inside the encrypted layers.
+#[derive(Clone)]
+pub struct Opened {
+    /// The entity inside the innermost opened layer, octet by octet.
+    pub entity: Bytes,
+    /// For each opened layer, outermost first, the ids of the private keys that open it.
+    pub keys: Vec<Vec<String>>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// What a valid signer lets us learn about how to encrypt to him (RFC 8551 section 2.5.2 and 2.5.3).
+#[derive(Clone, Debug)]
+pub struct Harvest {
+    /// The mailbox in `From`, which the signer's certificate names.
+    pub address: Address,
+    /// The signer's certificate.
+    pub signer: Certificate,
+    /// The certificate to encrypt to: named by the encryption key preference, else the signer's own if it fits.
+    pub encryption: Certificate,
+    /// DER of SMIMECapabilities, if the signed attributes have them.
+    pub capabilities: Option<Vec<u8>>,
+    /// When the signer says that he signed.
+    pub signing_time: Option<Timestamp>,
+    /// The other certificates of the SignedData, to build paths with.
+    pub certificates: Vec<Certificate>,
 }
 
 /// An inspection between two rounds.
@@ -153,6 +213,7 @@ impl Paused {
             match fact {
                 Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
                 Fact::Crls(crls) => state.crls.extend(crls),
+                Fact::ContentKeys(_) => {}
             }
         }
         state.advance()
@@ -267,6 +328,9 @@ impl State {
             layers,
             structure: self.walk.structure,
             evidence,
+            opened: None,
+            asked_private_key: false,
+            harvest: None,
         }
     }
 
@@ -367,6 +431,12 @@ pub struct Inspected {
     pub structure: Structure,
     /// What the verdict rests on.
     pub evidence: Evidence,
+    /// What was inside, if a key opened it.
+    pub opened: Option<Opened>,
+    /// Whether a private key was asked to act: then nothing learned inside may show outside (I60).
+    pub asked_private_key: bool,
+    /// What can be learned from a valid signer.
+    pub harvest: Option<Harvest>,
 }
 
 /// What outgoing mail already is (O56, O57).

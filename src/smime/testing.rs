@@ -227,6 +227,7 @@ pub(super) fn finish_with(
             Step::Done(inspected) => return inspected,
             Step::Need(needs, paused) => {
                 let facts = needs.iter().map(|need| match need {
+                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
                     Need::Certificates { .. } => Fact::Certificates(answer(need)),
                     Need::Crls { issuer } => {
                         Fact::Crls(crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
