@@ -11,6 +11,9 @@ pub struct Limits {
     pub message: usize,
     /// Recipients of one transaction (`limits.recipients`; RFC 5321 section 4.5.3.1.8 asks for 100).
     pub recipients: usize,
+    /// Octets that the encrypted copies of one message may have together (`limits.copies`): each recipient who is not
+    /// named in it has his own.
+    pub copies: usize,
     /// Octets of memory that all sessions may hold together (`limits.memory`).
     pub memory: usize,
     /// Connections at a time (`limits.connections`).
@@ -60,6 +63,8 @@ pub struct Limits {
     pub rsa_bits_max: usize,
     /// Rounds of `smime::inspect` in which facts are gathered.
     pub gather_rounds: usize,
+    /// RecipientInfos of one layer that name keys of ours and are tried (I62): a person and the offices that he holds.
+    pub content_keys: usize,
     /// Octets of a CRL file.
     pub crl: usize,
     /// Entries of a CRL.
@@ -75,6 +80,7 @@ impl Default for Limits {
         Self {
             message: 25 << 20,
             recipients: 1000,
+            copies: 256 << 20,
             memory: 256 << 20,
             connections: 1000,
             command_line: 512 + 26 + 17 + 640 + 12_288,
@@ -99,6 +105,7 @@ impl Default for Limits {
             policy_nodes: 4096,
             rsa_bits_max: 8192,
             gather_rounds: 8,
+            content_keys: 8,
             crl: 64 << 20,
             crl_entries: 2_000_000,
             reply_line: 4096,

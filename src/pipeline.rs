@@ -7,6 +7,8 @@
 pub mod explain;
 pub mod gateway;
 pub mod gather;
+mod grid;
+mod harvest;
 pub mod record;
 pub mod reply;
 pub mod transform;
@@ -16,7 +18,7 @@ pub use gateway::{Gateway, OpenError, Snapshot};
 use crate::clock;
 use crate::mail::Envelope;
 use crate::plan::PlanError;
-use crate::policy::{self, Decided, Decision, Facts, Refusal, Side, Treatment};
+use crate::policy::{self, Decided, Decision, Facts, Refusal, RefusalKind, Side};
 use crate::queue::{QueueError, QueueId};
 use crate::smtp::Reply;
 use bytes::Bytes;
@@ -111,7 +113,8 @@ impl AcceptError {
     }
 }
 
-/// Takes a message or says why not: the reply is 250 only after the commit.
+/// Takes a message or says why not: the reply is 250 only after the commit. Where a private key was asked, the reply
+/// leaves on a time grid, so that it does not tell what the key has found.
 pub async fn accept(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
@@ -120,13 +123,16 @@ pub async fn accept(
 ) -> Reply {
     let id = QueueId::random();
     let now = clock::now();
-    match take(gateway, snapshot, &arrival, commitment, &id, now).await {
+    let grid = grid::Grid::default();
+    let reply = match take(gateway, snapshot, &arrival, commitment, &grid, &id, now).await {
         Ok(()) => reply::accepted(&id),
         Err(error) => {
             record::refused(gateway, snapshot, &arrival, &id, &error).await;
             reply::of(&error)
         }
-    }
+    };
+    grid.wait().await;
+    reply
 }
 
 /// The line itself. The deadline covers everything up to the commit; a commit that has begun is waited for.
@@ -135,25 +141,43 @@ async fn take(
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
     commitment: &Commitment,
+    grid: &grid::Grid,
     id: &QueueId,
     now: Timestamp,
 ) -> Result<(), AcceptError> {
     let ready = async {
         stop_loops(snapshot, arrival)?;
-        let inspected = gather::inspect(gateway, snapshot, arrival, now).await?;
-        let facts = gather::facts(gateway, snapshot, arrival, inspected, now).await?;
-        let decided = decide(snapshot, &facts, now)?;
-        let copy = transform::transform(gateway, snapshot, arrival, &facts, &decided, id, now).await?;
-        Ok(record::of(snapshot, arrival, facts, &decided, copy, id, now))
+        let looked = gather::inspect(gateway, snapshot, arrival, now).await?;
+        grid.applies_if(looked.inspected.asked_private_key);
+        let mut facts = gather::facts(gateway, snapshot, arrival, looked, now).await?;
+        let decided = decide(gateway, snapshot, arrival, &mut facts, now).await?;
+        transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
     };
     let deadline = snapshot.config.accept_deadline;
-    let record = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    let made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    let learned = harvest::of(snapshot, &made);
+    let record = record::of(snapshot, arrival, made, id, now);
     commitment.begin();
-    gateway.commit(record).await.map_err(AcceptError::Queue)
+    gateway.commit(record).await.map_err(AcceptError::Queue)?;
+    harvest::keep(gateway, snapshot, learned, now);
+    Ok(())
 }
 
-fn decide(snapshot: &Snapshot, facts: &Facts, now: Timestamp) -> Result<Decided, AcceptError> {
-    match policy::decide(facts, &snapshot.config.policy, now) {
+/// Decides; where a recipient's certificate can't be proven now, it counts since when.
+async fn decide(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+    facts: &mut Facts,
+    now: Timestamp,
+) -> Result<Decided, AcceptError> {
+    let policy = &snapshot.config.policy;
+    let mut decision = policy::decide(facts, policy, now);
+    if matches!(&decision, Decision::Defer(refusal) if refusal.kind == RefusalKind::RecipientUnproven) {
+        facts.first_seen = Some(gather::first_seen(gateway, arrival, now).await?);
+        decision = policy::decide(facts, policy, now);
+    }
+    match decision {
         Decision::Accept(decided) => Ok(decided),
         Decision::Refuse(refusal) => Err(AcceptError::Refused(refusal)),
         Decision::Defer(refusal) => Err(AcceptError::Deferred(refusal)),
@@ -168,9 +192,4 @@ fn stop_loops(snapshot: &Snapshot, arrival: &Arrival) -> Result<(), AcceptError>
         return Err(AcceptError::Looping { received, own });
     }
     Ok(())
-}
-
-/// Whether any recipient gets a copy now.
-fn delivers(decided: &Decided) -> bool {
-    decided.treatments().iter().any(|(_, treatment)| *treatment == Treatment::Deliver)
 }

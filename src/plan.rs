@@ -1,20 +1,26 @@
-//! From a decision to the bytes that leave: `Decided` → `Plan` → `Transformed`.
+//! From a decision to the bytes that leave: `Decided` → `Plan` → `Copies` of `Transformed`.
 //!
 //! Pure. The private key's part stands between two calls: [`plan`] says what is to be signed, [`ToSign::finish`]
-//! takes the signature. Bytes that somebody signed are never changed; header fields of ours are added on top and
+//! takes the signature and encrypts. Bytes that somebody signed are never changed; header fields of ours are added on top and
 //! forged ones removed, nothing else.
 
 pub mod mark;
 pub mod notice;
+mod opened;
+mod outgoing;
+mod trigger;
+
+pub use outgoing::ToSign;
 
 use crate::crypto::{Digest, SignatureAlgorithm};
 use crate::limits::Limits;
-use crate::mail::canonical::{self, CanonicalError, Form};
+use crate::mail::canonical::CanonicalError;
 use crate::pki::certificate::{Curve, KeyInfo};
-use crate::policy::{Decided, Mark, Signing};
+use crate::policy::{Decided, Form, Mark, Treatment};
+use crate::smime::encrypt::EncryptError;
 use crate::smime::inspect::{Inspected, Structure};
 use crate::smime::report;
-use crate::smime::sign::{self, Prepared, SignError};
+use crate::smime::sign::SignError;
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -47,8 +53,10 @@ impl Transformed {
 pub struct Source<'a> {
     /// The message as it arrived.
     pub content: &'a [u8],
-    /// What it was found to be.
+    /// What it was found to be, opened as far as keys go.
     pub inspected: &'a Inspected,
+    /// What it is to somebody without a key, where a key was asked.
+    pub unopened: Option<&'a Inspected>,
     /// Our `Received` field, with its CRLF.
     pub received: &'a str,
     /// The authserv-id, and the name behind `by`.
@@ -63,26 +71,43 @@ pub struct Source<'a> {
     pub limits: &'a Limits,
 }
 
-/// The next step towards a finished copy.
+/// The finished copies.
+#[derive(Debug, Default)]
+pub struct Copies {
+    /// The copies.
+    pub copies: Vec<Copy>,
+    /// For each recipient of the envelope the place of his copy; none where his mail is held.
+    pub by_recipient: Vec<Option<usize>>,
+}
+
+/// One copy.
+#[derive(Debug)]
+pub struct Copy {
+    /// The message.
+    pub content: Transformed,
+    /// What was made of it: `plain`, `signed`, `encrypted` …
+    pub treatment: &'static str,
+}
+
+impl Copies {
+    fn add(&mut self, copy: Copy, recipients: &[usize]) {
+        let number = self.copies.len();
+        for place in recipients {
+            if let Some(slot) = self.by_recipient.get_mut(*place) {
+                *slot = Some(number);
+            }
+        }
+        self.copies.push(copy);
+    }
+}
+
+/// The next step towards the finished copies.
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing is to be signed.
-    Done(Transformed),
+    Done(Copies),
     /// A private key has to act.
     Sign(Box<ToSign>),
-}
-
-/// A copy that waits for its signature.
-#[derive(Debug)]
-pub struct ToSign {
-    key: String,
-    algorithm: SignatureAlgorithm,
-    prepared: Prepared,
-    outer: Vec<u8>,
-    entity: Vec<u8>,
-    form: Form,
-    micalg: &'static str,
-    boundary: String,
 }
 
 /// Why no copy could be made.
@@ -97,23 +122,69 @@ pub enum PlanError {
     /// The signature could not be encoded.
     #[error("cannot encode the signature")]
     Encoding(#[source] SignError),
+    /// A copy could not be encrypted.
+    #[error("cannot encrypt")]
+    Encryption(#[source] EncryptError),
+    /// The encrypted copies together would be larger than `limits.copies`.
+    #[error("{0} encrypted copies would be too many octets")]
+    TooManyCopies(usize),
 }
 
-/// Plans the copy for the recipients to whom the message is delivered.
+/// Plans the copies for the recipients to whom the message is delivered.
+///
+/// # Errors
+/// [`PlanError`]; never for incoming mail.
 pub fn plan(decided: &Decided, source: &Source<'_>) -> Result<Plan, PlanError> {
-    if let Some(signing) = decided.signing() {
-        return to_sign(signing, source).map(|waiting| Plan::Sign(Box::new(waiting)));
-    }
-    let mut fields = String::new();
     if decided.mark() == Mark::Verdict {
-        let verdict = report::segel_verdict(source.inspected);
-        fields.push_str(&mark::segel_verdict(&verdict, source.id, source.hostname));
-        let results = report::authentication_results(source.inspected);
-        fields.push_str(&mark::authentication_results(source.hostname, &results));
+        return Ok(Plan::Done(incoming(decided, source)));
     }
+    match decided.signing() {
+        Some(signing) => outgoing::signed(signing, decided, source).map(|waiting| Plan::Sign(Box::new(waiting))),
+        None => outgoing::unsigned(decided, source, treatment_name(decided, source.inspected)).map(Plan::Done),
+    }
+}
+
+/// At most three copies: as it arrived, opened, and unopened for those who own no key.
+fn incoming(decided: &Decided, source: &Source<'_>) -> Copies {
+    let (mut clear, mut opened, mut unopened) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, recipient) in decided.recipients().iter().enumerate() {
+        match &recipient.treatment {
+            Treatment::Deliver(Form::Opened) => opened.push(place),
+            Treatment::Deliver(Form::Unopened) => unopened.push(place),
+            Treatment::Deliver(Form::Clear | Form::Encrypted(_)) => clear.push(place),
+            Treatment::Hold { .. } => {}
+        }
+    }
+    let mut copies = Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] };
+    let inside = source.inspected.opened.as_ref();
+    match inside.and_then(|inside| opened::message(&inside.entity, &marks(source, source.inspected, true), source)) {
+        Some(bytes) if !opened.is_empty() => {
+            let content = Transformed { bytes: Bytes::from(bytes) };
+            copies.add(Copy { content, treatment: "decrypted" }, &opened);
+        }
+        // What can't be put together stays closed.
+        _ => unopened.append(&mut opened),
+    }
+    let as_it_came = |inspected: &Inspected| {
+        let bytes = mark::rewrite(source.content, source.hostname, &marks(source, inspected, false), source.limits);
+        Transformed { bytes: Bytes::from(bytes) }
+    };
+    if !clear.is_empty() {
+        copies.add(Copy { content: as_it_came(source.inspected), treatment: decided.rule() }, &clear);
+    }
+    if !unopened.is_empty() {
+        let inspected = source.unopened.unwrap_or(source.inspected);
+        copies.add(Copy { content: as_it_came(inspected), treatment: "unopened" }, &unopened);
+    }
+    copies
+}
+
+/// Our fields on top of incoming mail.
+fn marks(source: &Source<'_>, inspected: &Inspected, opened: bool) -> String {
+    let mut fields = mark::segel_verdict(&report::segel_verdict(inspected), opened, source.id, source.hostname);
+    fields.push_str(&mark::authentication_results(source.hostname, &report::authentication_results(inspected)));
     fields.push_str(source.received);
-    let bytes = mark::rewrite(source.content, source.hostname, &fields, source.limits);
-    Ok(Plan::Done(Transformed { bytes: Bytes::from(bytes) }))
+    fields
 }
 
 /// What was made of the message, as the queue and the audit record call it.
@@ -123,59 +194,6 @@ pub fn treatment_name(decided: &Decided, inspected: &Inspected) -> &'static str 
         (None, Mark::Verdict, _) => decided.rule(),
         (None, Mark::None, Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime) => "unchanged",
         (None, Mark::None, _) => "plain",
-    }
-}
-
-fn to_sign(signing: &Signing, source: &Source<'_>) -> Result<ToSign, PlanError> {
-    let parts = canonical::canonical(source.content, source.limits).map_err(PlanError::Structure)?;
-    let certificate = &signing.key.certificate;
-    let (algorithm, digest) = algorithm_for(&certificate.key_info())
-        .ok_or_else(|| PlanError::Key(data_encoding::HEXLOWER.encode(&certificate.sha256())))?;
-    let signer = sign::Signer { certificate: certificate.clone(), chain: signing.key.chain.clone(), algorithm, digest };
-    let opaque = parts.form == Form::Opaque;
-    let prepared = sign::prepare(&parts.entity, &signer, source.now, opaque).map_err(PlanError::Encoding)?;
-    let mut fields = String::from(source.received);
-    let mut outer = parts.outer;
-    if let Some(sender) = &signing.sender {
-        outer = mark::without(&outer, "Sender");
-        fields.push_str(&format!("Sender: <{}>\r\n", sender.as_str()));
-    }
-    Ok(ToSign {
-        key: signing.key.id.clone(),
-        algorithm,
-        prepared,
-        outer: mark::rewrite(&outer, source.hostname, &fields, source.limits),
-        entity: parts.entity,
-        form: parts.form,
-        micalg: digest.micalg(),
-        boundary: boundary(&source.random),
-    })
-}
-
-impl ToSign {
-    /// The id of the key that must sign.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// How it must sign.
-    pub fn algorithm(&self) -> SignatureAlgorithm {
-        self.algorithm
-    }
-
-    /// The DER of the signed attributes.
-    pub fn to_be_signed(&self) -> &[u8] {
-        self.prepared.to_be_signed()
-    }
-
-    /// Puts the signature in.
-    pub fn finish(self, signature: &[u8]) -> Result<Transformed, PlanError> {
-        let der = self.prepared.assemble(signature).map_err(PlanError::Encoding)?;
-        let bytes = match self.form {
-            Form::Clear => canonical::multipart_signed(&self.outer, &self.entity, &der, self.micalg, &self.boundary),
-            Form::Opaque => canonical::pkcs7_mime(&self.outer, "signed-data", &der),
-        };
-        Ok(Transformed { bytes: Bytes::from(bytes) })
     }
 }
 

@@ -5,12 +5,19 @@
 
 pub mod decide;
 pub mod facts;
+mod incoming;
+pub mod protect;
 pub mod rule;
 
 pub use decide::{
-    Decided, Decision, HoldClass, Mark, Refusal, RefusalKind, Signing, Treatment, codes, decide, recipient,
+    Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Signing, Treatment, codes,
+    decide, encryption_at_rcpt, recipient,
 };
-pub use facts::{Facts, KeyKind, SenderKey, Side, Standing};
+pub use facts::{
+    Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,
+};
+pub use protect::EncryptTo;
 pub use rule::{
-    Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Policy, Sign, Substitute, Unvouched,
+    Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute,
+    Unvouched,
 };

@@ -19,6 +19,8 @@ pub enum Event {
         rule: String,
         recipients: usize,
         held: usize,
+        encrypted: usize,
+        opened: bool,
         size: usize,
         message_id: Option<String>,
         sender: Option<Address>,
@@ -144,6 +146,8 @@ impl Event {
                 rule,
                 recipients,
                 held,
+                encrypted,
+                opened,
                 size,
                 message_id,
                 sender,
@@ -151,7 +155,8 @@ impl Event {
                 name: "accepted",
                 queue_id: Some(queue_id.clone()),
                 public: json!({"direction": direction, "verdict": verdict, "reasons": reasons, "policy": policy,
-                    "rule": rule, "recipients": recipients, "held": held, "size": size}),
+                    "rule": rule, "recipients": recipients, "held": held, "encrypted": encrypted, "opened": opened,
+                    "size": size}),
                 personal: sender.as_ref().map(|sender| {
                     let fields = json!({"sender": sender.as_str(), "message_id": message_id});
                     (sender.mailbox_key(), fields)

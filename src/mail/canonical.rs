@@ -48,13 +48,7 @@ pub enum CanonicalError {
 /// [`CanonicalError`] for structures without a single reading.
 pub fn canonical(message: &[u8], limits: &Limits) -> Result<Canonical, CanonicalError> {
     let message = with_crlf(message);
-    let structure = mime::parse(&message, limits).map_err(|error| {
-        CanonicalError::Unsuitable(match error {
-            MimeError::TooComplex => "the message has too many parts",
-            MimeError::Header(HeaderError::NotAField(_)) => "the header section holds a line that is no field",
-            MimeError::Header(_) => "the header section is too large",
-        })
-    })?;
+    let structure = parsed(&message, limits)?;
     let root = &structure.root;
     let (outer, inner) = divide(&message, &root.header);
     let body = span(&message, root.body.clone());
@@ -70,6 +64,29 @@ pub fn canonical(message: &[u8], limits: &Limits) -> Result<Canonical, Canonical
         }
     }
     Ok(Canonical { outer, entity: joined(&inner, root, body), form: Form::Clear })
+}
+
+/// Takes a message apart without changing an octet of its body: what is encrypted needs no 7-bit form, and what somebody
+/// signed keeps its bytes.
+///
+/// # Errors
+/// [`CanonicalError`] for structures without a single reading.
+pub fn as_it_is(message: &[u8], limits: &Limits) -> Result<Canonical, CanonicalError> {
+    let structure = parsed(message, limits)?;
+    let root = &structure.root;
+    let (outer, inner) = divide(message, &root.header);
+    let entity = joined(&inner, root, span(message, root.body.clone()));
+    Ok(Canonical { outer, entity, form: Form::Opaque })
+}
+
+fn parsed(message: &[u8], limits: &Limits) -> Result<Structure, CanonicalError> {
+    mime::parse(message, limits).map_err(|error| {
+        CanonicalError::Unsuitable(match error {
+            MimeError::TooComplex => "the message has too many parts",
+            MimeError::Header(HeaderError::NotAField(_)) => "the header section holds a line that is no field",
+            MimeError::Header(_) => "the header section is too large",
+        })
+    })
 }
 
 /// Lines of a file that end in LF alone get CRLF; mail from SMTP has none and is not copied.

@@ -1,11 +1,12 @@
 //! What the queue and the audit log are told about a message.
 
+use super::transform::Made;
 use super::{AcceptError, Arrival, Gateway, Snapshot, reply};
 use crate::audit::Event;
 use crate::mail::header::HeaderSection;
 use crate::mail::{Address, ReversePath};
-use crate::plan::{self, Transformed};
-use crate::policy::{Decided, Facts, Side, Treatment};
+use crate::plan::{Copies, Copy};
+use crate::policy::{Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
 use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
 use crate::smime::{Inspected, report};
 use jiff::Timestamp;
@@ -13,23 +14,18 @@ use serde_json::json;
 
 /// The record of an accepted message: the original, the finished copy, each recipient's state, the verdict with what it
 /// rests on, and the audit events, all for one transaction.
-pub fn of(
-    snapshot: &Snapshot,
-    arrival: &Arrival,
-    facts: Facts,
-    decided: &Decided,
-    copy: Option<Transformed>,
-    id: &QueueId,
-    now: Timestamp,
-) -> NewRecord {
+pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now: Timestamp) -> NewRecord {
+    let Made { facts, decided, copies } = made;
+    let decided = &decided;
     let headers = Headers::read(snapshot, arrival);
     let inspected = &facts.inspected;
-    let treatment = plan::treatment_name(decided, inspected).to_owned();
     let details = json!({
         "subject": headers.subject,
         "report": report::json(inspected, Some(action(decided))),
         "rule": decided.rule(),
         "key": decided.signing().map(|signing| signing.key.id.clone()),
+        "opened_by": inspected.opened.as_ref().map(|opened| &opened.keys),
+        "recipients": decided.recipients().iter().map(detail).collect::<Vec<_>>(),
     });
     let deciding = inspected.layers.iter().find_map(|layer| layer.signers.first());
     NewRecord {
@@ -47,8 +43,10 @@ pub fn of(
         signer: bound_signer(inspected).map(|address| address.as_str().to_owned()),
         serial: deciding.and_then(|signer| signer.certificate.as_ref()).map(|certificate| certificate.serial_hex()),
         original: arrival.content.clone(),
-        copies: copy.into_iter().map(|content| NewCopy { content, treatment: treatment.clone() }).collect(),
-        recipients: recipients(snapshot, decided),
+        recipients: recipients(snapshot, decided, &copies),
+        copies: copies.copies.into_iter().map(new_copy).collect(),
+        encrypted_to: encrypted_to(decided),
+        outer_verdict: facts.unopened.as_ref().map(|unopened| unopened.verdict),
         details,
         policy: snapshot.config.policy.hash.clone(),
         rule: decided.rule().to_owned(),
@@ -69,22 +67,52 @@ fn direction(arrival: &Arrival) -> Direction {
 
 /// `deliver` or `quarantine`: what `inspect --json` calls `action`.
 pub fn action(decided: &Decided) -> &'static str {
-    if super::delivers(decided) { "deliver" } else { "quarantine" }
+    if decided.recipients().iter().any(ForRecipient::is_delivered) { "deliver" } else { "quarantine" }
 }
 
-fn recipients(snapshot: &Snapshot, decided: &Decided) -> Vec<NewRecipient> {
-    decided
-        .treatments()
-        .iter()
-        .map(|(address, treatment)| NewRecipient {
-            address: address.clone(),
-            next_hop: snapshot.config.next_hop(address.domain()).clone(),
-            state: match treatment {
-                Treatment::Deliver => NewState::Pending { copy: 0 },
-                Treatment::Hold { class, reasons } => NewState::Held { class: *class, reasons: reasons.clone() },
-            },
-        })
-        .collect()
+fn new_copy(copy: Copy) -> NewCopy {
+    NewCopy { content: copy.content, treatment: copy.treatment.to_owned() }
+}
+
+/// Who gets encrypted mail: from now on it does not go back to clear by itself.
+fn encrypted_to(decided: &Decided) -> Vec<Address> {
+    let encrypted = |one: &&ForRecipient| matches!(one.treatment, Treatment::Deliver(Form::Encrypted(_)));
+    decided.recipients().iter().filter(encrypted).map(|one| one.address.clone()).collect()
+}
+
+/// What was decided for one recipient and with which certificate, for those who may read it.
+fn detail(recipient: &ForRecipient) -> serde_json::Value {
+    let (treatment, certificate) = match &recipient.treatment {
+        Treatment::Deliver(Form::Clear) => ("deliver", None),
+        Treatment::Deliver(Form::Encrypted(to)) => ("encrypt", Some(&to.id)),
+        Treatment::Deliver(Form::Opened) => ("open", None),
+        Treatment::Deliver(Form::Unopened) => ("deliver-unopened", None),
+        Treatment::Hold { .. } => ("hold", None),
+    };
+    json!({
+        "address": recipient.address.as_str(),
+        "treatment": treatment,
+        "rule": recipient.rule,
+        "certificate": certificate,
+    })
+}
+
+/// A recipient without a copy has to wait: mail is never lost for want of one.
+fn recipients(snapshot: &Snapshot, decided: &Decided, copies: &Copies) -> Vec<NewRecipient> {
+    let state = |recipient: &ForRecipient, copy: Option<usize>| match (&recipient.treatment, copy) {
+        (Treatment::Deliver(_), Some(copy)) => NewState::Pending { copy },
+        (Treatment::Deliver(_), None) => {
+            NewState::Held { class: HoldClass::Operator, reasons: decided.reasons().to_vec() }
+        }
+        (Treatment::Hold { class, reasons }, _) => NewState::Held { class: *class, reasons: reasons.clone() },
+    };
+    let copies = copies.by_recipient.iter().copied().chain(std::iter::repeat(None));
+    let recipient = |(recipient, copy): (&ForRecipient, Option<usize>)| NewRecipient {
+        address: recipient.address.clone(),
+        next_hop: snapshot.config.next_hop(recipient.address.domain()).clone(),
+        state: state(recipient, copy),
+    };
+    decided.recipients().iter().zip(copies).map(recipient).collect()
 }
 
 fn bound_signer(inspected: &Inspected) -> Option<&Address> {
@@ -119,12 +147,7 @@ fn events(
 ) -> Vec<Event> {
     let queue_id = id.to_string();
     let sender = sender(arrival, facts.inspected.from.mailbox());
-    let held: Vec<(&Address, &Treatment)> = decided
-        .treatments()
-        .iter()
-        .filter(|(_, treatment)| *treatment != Treatment::Deliver)
-        .map(|(address, treatment)| (address, treatment))
-        .collect();
+    let held: Vec<&ForRecipient> = decided.recipients().iter().filter(|one| !one.is_delivered()).collect();
     let mut events = vec![Event::Accepted {
         queue_id: queue_id.clone(),
         direction: direction(arrival).name().to_owned(),
@@ -132,19 +155,21 @@ fn events(
         reasons: decided.reasons().to_vec(),
         policy: snapshot.config.policy.hash.clone(),
         rule: decided.rule().to_owned(),
-        recipients: decided.treatments().len(),
+        recipients: decided.recipients().len(),
         held: held.len(),
+        encrypted: encrypted_to(decided).len(),
+        opened: facts.inspected.opened.is_some(),
         size: arrival.content.len(),
         message_id: message_id.map(str::to_owned),
         sender: sender.clone(),
     }];
-    for (recipient, treatment) in held {
-        if let Treatment::Hold { class, reasons } = treatment {
+    for recipient in held {
+        if let Treatment::Hold { class, reasons } = &recipient.treatment {
             events.push(Event::Held {
                 queue_id: queue_id.clone(),
                 class: class.name().to_owned(),
                 reasons: reasons.clone(),
-                recipient: recipient.clone(),
+                recipient: recipient.address.clone(),
             });
         }
     }

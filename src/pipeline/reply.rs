@@ -20,7 +20,9 @@ pub fn of(error: &AcceptError) -> Reply {
         AcceptError::Deferred(refusal) => deferred(refusal),
         AcceptError::Looping { .. } => Reply::new(554, 4, 6, "too many hops, this mail is looping"),
         AcceptError::Deadline => Reply::new(451, 3, 2, "not finished in time, try again later"),
-        AcceptError::Plan(_) | AcceptError::Signing(_) => Reply::new(451, 7, 5, "cannot sign now, try again later"),
+        AcceptError::Plan(_) | AcceptError::Signing(_) => {
+            Reply::new(451, 7, 5, "cannot sign or encrypt now, try again later")
+        }
         AcceptError::Queue(error) => unstored(error),
         AcceptError::Worker | AcceptError::Rounds => Reply::new(451, 3, 0, "internal error, try again later"),
     }
@@ -33,10 +35,18 @@ pub fn refused(refusal: &Refusal) -> Reply {
         RefusalKind::AmbiguousSender => Reply::new(550, 6, 0, "From must hold exactly one mailbox"),
         RefusalKind::SenderNotAuthorised => Reply::new(550, 7, 1, format!("not authorised to send as{who}")),
         RefusalKind::NoSigningKey => Reply::new(550, 7, 1, format!("no usable signing certificate for{who}")),
-        RefusalKind::Malformed => Reply::new(550, 6, 0, "the structure of this mail cannot be signed"),
+        RefusalKind::Malformed => Reply::new(550, 6, 0, "the structure of this mail cannot be signed or encrypted"),
         RefusalKind::RelayDenied => Reply::new(550, 7, 1, format!("relaying denied for{who}")),
         RefusalKind::Rejected(reason) => rejected(reason, &who),
-        RefusalKind::OwnStatusUnknown | RefusalKind::RevocationUnknown => deferred(refusal),
+        RefusalKind::NoRecipientCertificate => {
+            Reply::new(550, 7, 1, format!("encryption is required and no usable certificate is known for{who}"))
+        }
+        RefusalKind::TooManyCopies => {
+            Reply::new(554, 3, 4, "the encrypted copies for hidden recipients are too large, write to fewer at a time")
+        }
+        RefusalKind::OwnStatusUnknown | RefusalKind::RevocationUnknown | RefusalKind::RecipientUnproven => {
+            deferred(refusal)
+        }
     }
 }
 
@@ -45,6 +55,9 @@ fn deferred(refusal: &Refusal) -> Reply {
     match refusal.kind {
         RefusalKind::OwnStatusUnknown => {
             Reply::new(451, 7, 5, format!("certificate status cannot be established now for{who}"))
+        }
+        RefusalKind::RecipientUnproven => {
+            Reply::new(451, 7, 5, format!("no certificate can be used now to encrypt to{who}"))
         }
         _ => Reply::new(451, 7, 5, format!("signer's certificate status cannot be established now, for{who}")),
     }
@@ -107,6 +120,9 @@ mod tests {
             (RefusalKind::Malformed, "550 5.6.0"),
             (RefusalKind::OwnStatusUnknown, "451 4.7.5"),
             (RefusalKind::RevocationUnknown, "451 4.7.5"),
+            (RefusalKind::RecipientUnproven, "451 4.7.5"),
+            (RefusalKind::NoRecipientCertificate, "550 5.7.1"),
+            (RefusalKind::TooManyCopies, "554 5.3.4"),
             (RefusalKind::Rejected(Reason::Altered), "550 5.7.7"),
             (RefusalKind::Rejected(Reason::BadSignature), "550 5.7.7"),
             (RefusalKind::Rejected(Reason::WeakAlgorithm), "550 5.7.6"),

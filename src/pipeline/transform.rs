@@ -1,53 +1,65 @@
-//! Makes the finished copy: the plan is pure, the private key acts in between.
+//! Makes the finished copies: the plan is pure, the private key acts in between.
 
-use super::{AcceptError, Arrival, Gateway, Snapshot, delivers};
+use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyBackend;
 use crate::plan::mark::{Received, received};
-use crate::plan::{self, Plan, PlanError, Source, Transformed};
-use crate::policy::{Decided, Facts, Refusal, RefusalKind};
+use crate::plan::{self, Copies, Plan, PlanError, Source};
+use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind};
 use crate::queue::QueueId;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// The copy for the recipients that are delivered to; none where every recipient's mail is held.
+/// What a message has become on its way: the decision, what it rests on, and the finished copies.
+#[derive(Debug)]
+pub struct Made {
+    /// What it rests on.
+    pub facts: Facts,
+    /// What was decided.
+    pub decided: Decided,
+    /// The copies for the recipients that are delivered to; none where every recipient's mail is held.
+    pub copies: Copies,
+}
+
+/// Makes the copies, on a worker thread: signing and encrypting are work for a CPU.
 pub async fn transform(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
-    facts: &Facts,
-    decided: &Decided,
+    facts: Facts,
+    decided: Decided,
     id: &QueueId,
     now: Timestamp,
-) -> Result<Option<Transformed>, AcceptError> {
-    if !delivers(decided) {
-        return Ok(None);
+) -> Result<Made, AcceptError> {
+    if !decided.recipients().iter().any(ForRecipient::is_delivered) {
+        let copies = Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] };
+        return Ok(Made { facts, decided, copies });
     }
     let id = id.to_string();
     let trace = trace(snapshot, arrival, &id, now);
-    let source = Source {
-        content: &arrival.content,
-        inspected: &facts.inspected,
-        received: &trace,
-        hostname: &snapshot.config.hostname,
-        id: &id,
-        now,
-        random: crypto::random(),
-        limits: &snapshot.limits,
+    let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
+    let work = move || {
+        let source = Source {
+            content: &content,
+            inspected: &facts.inspected,
+            unopened: facts.unopened.as_ref(),
+            received: &trace,
+            hostname: &snapshot.config.hostname,
+            id: &id,
+            now,
+            random: crypto::random(),
+            limits: &snapshot.limits,
+        };
+        let copies = match plan::plan(&decided, &source).map_err(unplannable)? {
+            Plan::Done(copies) => copies,
+            Plan::Sign(waiting) => {
+                let signature = keys.sign(waiting.key(), waiting.algorithm(), waiting.to_be_signed());
+                waiting.finish(&signature.map_err(AcceptError::Signing)?).map_err(AcceptError::Plan)?
+            }
+        };
+        Ok(Made { facts, decided, copies })
     };
-    let waiting = match plan::plan(decided, &source).map_err(unplannable)? {
-        Plan::Done(copy) => return Ok(Some(copy)),
-        Plan::Sign(waiting) => waiting,
-    };
-    let keys = gateway.keys.clone();
-    let signed = gateway
-        .cpu(move || {
-            let signature =
-                keys.sign(waiting.key(), waiting.algorithm(), waiting.to_be_signed()).map_err(AcceptError::Signing)?;
-            waiting.finish(&signature).map_err(AcceptError::Plan)
-        })
-        .await??;
-    Ok(Some(signed))
+    gateway.cpu(work).await?
 }
 
 fn trace(snapshot: &Snapshot, arrival: &Arrival, id: &str, now: Timestamp) -> String {
@@ -74,6 +86,12 @@ fn unplannable(error: PlanError) -> AcceptError {
             addresses: Vec::new(),
             detail: source.to_string(),
             rule: "unsignable-structure",
+        }),
+        PlanError::TooManyCopies(copies) => AcceptError::Refused(Refusal {
+            kind: RefusalKind::TooManyCopies,
+            addresses: Vec::new(),
+            detail: format!("{copies} encrypted copies are more than limits.copies allows"),
+            rule: "copies-refused",
         }),
         other => AcceptError::Plan(other),
     }

@@ -4,6 +4,9 @@
 //! Nothing here fails: a header section that cannot be parsed passes as it is, but for forged fields in it.
 
 mod forged;
+mod returned;
+
+pub use returned::returns_opened;
 
 use crate::limits::Limits;
 use crate::mail::header::lenient::{self, Fields};
@@ -108,9 +111,10 @@ pub fn authentication_results(authserv_id: &str, results: &[String]) -> String {
     field
 }
 
-/// `Segel-Verdict: …; id=QID; by=HOST`, folded.
-pub fn segel_verdict(value: &str, id: &str, by: &str) -> String {
-    let text = format!("{}; id={}; by={}", line(value), word(id), word(by));
+/// `Segel-Verdict: …; id=QID; by=HOST`, folded. `opened`: what stands below was inside an encrypted layer.
+pub fn segel_verdict(value: &str, opened: bool, id: &str, by: &str) -> String {
+    let opened = if opened { format!("; {}", returned::OPENED) } else { String::new() };
+    let text = format!("{}{opened}; id={}; by={}", line(value), word(id), word(by));
     format!("Segel-Verdict: {}\r\n", folded(&text, "Segel-Verdict: ".len()))
 }
 

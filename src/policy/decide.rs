@@ -1,14 +1,14 @@
 //! The decision: two tables, one for each side.
 //!
-//! Outgoing mail follows `From` against the reverse-path, then `sign`. Incoming mail follows its reasons;
-//! nothing here can turn a bad verdict into a good one, only choose what happens to the mail.
+//! Outgoing mail follows `From` against the reverse-path, then `sign`, then `encrypt` for each recipient
+//! (`super::protect`). Incoming mail follows its reasons (`super::incoming`).
 
-use super::rule::{IncomingTreatment, Sign, Substitute, Unvouched};
-use super::{DomainPolicy, Facts, Policy, SenderKey, Side, Standing};
+use super::protect::{self, EncryptTo, Outcome};
+use super::rule::{Encrypt, Sign, Substitute, Unvouched};
+use super::{DomainPolicy, Facts, Policy, SenderKey, Side, Standing, incoming};
 use crate::mail::header::From;
 use crate::mail::{Address, ReversePath};
 use crate::reason::Reason;
-use crate::smime::Verdict;
 use crate::smime::inspect::Structure;
 use jiff::Timestamp;
 
@@ -55,23 +55,91 @@ pub enum RefusalKind {
     Malformed,
     /// The outside side takes mail for own domains only.
     RelayDenied,
+    /// Encryption is required, and the recipient has no certificate that can be used.
+    NoRecipientCertificate,
+    /// A recipient's certificate is known and can't be proven now.
+    RecipientUnproven,
+    /// Each recipient who is not named in the mail has an encrypted copy of his own, and together they are too large.
+    TooManyCopies,
 }
 
 /// What was decided, for each recipient. Only `decide` makes one.
 #[derive(Debug)]
 pub struct Decided {
-    treatments: Vec<(Address, Treatment)>,
-    signing: Option<Signing>,
-    mark: Mark,
-    rule: &'static str,
-    reasons: Vec<Reason>,
+    pub(super) recipients: Vec<ForRecipient>,
+    pub(super) signing: Option<Signing>,
+    pub(super) mark: Mark,
+    pub(super) rule: &'static str,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) removals: Removals,
 }
 
 /// What happens for one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+pub struct ForRecipient {
+    /// As in the envelope.
+    pub address: Address,
+    /// What he gets.
+    pub treatment: Treatment,
+    /// The name of what decided it for him: a row of DESIGN's tables or a rule of the policy file.
+    pub rule: String,
+}
+
+impl ForRecipient {
+    pub(super) fn deliver(address: &Address, form: Form, rule: String) -> Self {
+        Self { address: address.clone(), treatment: Treatment::Deliver(form), rule }
+    }
+}
+
+impl ForRecipient {
+    /// Why he has to wait; empty where he does not.
+    fn held_for(&self) -> &[Reason] {
+        match &self.treatment {
+            Treatment::Hold { reasons, .. } => reasons,
+            Treatment::Deliver(_) => &[],
+        }
+    }
+
+    /// Whether a copy is made for him now.
+    pub fn is_delivered(&self) -> bool {
+        matches!(self.treatment, Treatment::Deliver(_))
+    }
+}
+
+/// Tags and fields that made rules fire and leave the mail with that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Texts in `Subject`, without regard to case.
+    pub tags: Vec<String>,
+    /// Names of fields.
+    pub fields: Vec<String>,
+}
+
+impl Removals {
+    /// Whether the header section stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// In which form a copy is delivered.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// As it arrived, signed where the decision says so; incoming mail is marked with its verdict.
+    Clear,
+    /// Encrypted to the recipient.
+    Encrypted(Box<EncryptTo>),
+    /// What was inside the encrypted layers.
+    Opened,
+    /// As it arrived, marked as what it is to somebody without a key.
+    Unopened,
+}
+
+/// What happens to the mail for one recipient.
+#[derive(Clone, Debug)]
 pub enum Treatment {
     /// A finished copy is queued.
-    Deliver,
+    Deliver(Form),
     /// The original waits; a copy is made at release.
     Hold {
         /// Who or what it waits for.
@@ -129,8 +197,13 @@ pub enum Mark {
 
 impl Decided {
     /// The recipients in the envelope's order.
-    pub fn treatments(&self) -> &[(Address, Treatment)] {
-        &self.treatments
+    pub fn recipients(&self) -> &[ForRecipient] {
+        &self.recipients
+    }
+
+    /// What is taken out of the header section.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// The signature to be made, if any.
@@ -153,17 +226,26 @@ impl Decided {
         &self.reasons
     }
 
-    fn outgoing(facts: &Facts, rule: &'static str, signing: Option<Signing>) -> Decision {
-        let treatments = facts.envelope.recipients.iter().map(|to| (to.clone(), Treatment::Deliver)).collect();
-        Decision::Accept(Self { treatments, signing, mark: Mark::None, rule, reasons: Vec::new() })
+    /// Mail that leaves as it came.
+    fn unchanged(facts: &Facts, rule: &'static str) -> Decision {
+        let recipients = facts.envelope.recipients.iter();
+        let recipients = recipients.map(|to| ForRecipient::deliver(to, Form::Clear, rule.to_owned())).collect();
+        Decision::Accept(Self {
+            recipients,
+            signing: None,
+            mark: Mark::None,
+            rule,
+            reasons: Vec::new(),
+            removals: Removals::default(),
+        })
     }
 }
 
 /// Decides what happens to a message. `now` is the time of receipt.
 pub fn decide(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
     match facts.side {
-        Side::Inside => outgoing(facts, policy),
-        Side::Outside => incoming(facts, policy, now),
+        Side::Inside => outgoing(facts, policy, now),
+        Side::Outside => incoming::decide(facts, policy, now),
     }
 }
 
@@ -183,8 +265,31 @@ pub fn recipient(policy: &Policy, side: Side, address: &Address) -> Result<(), R
     })
 }
 
-/// `From` against the reverse-path.
-fn outgoing(facts: &Facts, policy: &Policy) -> Decision {
+/// Whether encryption to this recipient is required whatever the mail turns out to be: a rule that depends on the envelope
+/// alone says so, and no rule before it could still say otherwise. Then a recipient without a certificate is refused at
+/// once.
+///
+/// # Errors
+/// The refusal, where `known` says that no certificate is known for him.
+pub fn encryption_at_rcpt(policy: &Policy, side: Side, address: &Address, known: bool) -> Result<(), Refusal> {
+    let first = policy.rules.iter().find(|rule| rule.matches_envelope(side, address));
+    let required = first.is_some_and(|rule| rule.needs_envelope_only() && rule.encrypt == Encrypt::Required);
+    if side == Side::Outside || known || !required {
+        return Ok(());
+    }
+    Err(Refusal {
+        kind: RefusalKind::NoRecipientCertificate,
+        addresses: vec![address.clone()],
+        detail: format!(
+            "rule `{}` requires encryption and no certificate is known",
+            first.map_or("", |rule| &rule.name)
+        ),
+        rule: "encrypt-required-refused",
+    })
+}
+
+/// `From` against the reverse-path, then what its domain says about encryption.
+fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
     let From::Mailbox(from) = &facts.inspected.from else {
         return Decision::Refuse(Refusal {
             kind: RefusalKind::AmbiguousSender,
@@ -194,51 +299,89 @@ fn outgoing(facts: &Facts, policy: &Policy) -> Decision {
         });
     };
     let Some(domain) = policy.domain(from.domain()) else {
-        return Decided::outgoing(facts, "foreign-from", None);
+        return Decided::unchanged(facts, "foreign-from");
     };
+    let (rule, signing) = match vouched(facts, policy, domain, from) {
+        Ok(signature) => signature,
+        Err(decision) => return *decision,
+    };
+    match protect::recipients(facts, policy, domain, from, now) {
+        Err(Outcome::Refuse(refusal)) => Decision::Refuse(refusal),
+        Err(Outcome::Defer(refusal)) => Decision::Defer(refusal),
+        Ok(recipients) => {
+            let reasons = recipients.iter().flat_map(ForRecipient::held_for).copied();
+            let mut reasons: Vec<Reason> = reasons.collect();
+            reasons.sort_unstable();
+            reasons.dedup();
+            let removals = removals(facts, policy);
+            Decision::Accept(Decided { recipients, signing, mark: Mark::None, rule, reasons, removals })
+        }
+    }
+}
+
+/// A signature to be made or not, and the row that says so.
+type Signature = (&'static str, Option<Signing>);
+
+/// The reverse-path against `From`, then the domain's `sign`.
+fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
     let vouched = match &facts.envelope.reverse_path {
-        ReversePath::Null => return Decided::outgoing(facts, "null-reverse-path", None),
+        ReversePath::Null => return Ok(("null-reverse-path", None)),
         ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
     };
     match (vouched, domain.unvouched) {
         (true, _) => sign(facts, domain, from),
-        (false, Unvouched::PassUnsigned) => Decided::outgoing(facts, "unvouched-passed", None),
-        (false, Unvouched::Refuse) => Decision::Refuse(Refusal {
+        (false, Unvouched::PassUnsigned) => Ok(("unvouched-passed", None)),
+        (false, Unvouched::Refuse) => Err(Box::new(Decision::Refuse(Refusal {
             kind: RefusalKind::SenderNotAuthorised,
             addresses: vec![from.clone()],
             detail: "the reverse-path does not vouch for From".to_owned(),
             rule: "unvouched-refused",
-        }),
+        }))),
     }
 }
 
+/// Every tag and field that a rule looks at leaves the mail, whether or not the rule held for anybody: what it meant is
+/// nobody's business outside (O31).
+fn removals(facts: &Facts, policy: &Policy) -> Removals {
+    let mut removals = Removals::default();
+    for rule in &policy.rules {
+        removals
+            .tags
+            .extend(rule.subject.iter().filter(|tag| protect::contains_tag(&facts.triggers.subject, tag)).cloned());
+        let names = rule.field.iter().map(|(name, _)| name);
+        let is_there = |name: &&String| facts.triggers.fields.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
+        removals.fields.extend(names.filter(is_there).cloned());
+    }
+    removals
+}
+
 /// The domain's `sign` for a vouched sender.
-fn sign(facts: &Facts, domain: &DomainPolicy, from: &Address) -> Decision {
+fn sign(facts: &Facts, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
     match facts.inspected.structure {
         Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime => {
-            return Decided::outgoing(facts, "already-protected", None);
+            return Ok(("already-protected", None));
         }
-        Structure::Report => return Decided::outgoing(facts, "report", None),
+        Structure::Report => return Ok(("report", None)),
         Structure::Plain | Structure::Broken => {}
     }
     if domain.sign == Sign::Never {
-        return Decided::outgoing(facts, "sign-never", None);
+        return Ok(("sign-never", None));
     }
     match choose_key(facts, domain) {
-        Choice::Key(rule, signing) => Decided::outgoing(facts, rule, Some(*signing)),
-        Choice::Unknown => Decision::Defer(Refusal {
+        Choice::Key(rule, signing) => Ok((rule, Some(*signing))),
+        Choice::Unknown => Err(Box::new(Decision::Defer(Refusal {
             kind: RefusalKind::OwnStatusUnknown,
             addresses: vec![from.clone()],
             detail: "the revocation status of the sender's certificate is unknown".to_owned(),
             rule: "own-status-unknown",
-        }),
-        Choice::Nothing if domain.sign == Sign::WhenPossible => Decided::outgoing(facts, "no-key-passed", None),
-        Choice::Nothing => Decision::Refuse(Refusal {
+        }))),
+        Choice::Nothing if domain.sign == Sign::WhenPossible => Ok(("no-key-passed", None)),
+        Choice::Nothing => Err(Box::new(Decision::Refuse(Refusal {
             kind: RefusalKind::NoSigningKey,
             addresses: vec![from.clone()],
             detail: standings(&facts.own_keys),
             rule: "no-key-refused",
-        }),
+        }))),
     }
 }
 
@@ -292,94 +435,13 @@ pub fn codes(reasons: &[Reason]) -> String {
     reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>().join(",")
 }
 
-/// The strongest treatment of all reasons.
-fn incoming(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
-    let reasons = incoming_reasons(facts, policy);
-    let explicit = policy.incoming.explicit(Reason::RevocationUnknown);
-    let soft = facts.inspected.revocation_soft;
-    let unknown = reasons.contains(&Reason::RevocationUnknown) && explicit.is_none() && !soft;
-    let strongest = reasons
-        .iter()
-        .filter(|reason| **reason != Reason::RevocationUnknown || explicit.is_some())
-        .map(|reason| (policy.incoming.treatment(*reason), *reason))
-        .max_by_key(|(treatment, reason)| (*treatment, std::cmp::Reverse(*reason)));
-    match strongest {
-        Some((IncomingTreatment::Reject, reason)) => Decision::Refuse(Refusal {
-            kind: RefusalKind::Rejected(reason),
-            addresses: facts.envelope.recipients.clone(),
-            detail: codes(&reasons),
-            rule: "incoming-rejected",
-        }),
-        Some((IncomingTreatment::Quarantine, _)) => held(facts, reasons, "quarantined"),
-        _ if unknown && still_deferring(facts, policy, now) => Decision::Defer(Refusal {
-            kind: RefusalKind::RevocationUnknown,
-            addresses: facts.envelope.recipients.clone(),
-            detail: codes(&reasons),
-            rule: "revocation-unknown-deferred",
-        }),
-        _ if unknown => held(facts, reasons, "revocation-unknown-held"),
-        _ => {
-            let rule = match facts.inspected.verdict {
-                Verdict::Valid => "verified",
-                Verdict::None => "plain",
-                Verdict::Invalid | Verdict::Indeterminate => "marked",
-            };
-            let treatments = facts.envelope.recipients.iter().map(|to| (to.clone(), Treatment::Deliver)).collect();
-            Decision::Accept(Decided { treatments, signing: None, mark: Mark::Verdict, rule, reasons })
-        }
-    }
-}
-
-/// The verdict's reasons, and `sender-not-authorised` where mail claims an own domain and does not prove it.
-///
-/// Only a valid signature proves it: one by a stranger (`untrusted` …) proves as little as none. The reverse-path
-/// proves nothing here, so `[[authorise]]` by envelope does not clear mail from outside.
-fn incoming_reasons(facts: &Facts, policy: &Policy) -> Vec<Reason> {
-    let mut reasons = facts.inspected.reasons.clone();
-    if facts.inspected.verdict != Verdict::Valid && claims_own_domain(facts, policy) {
-        reasons.push(Reason::SenderNotAuthorised);
-        reasons.sort_unstable();
-        reasons.dedup();
-    }
-    reasons
-}
-
-fn claims_own_domain(facts: &Facts, policy: &Policy) -> bool {
-    let own = |address: &Address| policy.domain(address.domain()).is_some();
-    let in_path = matches!(&facts.envelope.reverse_path, ReversePath::Mailbox(path) if own(path));
-    let texts = &facts.from_texts;
-    let in_from = match &facts.inspected.from {
-        From::Mailbox(address) => own(address),
-        From::Several(addresses) => addresses.iter().any(own) || text_claims(&texts.from, policy) || texts.cut,
-        From::Ambiguous(_) => text_claims(&texts.from, policy) || texts.cut,
-        // A reader without `From` shows what comes next to it.
-        From::Absent => text_claims(&texts.from, policy) || text_claims(&texts.others, policy) || texts.cut,
-    };
-    in_path || in_from
-}
-
-/// Where parsers disagree, the text itself counts: an own domain anywhere in it is a claim.
-fn text_claims(texts: &[String], policy: &Policy) -> bool {
-    texts.iter().any(|text| {
-        policy
-            .domains
-            .iter()
-            .any(|own| text.contains(own.domain.ascii()) || text.contains(own.domain.as_str().to_lowercase().as_str()))
-    })
-}
-
-fn still_deferring(facts: &Facts, policy: &Policy, now: Timestamp) -> bool {
+/// Whether mail that lacks a fact is still deferred, `defer_for` after it was seen first; then it is held.
+pub(super) fn still_deferring(facts: &Facts, policy: &Policy, now: Timestamp) -> bool {
     let Some(first) = facts.first_seen else { return true };
     match first.checked_add(policy.incoming.defer_for) {
         Ok(until) => now < until,
         Err(_) => true,
     }
-}
-
-fn held(facts: &Facts, reasons: Vec<Reason>, rule: &'static str) -> Decision {
-    let hold = Treatment::Hold { class: HoldClass::Quarantine, reasons: reasons.clone() };
-    let treatments = facts.envelope.recipients.iter().map(|to| (to.clone(), hold.clone())).collect();
-    Decision::Accept(Decided { treatments, signing: None, mark: Mark::Verdict, rule, reasons })
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use crate::mail::header::FromTexts;
 use crate::mail::{Address, Envelope};
-use crate::pki::Certificate;
+use crate::pki::{Certificate, RecipientKey};
 use crate::reason::Reason;
-use crate::smime::Inspected;
+use crate::smime::{Capabilities, Inspected};
 use jiff::Timestamp;
 
 /// The side a listener serves. Authority follows from this, never from a header field.
@@ -87,6 +87,54 @@ pub struct SenderKey {
     pub standing: Standing,
 }
 
+/// A certificate that is known for a recipient.
+#[derive(Clone, Debug)]
+pub struct RecipientCertificate {
+    /// Its id in the directory.
+    pub id: String,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Whether it may be encrypted to now.
+    pub standing: RecipientStanding,
+    /// What the recipient has announced in validly signed mail.
+    pub capabilities: Option<Capabilities>,
+}
+
+/// What a recipient's certificate is worth at this moment.
+#[derive(Clone, Debug)]
+pub enum RecipientStanding {
+    /// It may be encrypted to.
+    Usable(RecipientKey),
+    /// Its revocation status can't be established now.
+    Unknown,
+    /// Something stands against it.
+    Rejected(Vec<Reason>),
+    /// It was learned under an anchor whose certificates an operator wants to confirm first. Counts as not known.
+    Unconfirmed,
+}
+
+/// What is known about one recipient.
+#[derive(Clone, Debug, Default)]
+pub struct RecipientFacts {
+    /// Outgoing: his certificates, best first.
+    pub certificates: Vec<RecipientCertificate>,
+    /// Outgoing: encrypted mail has left for him before.
+    pub encrypted_before: bool,
+    /// Outgoing: he stands in the envelope and neither in `To` nor in `Cc`.
+    pub hidden: bool,
+    /// Incoming: the ids of his keys that were asked to open the mail.
+    pub asked_keys: Vec<String>,
+}
+
+/// What the rules look at in the header section of outgoing mail.
+#[derive(Clone, Debug, Default)]
+pub struct Triggers {
+    /// `Subject`, encoded words decoded.
+    pub subject: String,
+    /// Fields that rules name: name as the rule has it, value.
+    pub fields: Vec<(String, String)>,
+}
+
 /// All that `decide` looks at.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -94,14 +142,24 @@ pub struct Facts {
     pub side: Side,
     /// Reverse-path and recipients.
     pub envelope: Envelope,
-    /// What the content is.
+    /// What the content is; encrypted layers are opened as far as the recipients' keys go.
     pub inspected: Inspected,
+    /// The same without any key, where a key was asked: for recipients who own none, and for all that shows outside.
+    pub unopened: Option<Inspected>,
     /// What a lenient reader may take for the author, for claims that no parser agrees on.
     pub from_texts: FromTexts,
     /// Outgoing: keys imported for the mailbox in `From`, in the order of preference.
     pub own_keys: Vec<SenderKey>,
     /// Outgoing: keys that may sign in the sender's stead.
     pub substitutes: Vec<SenderKey>,
-    /// Incoming: when this very mail was first deferred because a revocation status was unknown.
+    /// One for each recipient of the envelope, in its order.
+    pub recipients: Vec<RecipientFacts>,
+    /// Outgoing: what rules look at.
+    pub triggers: Triggers,
+    /// Outgoing: the whole content is encrypted already.
+    pub already_encrypted: bool,
+    /// Outgoing: it returns mail that this gateway had opened (a bounce by the server inside).
+    pub returns_opened: bool,
+    /// When this very mail was first deferred for want of a fact.
     pub first_seen: Option<Timestamp>,
 }

@@ -1,5 +1,7 @@
 //! What the operator has set, as checked values.
 
+use super::Side;
+use crate::crypto::ContentCipher;
 use crate::mail::{Address, Domain};
 use crate::reason::Reason;
 use std::time::Duration;
@@ -77,6 +79,8 @@ pub struct DomainPolicy {
     pub sign: Sign,
     /// Encrypting of what its senders write.
     pub encrypt: Encrypt,
+    /// How it is encrypted to recipients who have not announced what they can read.
+    pub content_encryption: ContentCipher,
     /// Who signs where a sender has no key.
     pub substitute: Substitute,
     /// What happens where the reverse-path is another's.
@@ -105,6 +109,72 @@ pub struct IncomingPolicy {
     pub hold_for: Duration,
 }
 
+/// Whom a rule or a list means.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// One mailbox.
+    Mailbox(Address),
+    /// Everybody in this domain, written `@mitra.example`.
+    Domain(Domain),
+}
+
+impl Pattern {
+    /// Reads `rina@mitra.example` or `@mitra.example`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix('@') {
+            Some(domain) => Domain::parse(domain).ok().map(Self::Domain),
+            None => Address::parse(text).ok().map(Self::Mailbox),
+        }
+    }
+
+    /// Whether it means this address.
+    pub fn matches(&self, address: &Address) -> bool {
+        match self {
+            Self::Mailbox(mailbox) => mailbox.same_mailbox(address),
+            Self::Domain(domain) => domain.same(address.domain()),
+        }
+    }
+
+    /// As it is compared, for the policy's hash.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Mailbox(mailbox) => mailbox.mailbox_key(),
+            Self::Domain(domain) => format!("@{}", domain.ascii()),
+        }
+    }
+}
+
+/// A `[[rule]]` of the policy file. All that is written must match; the first rule that matches a recipient holds for him.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name, in records and in `explain`.
+    pub name: String,
+    /// The side it is for; outgoing mail where it looks at `Subject` or a field.
+    pub side: Option<Side>,
+    /// The mailbox in `From`; empty: any.
+    pub from: Vec<Pattern>,
+    /// The recipient; empty: any.
+    pub to: Vec<Pattern>,
+    /// A tag in `Subject`, without regard to case. It is removed from the mail.
+    pub subject: Option<String>,
+    /// A field and its value, without regard to case. It is removed from the mail.
+    pub field: Option<(String, String)>,
+    /// What follows.
+    pub encrypt: Encrypt,
+}
+
+impl Rule {
+    /// Whether it can be decided when the recipient is named, before the mail is there.
+    pub fn needs_envelope_only(&self) -> bool {
+        self.from.is_empty() && self.subject.is_none() && self.field.is_none()
+    }
+
+    /// Whether side and recipient, the parts known at `RCPT`, match.
+    pub fn matches_envelope(&self, side: Side, to: &Address) -> bool {
+        self.side.is_none_or(|own| own == side) && (self.to.is_empty() || self.to.iter().any(|one| one.matches(to)))
+    }
+}
+
 /// Everything that `decide` needs to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -114,6 +184,10 @@ pub struct Policy {
     pub domains: Vec<DomainPolicy>,
     /// Who may be signed for besides himself.
     pub authorise: Vec<Authorise>,
+    /// The rules of the policy file, in its order.
+    pub rules: Vec<Rule>,
+    /// Recipients to whom mail may leave in clear again although encrypted mail has left for them.
+    pub allow_downgrade: Vec<Pattern>,
     /// Treatment of incoming mail.
     pub incoming: IncomingPolicy,
     /// SHA-256 over all of this, in hex: it stands in every decision.

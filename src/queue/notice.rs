@@ -94,6 +94,8 @@ impl Queue {
             details: serde_json::Value::Null,
             policy: String::new(),
             rule: rule.to_owned(),
+            encrypted_to: Vec::new(),
+            outer_verdict: None,
             evidence: crate::smime::inspect::Evidence::default(),
             notice_for: Some(delivery.queue_id.clone()),
             events: Vec::new(),

@@ -74,6 +74,10 @@ pub struct NewRecord {
     pub copies: Vec<NewCopy>,
     /// Who gets it.
     pub recipients: Vec<NewRecipient>,
+    /// Whose copy is encrypted: remembered, so that later mail does not go back to clear by itself.
+    pub encrypted_to: Vec<Address>,
+    /// A private key was asked: the verdict as somebody without a key sees it. Then notices say nothing else.
+    pub outer_verdict: Option<Verdict>,
     /// Subject, report and decision; sealed.
     pub details: serde_json::Value,
     /// Hash of the policy that decided.

@@ -103,6 +103,8 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
         policy: "hash".to_owned(),
         rule: "test".to_owned(),
         recipients: recipients.len(),
+        encrypted: 0,
+        opened: false,
         held: 0,
         size,
         message_id: Some("<1@x>".to_owned()),

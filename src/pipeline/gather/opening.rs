@@ -1,0 +1,145 @@
+//! Inspecting, and answering what it needs. Own keys open a mail for their owners among its recipients, for nobody else.
+
+use super::super::{AcceptError, Arrival, Gateway, Snapshot};
+use super::same_mailbox;
+use crate::cms::recipient_info::Recipient;
+use crate::keys::{KeyBackend, KeyEntry};
+use crate::mail::Envelope;
+use crate::policy::{RecipientFacts, Side};
+use crate::smime::inspect::{ContentKey, Scope};
+use crate::smime::{self, Fact, Inspected, Need, Options, Paused, Step};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// What was found in a message.
+#[derive(Debug)]
+pub struct Looked {
+    /// With the keys of the recipients.
+    pub inspected: Inspected,
+    /// Without any, where one was asked.
+    pub unopened: Option<Inspected>,
+    /// The keys that were asked.
+    pub asked: Vec<KeyEntry>,
+}
+
+/// Inspects the content: outgoing mail for its structure only, incoming mail in full.
+pub async fn inspect(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    now: Timestamp,
+) -> Result<Looked, AcceptError> {
+    let scope = match arrival.side {
+        Side::Inside => Scope::Structure,
+        Side::Outside => Scope::Full,
+    };
+    let keyring = Keyring { envelope: Some(arrival.envelope.clone()), asked: Vec::new() };
+    let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, now).await?;
+    let unopened = match keyring.asked.is_empty() {
+        true => None,
+        false => {
+            let closed = Keyring { envelope: None, asked: Vec::new() };
+            Some(walk(gateway, snapshot, &arrival.content, scope, closed, now).await?.0)
+        }
+    };
+    Ok(Looked { inspected, unopened, asked: keyring.asked })
+}
+
+async fn walk(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    content: &Bytes,
+    scope: Scope,
+    keyring: Keyring,
+    now: Timestamp,
+) -> Result<(Inspected, Keyring), AcceptError> {
+    let (options, content) = (options(gateway, snapshot, scope, now), content.clone());
+    let (gateway, snapshot) = (Arc::clone(gateway), Arc::clone(snapshot));
+    let workers = Arc::clone(&gateway);
+    workers
+        .cpu(move || {
+            let mut keyring = keyring;
+            let mut step = smime::inspect(content, options);
+            for _ in 0..=snapshot.config.limits.gather_rounds {
+                match step {
+                    Step::Done(inspected) => return Ok((inspected, keyring)),
+                    Step::Need(needs, paused) => step = resume(&gateway, &snapshot, &needs, paused, &mut keyring),
+                }
+            }
+            Err(AcceptError::Rounds)
+        })
+        .await?
+}
+
+fn resume(gateway: &Gateway, snapshot: &Snapshot, needs: &[Need], paused: Paused, keyring: &mut Keyring) -> Step {
+    let facts = needs.iter().map(|need| match need {
+        Need::ContentKeys { recipients, length } => {
+            Fact::ContentKeys(keyring.content_keys(gateway, snapshot, recipients, *length))
+        }
+        Need::Certificates { subject } => Fact::Certificates(gateway.directory.by_subject(subject)),
+        Need::Crls { issuer } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
+    });
+    paused.resume(facts.collect())
+}
+
+fn options(gateway: &Gateway, snapshot: &Snapshot, scope: Scope, now: Timestamp) -> Options {
+    Options {
+        scope,
+        at: now,
+        anchors: Arc::clone(&snapshot.anchors),
+        revocation: None,
+        allow_weak: Vec::new(),
+        blocked: gateway.directory.blocked(),
+        limits: Arc::clone(&snapshot.limits),
+    }
+}
+
+/// The keys that may open one message: those of its recipients.
+struct Keyring {
+    /// Nothing: no key may.
+    envelope: Option<Envelope>,
+    asked: Vec<KeyEntry>,
+}
+
+impl Keyring {
+    /// A candidate for each key of a recipient that a RecipientInfo names. A key is asked once: a second RecipientInfo for it
+    /// could only serve to compare answers (I62).
+    fn content_keys(
+        &mut self,
+        gateway: &Gateway,
+        snapshot: &Snapshot,
+        recipients: &[Recipient],
+        length: usize,
+    ) -> Vec<ContentKey> {
+        let Some(envelope) = &self.envelope else { return Vec::new() };
+        let mut found: Vec<ContentKey> = Vec::new();
+        for recipient in recipients {
+            for entry in gateway.keys.for_recipient(&recipient.identifier) {
+                let owned = envelope.recipients.iter().any(|address| same_mailbox(&entry.addresses, address));
+                if !owned || found.iter().any(|known| known.key == entry.id) {
+                    continue;
+                }
+                if found.len() >= snapshot.limits.content_keys {
+                    return found;
+                }
+                // A key that is not there, or can't do this at all: everybody can see that from outside.
+                let Ok(octets) = gateway.keys.content_key(&entry.id, &recipient.sealed, length) else { continue };
+                found.push(ContentKey { key: entry.id.clone(), octets });
+                if !self.asked.iter().any(|known| known.id == entry.id) {
+                    self.asked.push(entry);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// For each recipient the keys of his that were asked.
+pub(super) fn owners(envelope: &Envelope, asked: &[KeyEntry]) -> Vec<RecipientFacts> {
+    let of = |address| {
+        let his = asked.iter().filter(|entry| same_mailbox(&entry.addresses, address));
+        RecipientFacts { asked_keys: his.map(|entry| entry.id.clone()).collect(), ..RecipientFacts::default() }
+    };
+    envelope.recipients.iter().map(of).collect()
+}

@@ -1,0 +1,87 @@
+//! Own keys that could sign for a sender, each with its standing at this moment.
+
+use super::super::{Gateway, Snapshot};
+use super::path_material;
+use crate::keys::KeyEntry;
+use crate::mail::Address;
+use crate::pki::path::PolicyInputs;
+use crate::pki::{Certificate, PathRequest, Purpose, path};
+use crate::policy::{KeyKind, SenderKey, Standing, Substitute};
+use crate::reason::Reason;
+use jiff::Timestamp;
+
+/// The keys imported for the mailbox, and its domain's substitutes, each with its standing at this moment.
+pub fn signing_keys(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    from: &Address,
+    now: Timestamp,
+) -> (Vec<SenderKey>, Vec<SenderKey>) {
+    let Some(domain) = snapshot.config.policy.domain(from.domain()) else { return (Vec::new(), Vec::new()) };
+    let own = gateway.keys.for_mailbox(from);
+    let own = own.iter().map(|entry| sender_key(gateway, snapshot, entry, Some(from), now)).collect();
+    let kind = match domain.substitute {
+        Substitute::None => return (own, Vec::new()),
+        Substitute::Organisation => KeyKind::Organisation,
+        Substitute::System => KeyKind::System,
+    };
+    let substitutes = gateway.keys.substitutes(&domain.domain, kind);
+    let substitutes =
+        substitutes.iter().map(|entry| sender_key(gateway, snapshot, entry, entry.addresses.first(), now)).collect();
+    (own, substitutes)
+}
+
+fn sender_key(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    entry: &KeyEntry,
+    address: Option<&Address>,
+    now: Timestamp,
+) -> SenderKey {
+    let standing = if entry.blocked {
+        Standing::Unusable(vec![Reason::BlockedLocally])
+    } else {
+        standing(gateway, snapshot, &entry.certificate, &entry.chain, address, now)
+    };
+    SenderKey {
+        id: entry.id.clone(),
+        kind: entry.kind,
+        certificate: entry.certificate.clone(),
+        chain: entry.chain.iter().filter(|issuer| !issuer.is_self_signed()).cloned().collect(),
+        addresses: entry.addresses.clone(),
+        standing,
+    }
+}
+
+/// Whether an own certificate may sign now: path, purpose, address and revocation, as for anybody's.
+///
+/// A certificate without a path to an anchor never signs: its revocation could not be checked either.
+pub fn standing(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    certificate: &Certificate,
+    chain: &[Certificate],
+    address: Option<&Address>,
+    now: Timestamp,
+) -> Standing {
+    let (untrusted, crls) = path_material(gateway, snapshot, certificate, chain);
+    let report = path::validate(&PathRequest {
+        end_entity: certificate,
+        untrusted: &untrusted,
+        anchors: &snapshot.anchors,
+        crls: &crls,
+        at: now,
+        purpose: Purpose::EmailSign,
+        address,
+        revocation: None,
+        crl_grace: snapshot.config.status_grace,
+        policy: &PolicyInputs::default(),
+        allow_weak: &[],
+        limits: &snapshot.limits,
+    });
+    match report.reasons.as_slice() {
+        [] => Standing::Usable,
+        [Reason::RevocationUnknown] => Standing::Unknown,
+        reasons => Standing::Unusable(reasons.to_vec()),
+    }
+}
