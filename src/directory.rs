@@ -1,25 +1,41 @@
 //! Certificates of others and stored trust anchors.
 //!
-//! Anchors named in the configuration are not here; these are the ones that an operator imported.
-//! Judges nothing: `pki` decides what a certificate is good for. The index is in memory, read at
-//! opening and after each change. Failure policy: an anchor that cannot be read is an error (mail
-//! would be untrusted without a word); another's certificate that cannot be read is left out and logged.
+//! Anchors named in the configuration are not here; these are the ones that an operator imported. Certificates of others
+//! were imported too, or learned from validly signed mail; each stands for mailboxes, or serves to build paths.
+//! Judges nothing: `pki` decides what a certificate is good for now. The index is in memory, read at opening; a change
+//! reads again what it changed. Failure policy: an anchor that cannot be read is an error (mail would be untrusted without
+//! a word); another's certificate that cannot be read is left out and logged.
 
 use crate::audit::Audit;
 use crate::clock;
-use crate::mail::Domain;
+use crate::mail::{Address, Domain};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Name, RevocationMode, TrustAnchor};
+use crate::smime::Capabilities;
 use crate::store::{Store, StoreError};
-use change::{Action, Change, Changed};
+use anchors::{Action, Change, Changed};
+use index::{Digest, Entry, Index};
+use jiff::Timestamp;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-mod change;
+mod anchors;
+mod correspondent;
+mod harvest;
+mod import;
+mod index;
+mod listing;
 mod rows;
+mod rules;
+mod write;
 
-/// Why an anchor could not be imported, found or read.
+pub use correspondent::note_encrypted;
+pub use harvest::Harvested;
+pub use listing::Listed;
+
+/// Why an anchor or a certificate could not be imported, found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// An end entity's certificate would trust itself.
@@ -35,8 +51,36 @@ pub enum DirectoryError {
     #[error("more than one stored anchor begins with `{0}`")]
     Ambiguous(String),
     /// Less than 8 hex digits, or other characters.
-    #[error("expected at least 8 hex digits of the anchor's SHA-256, found `{0}`")]
+    #[error("expected at least 8 hex digits of the SHA-256, found `{0}`")]
     Prefix(String),
+    /// No certificate's SHA-256 begins so.
+    #[error("no certificate `{0}`")]
+    UnknownCertificate(String),
+    /// More than one does.
+    #[error("more than one certificate begins with `{0}`")]
+    AmbiguousCertificate(String),
+    /// Nobody could ever encrypt to it.
+    #[error("nothing can be encrypted to the certificate of {subject}: {why}")]
+    Unfit {
+        /// RFC 4514.
+        subject: String,
+        /// What speaks against it.
+        why: Unfit,
+    },
+    /// The certificate names others.
+    #[error("the certificate does not name `{address}`; it names {named}")]
+    AddressNotNamed {
+        /// What it was to be bound to.
+        address: String,
+        /// What it names.
+        named: String,
+    },
+    /// It names no address, and none was given.
+    #[error("the certificate of {0} names no address")]
+    NoAddress(String),
+    /// An address is for one end entity.
+    #[error("expected one end entity's certificate to bind the address to, found {0}")]
+    NotOne(usize),
     /// A row does not hold what was once written there.
     #[error("anchor `{sha256}` in the store is damaged: {what}")]
     Damaged {
@@ -56,6 +100,107 @@ impl From<sqlx::Error> for DirectoryError {
     }
 }
 
+/// Why a certificate can never be encrypted to (RFC 8550 section 4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A CA's certificate.
+    #[error("it is a CA's")]
+    Authority,
+    /// Neither RSA nor ECDH on P-256, P-384 or P-521.
+    #[error("expected an RSA key, or one on P-256, P-384 or P-521")]
+    KeyType,
+    /// keyUsage or extKeyUsage allow other things only.
+    #[error(
+        "expected key usage keyEncipherment (RSA) or keyAgreement (EC), and emailProtection where there is an extended key usage"
+    )]
+    Usage,
+    /// It does not name the mailbox that it was harvested for.
+    #[error("it does not name the sender")]
+    Address,
+}
+
+/// How much a certificate of somebody else is believed. Ordered, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// An operator has taken it in.
+    Imported,
+    /// Learned from validly signed mail under an anchor with `harvest = "trusted"`.
+    Trusted,
+    /// Likewise under one with `harvest = "seen"`.
+    Seen,
+}
+
+impl Trust {
+    /// The word in the database and in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Imported => "imported",
+            Self::Trusted => "trusted",
+            Self::Seen => "seen",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Imported, Self::Trusted, Self::Seen].into_iter().find(|trust| trust.name() == name)
+    }
+}
+
+impl From<crate::pki::Harvesting> for Trust {
+    fn from(worth: crate::pki::Harvesting) -> Self {
+        match worth {
+            crate::pki::Harvesting::Trusted => Self::Trusted,
+            crate::pki::Harvesting::Seen => Self::Seen,
+        }
+    }
+}
+
+/// Where a certificate came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `cert import`.
+    Import,
+    /// Validly signed mail.
+    Mail,
+    /// A word that this version does not know.
+    Other,
+}
+
+impl Source {
+    /// The word in the database and in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Mail => "mail",
+            Self::Other => "other",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        [Self::Import, Self::Mail].into_iter().find(|source| source.name() == name).unwrap_or(Self::Other)
+    }
+}
+
+/// A certificate that stands for a mailbox. Whether it may be used now is for `pki::recipient::check` to say.
+#[derive(Clone, Debug)]
+pub struct KnownCertificate {
+    /// First 16 hex digits of its SHA-256.
+    pub id: String,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// How much it is believed.
+    pub trust: Trust,
+    /// The registration officer has bound it to the mailbox; it names no address.
+    pub bound_by_operator: bool,
+    /// An operator has blocked it.
+    pub blocked: bool,
+    /// What the owner's program can read, as far as he has said so in validly signed mail.
+    pub capabilities: Option<Capabilities>,
+    /// Known issuers, nearest first; to build a path with. No blocked ones.
+    pub chain: Vec<Certificate>,
+    /// When it became known.
+    pub added: Timestamp,
+}
+
 /// Stored anchors and others' certificates. Cheap to clone.
 #[derive(Clone)]
 pub struct Directory(Arc<Inner>);
@@ -63,18 +208,11 @@ pub struct Directory(Arc<Inner>);
 struct Inner {
     store: Store,
     audit: Audit,
-    index: RwLock<Arc<Index>>,
+    index: RwLock<Index>,
+    /// Conflicts that were told of since the start: mailbox and certificate.
+    conflicts: Mutex<HashSet<(String, Digest)>>,
     /// One change at a time, so that an older reading of the store never takes the place of a newer one.
     changing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Index {
-    anchors: Vec<TrustAnchor>,
-    /// SHA-256 of certificates that an operator has blocked.
-    blocked: Arc<HashSet<[u8; 32]>>,
-    /// CA certificates by subject.
-    authorities: Vec<(Name, Vec<Certificate>)>,
 }
 
 impl fmt::Debug for Directory {
@@ -89,8 +227,13 @@ impl Directory {
     /// # Errors
     /// The store cannot be read, or an anchor in it is damaged.
     pub async fn open(store: Store, audit: Audit) -> Result<Self, DirectoryError> {
-        let index = RwLock::new(Arc::new(Index::default()));
-        let directory = Self(Arc::new(Inner { store, audit, index, changing: tokio::sync::Mutex::new(()) }));
+        let directory = Self(Arc::new(Inner {
+            store,
+            audit,
+            index: RwLock::default(),
+            conflicts: Mutex::default(),
+            changing: tokio::sync::Mutex::new(()),
+        }));
         directory.reload().await?;
         Ok(directory)
     }
@@ -101,24 +244,30 @@ impl Directory {
     /// As [`Directory::open`]; then everything stays as it was.
     pub async fn reload(&self) -> Result<(), DirectoryError> {
         let _one = self.0.changing.lock().await;
-        self.read().await
-    }
-
-    async fn read(&self) -> Result<(), DirectoryError> {
-        let next = Arc::new(rows::load(&self.0.store).await?);
-        *self.0.index.write().unwrap_or_else(PoisonError::into_inner) = next;
+        let mut next = rows::load(&self.0.store).await?;
+        let mut index = self.index_mut();
+        // Mail may have left while this was read.
+        next.correspondents.extend(std::mem::take(&mut index.correspondents));
+        *index = next;
         Ok(())
     }
 
-    fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.0.index.read().unwrap_or_else(PoisonError::into_inner))
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.0.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn change(&self, action: Action) -> Result<Changed, DirectoryError> {
         let _one = self.0.changing.lock().await;
         let change = Change { audit: self.0.audit.clone(), at: clock::now(), action };
         let changed = self.0.store.write(change).await?;
-        self.read().await?;
+        let mut tx = self.0.store.readers().begin().await?;
+        let anchors = rows::anchors(&mut tx).await?;
+        tx.rollback().await?;
+        self.index_mut().anchors = anchors;
         Ok(changed)
     }
 
@@ -153,10 +302,7 @@ impl Directory {
     /// # Errors
     /// `Prefix`, `NotFound`, `Ambiguous`, the store.
     pub async fn remove_anchor(&self, prefix: &str) -> Result<TrustAnchor, DirectoryError> {
-        let digits: String = prefix.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
-        if digits.len() < 8 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(DirectoryError::Prefix(prefix.to_owned()));
-        }
+        let digits = hex_digits(prefix)?;
         let anchor = self.anchor(&digits)?;
         match self.change(Action::Remove { sha256: anchor.certificate.sha256() }).await? {
             Changed::Done => Ok(anchor),
@@ -181,11 +327,54 @@ impl Directory {
 
     /// Known CA certificates with this subject (RFC 5280 section 7.1), to build paths with. Not trusted by being here.
     pub fn by_subject(&self, subject: &Name) -> Vec<Certificate> {
-        let index = self.index();
-        let exact = index.authorities.iter().find(|(name, _)| name == subject);
-        let found = exact.or_else(|| index.authorities.iter().find(|(name, _)| name.matches(subject)));
-        found.map(|(_, certificates)| certificates.clone()).unwrap_or_default()
+        self.index().by_subject(subject).to_vec()
     }
+
+    /// Known CA certificates that may stand above this one, nearest first; no blocked ones.
+    pub fn issuers(&self, certificate: &Certificate) -> Vec<Certificate> {
+        self.index().issuers(certificate)
+    }
+
+    /// The certificates that stand for this very mailbox (`Address::same_mailbox`), best first: not blocked before
+    /// blocked, imported before trusted before seen, the one that began last first.
+    pub fn for_mailbox(&self, address: &Address) -> Vec<KnownCertificate> {
+        let mailbox = address.mailbox_key();
+        // Parsing is done without the lock.
+        let held = self.index().of_mailbox(&mailbox);
+        let mut known: Vec<_> = held.iter().filter_map(|(sha256, entry)| self.known(sha256, entry, &mailbox)).collect();
+        known.sort_by_cached_key(|known| {
+            (known.blocked, known.trust, Reverse(known.certificate.not_before()), known.id.clone())
+        });
+        known
+    }
+
+    fn known(&self, sha256: &Digest, entry: &Entry, mailbox: &str) -> Option<KnownCertificate> {
+        let certificate = entry.certificate()?;
+        Some(KnownCertificate {
+            id: id_of(sha256),
+            trust: entry.trust,
+            bound_by_operator: entry.binding(mailbox)?.by_operator,
+            blocked: entry.blocked,
+            capabilities: entry.announced.as_ref().and_then(|announced| Capabilities::from_der(&announced.der)),
+            chain: self.issuers(&certificate),
+            added: entry.added,
+            certificate,
+        })
+    }
+}
+
+/// First 16 hex digits.
+fn id_of(sha256: &Digest) -> String {
+    hex(sha256).chars().take(16).collect()
+}
+
+/// At least 8 and at most 64 hex digits; colons and case are ignored.
+fn hex_digits(prefix: &str) -> Result<String, DirectoryError> {
+    let digits: String = prefix.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
+    if !(8..=64).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(DirectoryError::Prefix(prefix.to_owned()));
+    }
+    Ok(digits)
 }
 
 fn hex(sha256: &[u8; 32]) -> String {

@@ -54,6 +54,7 @@ fn options(anchors: &[PathBuf], at: &str) -> Options {
             revocation: RevocationMode::None,
             domains: Vec::new(),
             source: AnchorSource::CommandLine,
+            harvest: segel::pki::Harvesting::default(),
         })
         .collect();
     Options {
@@ -76,6 +77,7 @@ fn judge(message: Vec<u8>, options: &Options) -> Inspected {
                 let nothing = needs.iter().map(|need| match need {
                     Need::Certificates { .. } => Fact::Certificates(Vec::new()),
                     Need::Crls { .. } => Fact::Crls(Vec::new()),
+                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
                 });
                 step = paused.resume(nothing.collect());
             }

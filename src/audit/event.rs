@@ -60,6 +60,16 @@ pub enum Event {
     AnchorImported { sha256: String, subject: String },
     /// A trust anchor was removed.
     AnchorRemoved { sha256: String },
+    /// An operator took somebody's certificate in; without an address: a CA's, to build paths with.
+    CertificateImported { certificate: String, issuer: String, serial: String, address: Option<Address> },
+    /// A certificate was learned from validly signed mail.
+    CertificateHarvested { certificate: String, trust: String, issuer: String, address: Address },
+    /// Validly signed mail brought a certificate of another CA than the one that holds the mailbox; it is not used.
+    CertificateConflict { certificate: String, issuer: String, holder: String, address: Address },
+    /// A certificate neither receives nor verifies from now on.
+    CertificateBlocked { certificate: String },
+    /// It does again.
+    CertificateUnblocked { certificate: String },
     /// Certificates, keys and policy were read again.
     Reloaded { policy: String },
     /// The gateway started.
@@ -187,6 +197,11 @@ impl Event {
                 ("anchor-imported", None, json!({"sha256": sha256, "subject": subject}), None)
             }
             Self::AnchorRemoved { sha256 } => ("anchor-removed", None, json!({"sha256": sha256}), None),
+            Self::CertificateImported { .. }
+            | Self::CertificateHarvested { .. }
+            | Self::CertificateConflict { .. }
+            | Self::CertificateBlocked { .. }
+            | Self::CertificateUnblocked { .. } => return self.certificate_row(),
             Self::Reloaded { policy } => ("reloaded", None, json!({"policy": policy}), None),
             Self::Started { version, policy } => ("started", None, json!({"version": version, "policy": policy}), None),
             Self::OperatorRetry { queue_id, operator, recipients } => (
@@ -201,6 +216,36 @@ impl Event {
             _ => ("stopped", None, json!({}), None),
         };
         Row { name, queue_id, public, personal }
+    }
+}
+
+impl Event {
+    fn certificate_row(&self) -> Row {
+        let (name, public, personal) = match self {
+            Self::CertificateImported { certificate, issuer, serial, address } => (
+                "certificate-imported",
+                json!({"certificate": certificate, "issuer": issuer, "serial": serial}),
+                address.as_ref().and_then(|address| person("address", address)),
+            ),
+            Self::CertificateHarvested { certificate, trust, issuer, address } => (
+                "certificate-harvested",
+                json!({"certificate": certificate, "trust": trust, "issuer": issuer}),
+                person("address", address),
+            ),
+            Self::CertificateConflict { certificate, issuer, holder, address } => (
+                "certificate-conflict",
+                json!({"certificate": certificate, "issuer": issuer, "holder": holder}),
+                person("address", address),
+            ),
+            Self::CertificateBlocked { certificate } => {
+                ("certificate-blocked", json!({"certificate": certificate}), None)
+            }
+            Self::CertificateUnblocked { certificate } => {
+                ("certificate-unblocked", json!({"certificate": certificate}), None)
+            }
+            _ => return self.operations_row(),
+        };
+        Row { name, queue_id: None, public, personal }
     }
 }
 

@@ -100,6 +100,7 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
             revocation: mode,
             domains: Vec::new(),
             source: AnchorSource::CommandLine,
+            harvest: crate::pki::Harvesting::default(),
         });
     }
     if let Some(config) = config {

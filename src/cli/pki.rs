@@ -104,6 +104,7 @@ pub(super) fn verify(arguments: &Arguments, out: &mut Printer) -> Result<Exit, C
             revocation: mode,
             domains: Vec::new(),
             source: AnchorSource::CommandLine,
+            harvest: crate::pki::Harvesting::default(),
         })
         .collect();
     let mut file = read::certificates(std::slice::from_ref(&arguments.cert))?.into_iter();

@@ -5,7 +5,7 @@ use super::parse::Findings;
 use crate::limits::Limits;
 use crate::mail::Domain;
 use crate::pki::path::AnchorSource;
-use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
+use crate::pki::{Certificate, Crl, Harvesting, RevocationMode, TrustAnchor};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -55,8 +55,9 @@ fn anchor(table: &Spanned<Anchor>, directory: &Path, limits: &Limits, findings: 
         &modes,
         RevocationMode::HardFail,
     );
-    let harvest = "leave the key out; nothing is harvested in this version";
-    super::check::must_be_default(findings, "trust.anchor.harvest", table.harvest.as_ref(), "trusted", harvest);
+    let worth = [("trusted", Harvesting::Trusted), ("seen", Harvesting::Seen)];
+    let harvest =
+        super::check::choice(findings, "trust.anchor.harvest", table.harvest.as_ref(), &worth, Harvesting::Trusted);
     let mut domains = Vec::new();
     for written in table.domains.iter().flat_map(Spanned::get_ref) {
         match Domain::parse(written.get_ref()) {
@@ -80,7 +81,13 @@ fn anchor(table: &Spanned<Anchor>, directory: &Path, limits: &Limits, findings: 
     let source = AnchorSource::Configuration(written.get_ref().clone());
     certificates(written, directory, limits, findings)
         .into_iter()
-        .map(|certificate| TrustAnchor { certificate, revocation, domains: domains.clone(), source: source.clone() })
+        .map(|certificate| TrustAnchor {
+            certificate,
+            revocation,
+            domains: domains.clone(),
+            source: source.clone(),
+            harvest,
+        })
         .collect()
 }
 

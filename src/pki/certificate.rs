@@ -243,7 +243,7 @@ impl Certificate {
             },
             Ok(PublicKey::Ed25519(_)) => KeyInfo::Ed25519,
             Ok(PublicKey::Dsa) => KeyInfo::Dsa,
-            Ok(PublicKey::Other) | Err(_) => KeyInfo::Other,
+            Ok(PublicKey::X25519(_) | PublicKey::Other) | Err(_) => KeyInfo::Other,
         }
     }
 
@@ -341,7 +341,10 @@ impl Certificate {
     }
 
     /// Whether the certificate's signature verifies under `issuer`'s key; names and extensions are not looked at.
-    pub(super) fn verify_signed_by(&self, issuer: &Self) -> Result<(), CryptoError> {
+    ///
+    /// # Errors
+    /// It does not, or the algorithm is not known.
+    pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), CryptoError> {
         crypto::verify(self.0.signature_algorithm?, &issuer.0.spki, &self.0.tbs, &self.0.signature)
     }
 

@@ -27,6 +27,18 @@ pub struct TrustAnchor {
     pub domains: Vec<Domain>,
     /// Where it came from.
     pub source: AnchorSource,
+    /// What certificates learned from mail signed under it are worth.
+    pub harvest: Harvesting,
+}
+
+/// What a certificate is worth that was learned from validly signed mail (`trust.anchor.harvest`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Harvesting {
+    /// The CA checks whom it certifies: it may be encrypted to.
+    #[default]
+    Trusted,
+    /// It was seen, no more.
+    Seen,
 }
 
 /// Where `trust list` says it comes from.

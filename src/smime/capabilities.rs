@@ -10,3 +10,10 @@ pub struct Capabilities {
     /// RSAES-OAEP with SHA-256 is announced.
     pub oaep: bool,
 }
+
+impl Capabilities {
+    /// Reads the DER of the attribute's value. `None`: it is not SMIMECapabilities.
+    pub fn from_der(_der: &[u8]) -> Option<Self> {
+        None
+    }
+}

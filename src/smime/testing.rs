@@ -188,6 +188,7 @@ impl Ca {
             revocation: RevocationMode::None,
             domains: Vec::new(),
             source: AnchorSource::CommandLine,
+            harvest: crate::pki::Harvesting::default(),
         };
         let at = self.certificate("odd").not_before();
         Options {

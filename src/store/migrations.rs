@@ -4,7 +4,7 @@ use super::StoreError;
 use sqlx::{SqliteConnection, raw_sql};
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// Applies what is missing, each migration in a transaction of its own. Refuses a newer schema.
 pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -114,7 +114,13 @@ impl Ca {
 }
 
 pub(super) fn anchor(certificate: &Certificate, revocation: RevocationMode) -> TrustAnchor {
-    TrustAnchor { certificate: certificate.clone(), revocation, domains: Vec::new(), source: AnchorSource::CommandLine }
+    TrustAnchor {
+        certificate: certificate.clone(),
+        revocation,
+        domains: Vec::new(),
+        source: AnchorSource::CommandLine,
+        harvest: crate::pki::Harvesting::default(),
+    }
 }
 
 /// A question with usual answers, to be changed by the test.

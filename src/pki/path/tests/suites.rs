@@ -80,6 +80,7 @@ fn pkits_case(
         revocation: RevocationMode::HardFail,
         domains: Vec::new(),
         source: AnchorSource::CommandLine,
+        harvest: crate::pki::Harvesting::default(),
     }];
     let flag = |name: &str| test["inputs"][name] == true;
     let policy = PolicyInputs {
@@ -178,6 +179,7 @@ fn limbo_case(test: &serde_json::Value, limits: &Limits) -> Result<Vec<Reason>, 
             revocation,
             domains: Vec::new(),
             source: AnchorSource::CommandLine,
+            harvest: crate::pki::Harvesting::default(),
         })
         .collect();
     let at = test["validation_time"].as_str().map_or("2024-01-01T00:00:00Z", |at| at);
