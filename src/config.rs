@@ -166,7 +166,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
 /// As [`load`].
 pub fn from_text(path: &Path, text: &str) -> Result<Config, Vec<ConfigError>> {
     let mut findings = parse::Findings::new(path, text);
-    let Some(file) = parse::file(text, &mut findings) else {
+    let Some(file) = parse::file::<file::File>(text, "segel.toml", &mut findings) else {
         return Err(findings.into_errors());
     };
     let config = check::check(&file, path, &mut findings);

@@ -157,8 +157,10 @@ async fn take(
     let made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
     let learned = harvest::of(snapshot, &made);
     let record = record::of(snapshot, arrival, made, id, now);
+    let encrypted_to = record.encrypted_to.clone();
     commitment.begin();
     gateway.commit(record).await.map_err(AcceptError::Queue)?;
+    gateway.directory.remember_encrypted(&encrypted_to);
     harvest::keep(gateway, snapshot, learned, now);
     Ok(())
 }

@@ -82,11 +82,19 @@ fn people(explanation: &Explanation, side: Side, out: &mut Printer) -> Result<()
         .recipients
         .iter()
         .map(|recipient| {
-            let signed = if recipient.signed { "yes" } else { "no" };
-            vec![recipient.address.clone(), recipient.treatment.clone(), signed.to_owned(), recipient.next_hop.clone()]
+            let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+            vec![
+                recipient.address.clone(),
+                recipient.treatment.clone(),
+                word(recipient.signed),
+                word(recipient.encrypted),
+                recipient.rule.clone(),
+                recipient.next_hop.clone(),
+            ]
         })
         .collect();
-    out.table(&["recipient", "treatment", "signed", "next hop"], &recipients, "no recipients")?;
+    let columns = ["recipient", "treatment", "signed", "encrypted", "rule", "next hop"];
+    out.table(&columns, &recipients, "no recipients")?;
     if !explanation.keys.is_empty() {
         out.line("")?;
         let row = |key: &crate::pipeline::explain::ExplainedKey| {
@@ -94,6 +102,15 @@ fn people(explanation: &Explanation, side: Side, out: &mut Printer) -> Result<()
         };
         let keys: Vec<Vec<String>> = explanation.keys.iter().map(row).collect();
         out.table(&["key", "kind", "standing", "subject"], &keys, "")?;
+    }
+    if !explanation.certificates.is_empty() {
+        out.line("")?;
+        let row = |certificate: &crate::pipeline::explain::ExplainedCertificate| {
+            let (address, id) = (certificate.address.clone(), certificate.id.clone());
+            vec![address, id, certificate.standing.clone(), certificate.subject.clone()]
+        };
+        let certificates: Vec<Vec<String>> = explanation.certificates.iter().map(row).collect();
+        out.table(&["certificate for", "id", "standing", "subject"], &certificates, "")?;
     }
     Ok(())
 }

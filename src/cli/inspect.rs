@@ -189,15 +189,24 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         envelope: Envelope { reverse_path, recipients, body: BodyType::EightBitMime },
         inspected: inspected.clone(),
         from_texts: header::from_texts(message, &config.limits),
+        unopened: None,
         own_keys: Vec::new(),
         substitutes: Vec::new(),
+        // Whoever holds the key that has opened it.
+        recipients: vec![RecipientFacts {
+            asked_keys: inspected.opened.iter().flat_map(|opened| opened.keys.concat()).collect(),
+            ..RecipientFacts::default()
+        }],
+        triggers: Triggers::default(),
+        already_encrypted: false,
+        returns_opened: false,
         first_seen: None,
     };
     match policy::decide(&facts, &config.policy, at) {
         Decision::Refuse(_) => "reject",
         Decision::Defer(_) => "defer",
-        Decision::Accept(decided) => match decided.treatments().first() {
-            Some((_, Treatment::Hold { .. })) => "quarantine",
+        Decision::Accept(decided) => match decided.recipients().first().map(|one| &one.treatment) {
+            Some(Treatment::Hold { .. }) => "quarantine",
             _ => "deliver",
         },
     }

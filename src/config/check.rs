@@ -6,6 +6,7 @@
 
 mod incoming;
 mod mail;
+mod rules;
 
 use super::file::{File, List, Section, Value};
 use super::parse::Findings;
@@ -13,7 +14,7 @@ use super::value::{self, NetworkError};
 use super::{Config, Listener, MasterKeySource, Network, NextHop, hash, trust};
 use crate::limits::Limits;
 use crate::mail::Address;
-use crate::policy::Side;
+use crate::policy::{Policy, Side};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,11 +43,13 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         duration(findings, "signing.status_grace", key(&file.signing, |signing| &signing.status_grace), DAY);
     let (anchors, crls) = trust::trust(file, directory, &limits, findings);
     without_machinery(file, findings);
-    policy_file(file, directory, findings);
+    let rules = rules::rules(file, directory, findings);
+    let allow_downgrade = rules::allow_downgrade(file, findings);
     let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
     let postmaster = postmaster(file, &domains, findings);
     let (deliver_to, domains) = domains.into_iter().map(|domain| (domain.deliver_to, domain.policy)).unzip();
-    let mut policy = crate::policy::Policy { hostname: hostname?, domains, authorise, incoming, hash: String::new() };
+    let hostname = hostname?;
+    let mut policy = Policy { hostname, domains, authorise, rules, allow_downgrade, incoming, hash: String::new() };
     policy.hash = hash::policy(&policy, &anchors, status_grace);
     Some(Config {
         file: path.to_owned(),
@@ -440,6 +443,7 @@ fn limits(file: &File, findings: &mut Findings<'_>) -> Limits {
     let hint = "write a number and a unit, such as \"64KiB\", \"25MiB\" or \"1GiB\"";
     for (name, value, least, target) in [
         ("limits.message", key(&file.limits, |limits| &limits.message), 64 << 10, &mut limits.message),
+        ("limits.copies", key(&file.limits, |limits| &limits.copies), 64 << 10, &mut limits.copies),
         ("limits.memory", key(&file.limits, |limits| &limits.memory), 1 << 20, &mut limits.memory),
     ] {
         let Some(written) = value else { continue };
@@ -524,34 +528,4 @@ fn postmaster(file: &File, domains: &[mail::OwnDomain], findings: &mut Findings<
         );
     }
     address
-}
-
-/// The policy file may exist; this version refuses every rule in it, by its own line.
-#[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
-fn policy_file(file: &File, directory: &Path, findings: &mut Findings<'_>) {
-    let written = key(&file.policy, |policy| &policy.file);
-    let path = directory.join(text(written).unwrap_or("policy.toml"));
-    let content = match std::fs::read_to_string(&path) {
-        Ok(content) => content,
-        // The name is a default; the file has to exist only if somebody names it otherwise.
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound
-                && text(written).is_none_or(|name| name == "policy.toml") =>
-        {
-            return;
-        }
-        Err(error) => {
-            let offset = written.map_or(0, |written| written.span().start);
-            let problem = format!("expected a readable file `{}`, found: {error}", path.display());
-            return findings.error(offset, "policy.file", problem, "leave the key out; this version has no rules");
-        }
-    };
-    let mut found = Findings::new(&path, &content);
-    if let Some(root) = super::parse::table(&content, &mut found) {
-        for (name, _) in root.get_ref().iter() {
-            let hint = "take it out; what the tables of [[domain]], [[authorise]] and [incoming] say is what happens";
-            not_yet(&mut found, name.span().start, name.get_ref(), "no rules", &format!("`{}`", name.get_ref()), hint);
-        }
-    }
-    findings.extend(found.into_errors());
 }

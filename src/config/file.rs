@@ -29,6 +29,7 @@ pub(super) struct File {
     pub authorise: Vec<Spanned<Authorise>>,
     pub outbound: Section<Outbound>,
     pub signing: Section<Signing>,
+    pub encryption: Section<Encryption>,
     /// Reason codes and five keys of its own: names are checked by `check`.
     #[serde(default)]
     pub incoming: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
@@ -87,6 +88,7 @@ pub(super) struct Domain {
     pub deliver_tls: Value<String>,
     pub sign: Value<String>,
     pub encrypt: Value<String>,
+    pub content_encryption: Value<String>,
     pub substitute: Value<String>,
     pub unvouched: Value<String>,
 }
@@ -111,6 +113,12 @@ pub(super) struct Outbound {
 #[serde(deny_unknown_fields)]
 pub(super) struct Signing {
     pub status_grace: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Encryption {
+    pub allow_downgrade: List,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -151,6 +159,7 @@ pub(super) struct Dns {
 pub(super) struct Limits {
     pub message: Value<String>,
     pub recipients: Value<u32>,
+    pub copies: Value<String>,
     pub memory: Value<String>,
     pub connections: Value<u32>,
 }
@@ -185,4 +194,57 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(super) struct Console {
     pub bind: Value<String>,
+}
+
+/// `policy.toml`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    #[serde(default)]
+    pub rule: Vec<Spanned<Rule>>,
+    #[serde(default)]
+    pub test: Vec<Spanned<toml::Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub name: Value<String>,
+    #[serde(rename = "match")]
+    pub conditions: Section<Match>,
+    pub then: Section<Then>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Match {
+    pub side: Value<String>,
+    pub from: Value<OneOrMore>,
+    pub to: Value<OneOrMore>,
+    pub subject: Value<String>,
+    pub header: Section<HeaderField>,
+    pub reasons: List,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeaderField {
+    pub name: Value<String>,
+    pub value: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Then {
+    pub sign: Value<String>,
+    pub encrypt: Value<String>,
+    pub action: Value<String>,
+}
+
+/// One text, or a list of texts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a string or a list of strings")]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }

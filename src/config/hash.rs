@@ -1,8 +1,9 @@
 //! The policy's hash: two gateways with the same hash decide alike, and a decision's record says which policy made it.
 
 use crate::mail::Domain;
+use crate::pki::path::Harvesting;
 use crate::pki::{RevocationMode, TrustAnchor};
-use crate::policy::{Encrypt, IncomingTreatment, Policy, Sign, Substitute, Unvouched};
+use crate::policy::{Encrypt, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute, Unvouched};
 use crate::reason::Reason;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
                 "name": own.domain.ascii(),
                 "sign": sign(own.sign),
                 "encrypt": encrypt(own.encrypt),
+                "content_encryption": own.content_encryption.name(),
                 "substitute": substitute(own.substitute),
                 "unvouched": unvouched(own.unvouched),
             })
@@ -42,6 +44,7 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
                 "certificate": HEXLOWER.encode(&anchor.certificate.sha256()),
                 "revocation": revocation(anchor.revocation),
                 "domains": domains,
+                "harvest": harvest(anchor.harvest),
             })
         })
         .collect();
@@ -56,8 +59,14 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
             json!([reason.code(), treatment(policy.incoming.treatment(reason)), defers])
         })
         .collect();
+    // Their order decides, so they are not sorted.
+    let rules: Vec<Value> = policy.rules.iter().map(rule).collect();
+    let mut downgrade: Vec<String> = policy.allow_downgrade.iter().map(Pattern::key).collect();
+    downgrade.sort();
     let canonical = json!({
-        "version": 1,
+        "version": 2,
+        "rules": rules,
+        "allow_downgrade": downgrade,
         "hostname": policy.hostname,
         "domains": domains,
         "authorise": authorise,
@@ -69,6 +78,23 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
         "status_grace": status_grace.as_secs(),
     });
     HEXLOWER.encode(&crate::crypto::sha256(canonical.to_string().as_bytes()))
+}
+
+fn rule(rule: &Rule) -> Value {
+    let keys = |patterns: &[Pattern]| {
+        let mut keys: Vec<String> = patterns.iter().map(Pattern::key).collect();
+        keys.sort();
+        keys
+    };
+    json!({
+        "name": rule.name,
+        "side": rule.side.map(crate::policy::Side::name),
+        "from": keys(&rule.from),
+        "to": keys(&rule.to),
+        "subject": rule.subject.as_deref().map(str::to_lowercase),
+        "header": rule.field.as_ref().map(|(name, value)| [name.to_lowercase(), value.to_lowercase()]),
+        "encrypt": encrypt(rule.encrypt),
+    })
 }
 
 fn sign(sign: Sign) -> &'static str {
@@ -115,5 +141,12 @@ fn revocation(mode: RevocationMode) -> &'static str {
         RevocationMode::HardFail => "hard-fail",
         RevocationMode::SoftFail => "soft-fail",
         RevocationMode::None => "none",
+    }
+}
+
+fn harvest(harvesting: Harvesting) -> &'static str {
+    match harvesting {
+        Harvesting::Trusted => "trusted",
+        Harvesting::Seen => "seen",
     }
 }

@@ -3,8 +3,8 @@
 //! `toml` and serde stop at the first error. To find all of them, an entry that was refused is taken
 //! out and the rest is read again; every round removes an entry, so the rounds are bounded by the file.
 
-use super::{ConfigError, file::File};
-use serde::Deserialize;
+use super::ConfigError;
+use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -72,15 +72,15 @@ impl<'a> Findings<'a> {
 }
 
 /// The file as written. Nothing when it isn't TOML; entries that were refused are left out, each with its error.
-pub(super) fn file(text: &str, findings: &mut Findings<'_>) -> Option<File> {
+pub(super) fn file<T: DeserializeOwned>(text: &str, name: &str, findings: &mut Findings<'_>) -> Option<T> {
     let mut root = table(text, findings)?;
     loop {
-        match File::deserialize(toml::Deserializer::from(root.clone())) {
+        match T::deserialize(toml::Deserializer::from(root.clone())) {
             Ok(file) => return Some(file),
             Err(error) => {
                 let removed = error.span().and_then(|span| remove(root.get_mut(), &span));
                 let offset = error.span().map_or(0, |span| span.start);
-                let key = removed.as_deref().unwrap_or("segel.toml");
+                let key = removed.as_deref().unwrap_or(name);
                 report(findings, offset, key, error.message());
                 findings.refused.extend(removed.clone());
                 removed?;
@@ -90,7 +90,7 @@ pub(super) fn file(text: &str, findings: &mut Findings<'_>) -> Option<File> {
 }
 
 /// The root table, or nothing and an error for each place where the text isn't TOML.
-pub(super) fn table<'t>(text: &'t str, findings: &mut Findings<'_>) -> Option<Spanned<DeTable<'t>>> {
+fn table<'t>(text: &'t str, findings: &mut Findings<'_>) -> Option<Spanned<DeTable<'t>>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let offset = error.span().map_or(0, |span| span.start);

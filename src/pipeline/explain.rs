@@ -2,11 +2,12 @@
 
 use super::{AcceptError, Arrival, Gateway, Snapshot, gather, reply};
 use crate::mail::{Address, BodyType, Envelope, ReversePath};
-use crate::policy::{self, Decision, SenderKey, Side, Standing, Treatment, codes};
+use crate::policy::{self, Decision, Facts, ForRecipient, Form, Refusal, SenderKey, Side, Standing, Treatment, codes};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -40,6 +41,21 @@ pub struct Explanation {
     pub keys: Vec<ExplainedKey>,
     /// For each recipient.
     pub recipients: Vec<ExplainedRecipient>,
+    /// The certificates that were looked at for recipients, chosen and rejected.
+    pub certificates: Vec<ExplainedCertificate>,
+}
+
+/// A recipient's certificate that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedCertificate {
+    /// Whose.
+    pub address: String,
+    /// Its id in the directory.
+    pub id: String,
+    /// Its subject.
+    pub subject: String,
+    /// `chosen`, `usable`, `unknown` or `rejected`, with the reasons.
+    pub standing: String,
 }
 
 /// A certificate that was looked at.
@@ -64,30 +80,63 @@ pub struct ExplainedRecipient {
     pub treatment: String,
     /// Whether it leaves signed.
     pub signed: bool,
+    /// Whether it leaves encrypted.
+    pub encrypted: bool,
+    /// What decided it for him: a row of the tables or a rule of the policy file.
+    pub rule: String,
     /// Where it goes next.
     pub next_hop: String,
 }
 
 /// Goes the same way as [`super::accept`], up to the decision.
 pub async fn explain(
-    gateway: &Gateway,
-    snapshot: &Snapshot,
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
     request: ExplainRequest,
     now: Timestamp,
 ) -> Result<Explanation, AcceptError> {
     let arrival = arrival(&request);
+    let mut asked = Asked { snapshot, request: &request, reasons: Vec::new(), keys: Vec::new(), certificates: Vec::new() };
+    let policy = &snapshot.config.policy;
     for recipient in &request.to {
-        if let Err(refusal) = policy::recipient(&snapshot.config.policy, request.side, recipient) {
-            return Ok(outcome(snapshot, &request, Decision::Refuse(refusal), Vec::new(), Vec::new()));
+        if let Err(refusal) = gather::at_rcpt(gateway, snapshot, request.side, recipient) {
+            return Ok(asked.outcome(&Decision::Refuse(refusal)));
         }
     }
-    let inspected = gather::inspect(gateway, snapshot, &arrival, now).await?;
-    let reasons = inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
-    let mut facts = gather::facts(gateway, snapshot, &arrival, inspected, now).await?;
+    let looked = gather::inspect(gateway, snapshot, &arrival, now).await?;
+    asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
+    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, now).await?;
     facts.first_seen = None;
-    let keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
-    let decision = policy::decide(&facts, &snapshot.config.policy, now);
-    Ok(outcome(snapshot, &request, decision, reasons, keys))
+    asked.keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
+    let decision = policy::decide(&facts, policy, now);
+    asked.certificates = explained_certificates(&facts, &decision);
+    Ok(asked.outcome(&decision))
+}
+
+/// Every certificate that is known for a recipient, and which was chosen.
+fn explained_certificates(facts: &Facts, decision: &Decision) -> Vec<ExplainedCertificate> {
+    let chosen = |address: &Address, id: &str| match decision {
+        Decision::Accept(decided) => decided.recipients().iter().any(|one| {
+            one.address.same_mailbox(address)
+                && matches!(&one.treatment, Treatment::Deliver(Form::Encrypted(to)) if to.id == id)
+        }),
+        Decision::Refuse(_) | Decision::Defer(_) => false,
+    };
+    let mut all = Vec::new();
+    for (address, known) in facts.envelope.recipients.iter().zip(&facts.recipients) {
+        for certificate in &known.certificates {
+            all.push(ExplainedCertificate {
+                address: address.as_str().to_owned(),
+                id: certificate.id.clone(),
+                subject: certificate.certificate.subject().to_string(),
+                standing: match chosen(address, &certificate.id) {
+                    true => "chosen".to_owned(),
+                    false => certificate.standing.describe(),
+                },
+            });
+        }
+    }
+    all
 }
 
 fn arrival(request: &ExplainRequest) -> Arrival {
@@ -123,45 +172,72 @@ fn explained_key(key: &SenderKey) -> ExplainedKey {
     }
 }
 
-fn outcome(
-    snapshot: &Snapshot,
-    request: &ExplainRequest,
-    decision: Decision,
+/// What is known when the decision falls.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a ExplainRequest,
     reasons: Vec<String>,
     keys: Vec<ExplainedKey>,
-) -> Explanation {
-    let hop = |address: &Address| snapshot.config.next_hop(address.domain()).to_string();
-    let all = |word: &str| {
+    certificates: Vec<ExplainedCertificate>,
+}
+
+impl Asked<'_> {
+    fn outcome(self, decision: &Decision) -> Explanation {
+        let said = |refusal| String::from_utf8_lossy(&reply::refused(refusal).to_bytes()).trim_end().to_owned();
+        let (word, rule, reply, key, recipients) = match decision {
+            Decision::Refuse(refusal) => ("refuse", refusal.rule, Some(said(refusal)), None, self.all("refuse", refusal)),
+            Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(refusal)), None, self.all("defer", refusal)),
+            Decision::Accept(decided) => {
+                let key = decided.signing().map(|signing| signing.key.id.clone());
+                let each = decided.recipients().iter().map(|one| self.recipient(one, key.is_some()));
+                ("accept", decided.rule(), None, key.clone(), each.collect())
+            }
+        };
+        Explanation {
+            decision: word,
+            rule: rule.to_owned(),
+            why: why(rule),
+            reasons: self.reasons,
+            reply,
+            key,
+            keys: self.keys,
+            recipients,
+            certificates: self.certificates,
+        }
+    }
+
+    fn next_hop(&self, address: &Address) -> String {
+        self.snapshot.config.next_hop(address.domain()).to_string()
+    }
+
+    /// Nobody gets anything.
+    fn all(&self, word: &str, refusal: &Refusal) -> Vec<ExplainedRecipient> {
         let each = |address: &Address| ExplainedRecipient {
             address: address.as_str().to_owned(),
             treatment: word.to_owned(),
             signed: false,
-            next_hop: hop(address),
+            encrypted: false,
+            rule: refusal.rule.to_owned(),
+            next_hop: self.next_hop(address),
         };
-        request.to.iter().map(each).collect()
-    };
-    let said = |reply: &crate::smtp::Reply| String::from_utf8_lossy(&reply.to_bytes()).trim_end().to_owned();
-    let (word, rule, reply, key, recipients) = match &decision {
-        Decision::Refuse(refusal) => {
-            ("refuse", refusal.rule, Some(said(&reply::refused(refusal))), None, all("refuse"))
+        self.request.to.iter().map(each).collect()
+    }
+
+    fn recipient(&self, one: &ForRecipient, signed: bool) -> ExplainedRecipient {
+        ExplainedRecipient {
+            address: one.address.as_str().to_owned(),
+            treatment: match &one.treatment {
+                Treatment::Deliver(Form::Opened) => "deliver (opened)".to_owned(),
+                Treatment::Deliver(Form::Unopened) => "deliver (unopened)".to_owned(),
+                Treatment::Deliver(Form::Clear | Form::Encrypted(_)) => "deliver".to_owned(),
+                Treatment::Hold { class, .. } => format!("hold ({})", class.name()),
+            },
+            signed: signed && one.is_delivered(),
+            encrypted: matches!(one.treatment, Treatment::Deliver(Form::Encrypted(_))),
+            rule: one.rule.clone(),
+            next_hop: self.next_hop(&one.address),
         }
-        Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(&reply::refused(refusal))), None, all("defer")),
-        Decision::Accept(decided) => {
-            let each = |(address, treatment): &(Address, Treatment)| ExplainedRecipient {
-                address: address.as_str().to_owned(),
-                treatment: match treatment {
-                    Treatment::Deliver => "deliver".to_owned(),
-                    Treatment::Hold { class, .. } => format!("hold ({})", class.name()),
-                },
-                signed: decided.signing().is_some(),
-                next_hop: hop(address),
-            };
-            let recipients = decided.treatments().iter().map(each).collect();
-            let key = decided.signing().map(|signing| signing.key.id.clone());
-            ("accept", decided.rule(), None, key, recipients)
-        }
-    };
-    Explanation { decision: word, rule: rule.to_owned(), why: why(rule), reasons, reply, key, keys, recipients }
+    }
 }
 
 /// The rows of DESIGN's tables in sentences.
@@ -172,6 +248,13 @@ fn why(rule: &str) -> &'static str {
         "null-reverse-path" => "the reverse-path is null (a bounce or an automatic reply): passed unsigned",
         "unvouched-refused" => "the reverse-path is another's and no [[authorise]] lets it write as From",
         "unvouched-passed" => "the reverse-path is another's; the domain's `unvouched` passes such mail unsigned",
+        "encrypt-required-refused" => {
+            "encryption is required, and no certificate of the recipient can be used: nothing leaves in clear"
+        }
+        "recipient-unproven-deferred" => {
+            "a certificate of the recipient is known and can't be used now: deferred, then held, never sent in clear"
+        }
+        "copies-refused" => "the encrypted copies for hidden recipients would be larger than `limits.copies`",
         "already-protected" => "the mail is signed or encrypted already: its bytes stay as they are",
         "report" => "a delivery or disposition report passes unsigned",
         "sign-never" => "the domain's `sign` is `never`",

@@ -16,7 +16,7 @@ use crate::crypto;
 use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::{Certificate, Crl};
-use crate::policy::{Facts, Side};
+use crate::policy::{self, Facts, Refusal, Side};
 use crate::reason::Reason;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -102,6 +102,16 @@ fn path_material(
         crls.extend(snapshot.crls.by_issuer(issuer.issuer()));
     }
     (untrusted, crls)
+}
+
+/// What is decided when a recipient is named: relaying, and encryption where a rule needs nothing but the envelope.
+///
+/// # Errors
+/// The refusal.
+pub fn at_rcpt(gateway: &Gateway, snapshot: &Snapshot, side: Side, address: &Address) -> Result<(), Refusal> {
+    let policy = &snapshot.config.policy;
+    policy::recipient(policy, side, address)?;
+    policy::encryption_at_rcpt(policy, side, address, !gateway.directory.for_mailbox(address).is_empty())
 }
 
 fn same_mailbox(list: &[Address], address: &Address) -> bool {

@@ -45,7 +45,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         original: arrival.content.clone(),
         recipients: recipients(snapshot, decided, &copies),
         copies: copies.copies.into_iter().map(new_copy).collect(),
-        encrypted_to: encrypted_to(decided),
+        encrypted_to: newly_encrypted_to(decided, &facts),
         outer_verdict: facts.unopened.as_ref().map(|unopened| unopened.verdict),
         details,
         policy: snapshot.config.policy.hash.clone(),
@@ -74,10 +74,14 @@ fn new_copy(copy: Copy) -> NewCopy {
     NewCopy { content: copy.content, treatment: copy.treatment.to_owned() }
 }
 
-/// Who gets encrypted mail: from now on it does not go back to clear by itself.
-fn encrypted_to(decided: &Decided) -> Vec<Address> {
-    let encrypted = |one: &&ForRecipient| matches!(one.treatment, Treatment::Deliver(Form::Encrypted(_)));
-    decided.recipients().iter().filter(encrypted).map(|one| one.address.clone()).collect()
+/// Who gets encrypted mail for the first time: from now on it does not go back to clear by itself.
+fn newly_encrypted_to(decided: &Decided, facts: &Facts) -> Vec<Address> {
+    let pairs = decided.recipients().iter().zip(&facts.recipients);
+    pairs.filter(|(one, known)| is_encrypted(one) && !known.encrypted_before).map(|(one, _)| one.address.clone()).collect()
+}
+
+fn is_encrypted(recipient: &ForRecipient) -> bool {
+    matches!(recipient.treatment, Treatment::Deliver(Form::Encrypted(_)))
 }
 
 /// What was decided for one recipient and with which certificate, for those who may read it.
@@ -157,7 +161,7 @@ fn events(
         rule: decided.rule().to_owned(),
         recipients: decided.recipients().len(),
         held: held.len(),
-        encrypted: encrypted_to(decided).len(),
+        encrypted: decided.recipients().iter().filter(|one| is_encrypted(one)).count(),
         opened: facts.inspected.opened.is_some(),
         size: arrival.content.len(),
         message_id: message_id.map(str::to_owned),

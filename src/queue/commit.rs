@@ -6,6 +6,7 @@ use super::record::{NewRecipient, NewRecord, NewState, body_name, next_hop_text,
 use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
+use crate::directory::note_encrypted;
 use crate::mail::{Address, ReversePath};
 use crate::seal::WrappedKey;
 use crate::store::rows::{groups, placeholders, repeated};
@@ -273,6 +274,8 @@ pub(super) async fn insert_records(tx: &mut SqliteConnection, records: &[&Prepar
     insert_copies(tx, &copies).await?;
     insert_recipients(tx, &recipients).await?;
     insert_evidence(tx, &rows).await?;
+    let encrypted: Vec<Address> = records.iter().flat_map(|prepared| prepared.record.encrypted_to.clone()).collect();
+    note_encrypted(tx, &encrypted).await?;
     Ok(ids)
 }
 
@@ -302,8 +305,8 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
         let sql = format!(
             "INSERT INTO record (id, queue_id, version, direction, received, listener, peer, helo, reverse_path, body, \
              header_from, message_id, verdict, reasons, signer, serial, size, original, details, details_master, \
-             details_wrapped, policy, rule, notice_for, final) VALUES {}",
-            placeholders(group.len(), 25)
+             details_wrapped, policy, rule, notice_for, final, discreet, outer_verdict) VALUES {}",
+            placeholders(group.len(), 27)
         );
         let mut statement = query(AssertSqlSafe(sql));
         for (id, original, prepared) in group {
@@ -338,7 +341,9 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
                 .bind(&record.policy)
                 .bind(&record.rule)
                 .bind(record.notice_for.as_ref().map(|id| id.as_str()))
-                .bind(nobody_left);
+                .bind(nobody_left)
+                .bind(i64::from(record.outer_verdict.is_some()))
+                .bind(record.outer_verdict.map(|verdict| verdict.name()));
         }
         statement.execute(&mut *tx).await?;
     }

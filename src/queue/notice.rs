@@ -32,11 +32,14 @@ impl Queue {
         now: Timestamp,
     ) -> Result<(Option<Prepared>, Event), QueueError> {
         let notices = self.notices();
-        let (rule, verdict, original): (String, String, i64) =
-            sqlx::query_as("SELECT rule, verdict, original FROM record WHERE id = ?")
-                .bind(delivery.record)
-                .fetch_one(self.0.store.readers())
-                .await?;
+        let (rule, verdict, original, discreet): (String, String, i64, bool) = sqlx::query_as(
+            "SELECT rule, coalesce(outer_verdict, verdict), original, discreet <> 0 FROM record WHERE id = ?",
+        )
+        .bind(delivery.record)
+        .fetch_one(self.0.store.readers())
+        .await?;
+        let discreet_failures: Vec<Failure> = failures.iter().map(discreetly).collect();
+        let failures = if discreet { &discreet_failures } else { failures };
         let about = delivery.queue_id.to_string();
         let kind = addressee(delivery.direction, &rule, &verdict, &delivery.reverse_path);
         let (to, rule) = match (kind, &delivery.reverse_path) {
@@ -102,6 +105,17 @@ impl Queue {
             lease: false,
         };
         Ok((Some(self.0.prepare(record).await?), event))
+    }
+}
+
+/// The same failure without a word of what the next hop said: it has seen what was inside an encrypted layer, and what it
+/// answers may quote that or tell whether it could be opened (C42, C44).
+fn discreetly(failure: &Failure) -> Failure {
+    Failure {
+        recipient: failure.recipient.clone(),
+        status: "5.0.0".to_owned(),
+        diagnostic: "x-segel; not accepted by the recipient's mail server".to_owned(),
+        remote_mta: None,
     }
 }
 

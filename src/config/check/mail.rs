@@ -4,6 +4,7 @@ use super::super::file::{self, File};
 use super::super::parse::Findings;
 use super::super::value;
 use super::{NextHop, OwnAddresses, choice, key, missing, must_be_default, not_yet};
+use crate::crypto::ContentCipher;
 use crate::mail::{Address, Domain};
 use crate::policy::{Authorise, DomainPolicy, Encrypt, Sign, Substitute, Unvouched};
 use toml::Spanned;
@@ -61,14 +62,18 @@ fn domain(table: &Spanned<file::Domain>, own: &OwnAddresses<'_>, findings: &mut 
         &[("required", Sign::Required), ("when-possible", Sign::WhenPossible), ("never", Sign::Never)],
         Sign::Required,
     );
-    let encrypt = encrypt(table, findings);
+    let words = [("required", Encrypt::Required), ("when-possible", Encrypt::WhenPossible), ("never", Encrypt::Never)];
+    let encrypt = choice(findings, "domain.encrypt", table.encrypt.as_ref(), &words, Encrypt::WhenPossible);
+    let ciphers = [ContentCipher::Aes256Cbc, ContentCipher::Aes256Gcm].map(|cipher| (cipher.name(), cipher));
+    let written = table.content_encryption.as_ref();
+    let content_encryption = choice(findings, "domain.content_encryption", written, &ciphers, ContentCipher::Aes256Cbc);
     let substitutes =
         [("none", Substitute::None), ("organisation", Substitute::Organisation), ("system", Substitute::System)];
     let substitute = choice(findings, "domain.substitute", table.substitute.as_ref(), &substitutes, Substitute::None);
     let treatments = [("refuse", Unvouched::Refuse), ("pass-unsigned", Unvouched::PassUnsigned)];
     let unvouched = choice(findings, "domain.unvouched", table.unvouched.as_ref(), &treatments, Unvouched::Refuse);
     Some(OwnDomain {
-        policy: DomainPolicy { domain: name?, sign, encrypt, substitute, unvouched },
+        policy: DomainPolicy { domain: name?, sign, encrypt, content_encryption, substitute, unvouched },
         deliver_to: deliver_to?,
     })
 }
@@ -90,16 +95,6 @@ fn name(start: usize, table: &file::Domain, findings: &mut Findings<'_>) -> Opti
         );
     }
     domain
-}
-
-fn encrypt(table: &file::Domain, findings: &mut Findings<'_>) -> Encrypt {
-    let words = [("required", Encrypt::Required), ("when-possible", Encrypt::WhenPossible), ("never", Encrypt::Never)];
-    let encrypt = choice(findings, "domain.encrypt", table.encrypt.as_ref(), &words, Encrypt::WhenPossible);
-    if let Some(written) = table.encrypt.as_ref().filter(|_| encrypt == Encrypt::Required) {
-        let hint = "write \"when-possible\" (without encryption it is never possible) or \"never\"";
-        not_yet(findings, written.span().start, "domain.encrypt", "`when-possible` or `never`", "`required`", hint);
-    }
-    encrypt
 }
 
 /// `[outbound]`: everything that isn't for an own domain.

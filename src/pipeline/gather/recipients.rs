@@ -37,7 +37,7 @@ pub(super) fn header_facts(snapshot: &Snapshot, arrival: &Arrival, facts: &mut F
     facts.triggers = triggers;
     facts.already_encrypted = is_encrypted(facts, &text("Content-Type"));
     let automatic =
-        arrival.envelope.reverse_path == ReversePath::Null || facts.inspected.structure == Structure::Report;
+        matches!(arrival.envelope.reverse_path, ReversePath::Null) || facts.inspected.structure == Structure::Report;
     facts.returns_opened = automatic && mark::returns_opened(content, &snapshot.config.hostname, &snapshot.limits);
 }
 
