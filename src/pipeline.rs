@@ -180,7 +180,7 @@ async fn decide(
         decision = policy::decide(facts, policy, now);
     }
     match decision {
-        Decision::Accept(decided) => Ok(decided),
+        Decision::Accept(decided) => Ok(*decided),
         Decision::Refuse(refusal) => Err(AcceptError::Refused(refusal)),
         Decision::Defer(refusal) => Err(AcceptError::Deferred(refusal)),
     }

@@ -4,6 +4,7 @@
 //! reason, never an error and never `valid`.
 
 pub mod capabilities;
+pub mod encrypt;
 pub mod verdict;
 
 pub mod verify;

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::mail::{Address, BodyType, Envelope, ReversePath, header};
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, RevocationMode, TrustAnchor};
-use crate::policy::{self, Decision, Facts, Side, Treatment};
+use crate::policy::{self, Decision, Facts, RecipientFacts, Side, Treatment, Triggers};
 use crate::reason::Reason;
 use crate::smime::inspect::{Options, Scope};
 use crate::smime::{Fact, Inspected, Need, Step, Verdict, inspect, report};

@@ -5,7 +5,7 @@
 use crate::config::Listener;
 use crate::mail::{Address, Envelope, ReversePath};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
-use crate::policy::{self, Policy, Side};
+use crate::policy::Side;
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::Hello;
@@ -22,11 +22,12 @@ pub trait Reception: Send + Sync + 'static {
     /// The reply for the client.
     fn reverse_path(&self, path: &ReversePath) -> Result<(), Reply>;
 
-    /// The recipient as he is stored.
+    /// The recipient as he is stored. `before` are those taken already, `declared` the octets of the mail as far as the
+    /// client has said.
     ///
     /// # Errors
     /// The reply for the client.
-    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply>;
+    fn recipient(&self, path: ForwardPath, before: &[Address], declared: u64) -> Result<Address, Reply>;
 
     /// Takes a message or says why not; dropped when the client is gone.
     fn accept(
@@ -57,11 +58,13 @@ impl Reception for GatewayReception {
         Ok(())
     }
 
-    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply> {
+    fn recipient(&self, path: ForwardPath, before: &[Address], declared: u64) -> Result<Address, Reply> {
         match path {
             ForwardPath::Postmaster => Ok(self.snapshot.config.postmaster.clone()),
             ForwardPath::Mailbox(address) => {
-                may_relay(&self.snapshot.config.policy, self.listener.side, &address)?;
+                pipeline::gather::at_rcpt(&self.gateway, &self.snapshot, self.listener.side, &address)
+                    .map_err(|refusal| pipeline::reply::refused(&refusal))?;
+                self.has_room_for_copies(&address, before, declared)?;
                 Ok(address)
             }
         }
@@ -81,23 +84,69 @@ impl Reception for GatewayReception {
     }
 }
 
-/// No open relay (RFC 5321 section 7.9): the policy says who may be written to, the pipeline how that is said.
-fn may_relay(policy: &Policy, side: Side, address: &Address) -> Result<(), Reply> {
-    policy::recipient(policy, side, address).map_err(|refusal| pipeline::reply::refused(&refusal))
+impl GatewayReception {
+    /// Whoever is not named in the mail has an encrypted copy of his own; who that is shows only later. So many copies of a
+    /// large mail are too many for one transaction.
+    fn has_room_for_copies(&self, address: &Address, before: &[Address], declared: u64) -> Result<(), Reply> {
+        let has_certificate = |one: &&Address| !self.gateway.directory.for_mailbox(one).is_empty();
+        if self.listener.side == Side::Outside || declared == 0 || before.is_empty() || !has_certificate(&address) {
+            return Ok(());
+        }
+        let copies = before.iter().filter(has_certificate).count() + 1;
+        fits(copies, declared, self.snapshot.limits.copies)
+    }
+}
+
+/// Base64 makes four octets of three.
+fn fits(copies: usize, declared: u64, most: usize) -> Result<(), Reply> {
+    let octets = u64::try_from(copies).unwrap_or(u64::MAX).saturating_mul(declared / 3).saturating_mul(4);
+    if copies > 1 && octets > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(Reply::new(
+            452,
+            5,
+            3,
+            "Too many encrypted copies of so large a mail, send the rest in another transaction",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::may_relay;
+    use super::fits;
+    use crate::crypto::ContentCipher;
     use crate::mail::{Address, Domain};
-    use crate::policy::{DomainPolicy, Encrypt, IncomingPolicy, Policy, Side, Sign, Substitute, Unvouched};
+    use crate::pipeline::reply::refused;
+    use crate::policy::{DomainPolicy, Encrypt, IncomingPolicy, Policy, Side, Sign, Substitute, Unvouched, recipient};
+    use crate::smtp::Reply;
     use crate::smtp::command::{Command, ForwardPath};
+
+    fn may_relay(policy: &Policy, side: Side, address: &Address) -> Result<(), Reply> {
+        recipient(policy, side, address).map_err(|refusal| refused(&refusal))
+    }
+
+    #[test]
+    fn o40_many_copies_of_a_large_mail_are_too_many_for_one_transaction() {
+        let most = 256 << 20;
+        for (copies, declared, expected) in [
+            (1, 400 << 20, true),
+            (2, 20 << 20, true),
+            (10, 25 << 20, false),
+            (1000, 100 << 10, true),
+            (1000, u64::MAX, false),
+        ] {
+            let answer = fits(copies, declared, most);
+            assert_eq!(answer.is_ok(), expected, "{copies} x {declared}");
+            assert!(answer.is_ok() || answer.unwrap_err().to_line().starts_with("452 4.5.3"));
+        }
+    }
 
     fn policy() -> Policy {
         let domain = |name: &str| DomainPolicy {
             domain: Domain::parse(name).unwrap(),
             sign: Sign::Never,
             encrypt: Encrypt::Never,
+            content_encryption: ContentCipher::Aes256Cbc,
             substitute: Substitute::None,
             unvouched: Unvouched::Refuse,
         };
@@ -105,6 +154,8 @@ mod tests {
             hostname: "gate.example".to_owned(),
             domains: vec![domain("own.example"), domain("xn--bcher-kva.example")],
             authorise: Vec::new(),
+            rules: Vec::new(),
+            allow_downgrade: Vec::new(),
             incoming: IncomingPolicy::default(),
             hash: String::new(),
         }

@@ -101,7 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
                     self.dialogue.answer_mail(answer);
                 }
                 Action::Rcpt(path) => {
-                    let answer = self.reception.recipient(path);
+                    let (before, declared) = self.dialogue.transaction();
+                    let answer = self.reception.recipient(path, before, declared);
                     self.dialogue.answer_rcpt(answer);
                 }
                 Action::Memory(octets) => {

@@ -96,7 +96,8 @@ pub async fn explain(
     now: Timestamp,
 ) -> Result<Explanation, AcceptError> {
     let arrival = arrival(&request);
-    let mut asked = Asked { snapshot, request: &request, reasons: Vec::new(), keys: Vec::new(), certificates: Vec::new() };
+    let mut asked =
+        Asked { snapshot, request: &request, reasons: Vec::new(), keys: Vec::new(), certificates: Vec::new() };
     let policy = &snapshot.config.policy;
     for recipient in &request.to {
         if let Err(refusal) = gather::at_rcpt(gateway, snapshot, request.side, recipient) {
@@ -185,7 +186,9 @@ impl Asked<'_> {
     fn outcome(self, decision: &Decision) -> Explanation {
         let said = |refusal| String::from_utf8_lossy(&reply::refused(refusal).to_bytes()).trim_end().to_owned();
         let (word, rule, reply, key, recipients) = match decision {
-            Decision::Refuse(refusal) => ("refuse", refusal.rule, Some(said(refusal)), None, self.all("refuse", refusal)),
+            Decision::Refuse(refusal) => {
+                ("refuse", refusal.rule, Some(said(refusal)), None, self.all("refuse", refusal))
+            }
             Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(refusal)), None, self.all("defer", refusal)),
             Decision::Accept(decided) => {
                 let key = decided.signing().map(|signing| signing.key.id.clone());

@@ -77,7 +77,10 @@ fn new_copy(copy: Copy) -> NewCopy {
 /// Who gets encrypted mail for the first time: from now on it does not go back to clear by itself.
 fn newly_encrypted_to(decided: &Decided, facts: &Facts) -> Vec<Address> {
     let pairs = decided.recipients().iter().zip(&facts.recipients);
-    pairs.filter(|(one, known)| is_encrypted(one) && !known.encrypted_before).map(|(one, _)| one.address.clone()).collect()
+    pairs
+        .filter(|(one, known)| is_encrypted(one) && !known.encrypted_before)
+        .map(|(one, _)| one.address.clone())
+        .collect()
 }
 
 fn is_encrypted(recipient: &ForRecipient) -> bool {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 #[derive(Debug)]
 pub enum Decision {
     /// It is taken; what happens to it for whom.
-    Accept(Decided),
+    Accept(Box<Decided>),
     /// It is refused for good.
     Refuse(Refusal),
     /// A fact is missing now: the sender's queue keeps it.
@@ -230,14 +230,14 @@ impl Decided {
     fn unchanged(facts: &Facts, rule: &'static str) -> Decision {
         let recipients = facts.envelope.recipients.iter();
         let recipients = recipients.map(|to| ForRecipient::deliver(to, Form::Clear, rule.to_owned())).collect();
-        Decision::Accept(Self {
+        Decision::Accept(Box::new(Self {
             recipients,
             signing: None,
             mark: Mark::None,
             rule,
             reasons: Vec::new(),
             removals: Removals::default(),
-        })
+        }))
     }
 }
 
@@ -298,7 +298,9 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
             rule: "from-not-one-mailbox",
         });
     };
-    let Some(domain) = policy.domain(from.domain()) else {
+    // A server inside may write its reports under another name; what they return decides.
+    let returned = policy.domains.first().filter(|_| facts.returns_opened);
+    let Some(domain) = policy.domain(from.domain()).or(returned) else {
         return Decided::unchanged(facts, "foreign-from");
     };
     let (rule, signing) = match vouched(facts, policy, domain, from) {
@@ -314,7 +316,7 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
             reasons.sort_unstable();
             reasons.dedup();
             let removals = removals(facts, policy);
-            Decision::Accept(Decided { recipients, signing, mark: Mark::None, rule, reasons, removals })
+            Decision::Accept(Box::new(Decided { recipients, signing, mark: Mark::None, rule, reasons, removals }))
         }
     }
 }
@@ -325,6 +327,7 @@ type Signature = (&'static str, Option<Signing>);
 /// The reverse-path against `From`, then the domain's `sign`.
 fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
     let vouched = match &facts.envelope.reverse_path {
+        _ if facts.returns_opened => return Ok(("returns-opened-mail", None)),
         ReversePath::Null => return Ok(("null-reverse-path", None)),
         ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
     };
@@ -445,4 +448,4 @@ pub(super) fn still_deferring(facts: &Facts, policy: &Policy, now: Timestamp) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

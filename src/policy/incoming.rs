@@ -41,14 +41,14 @@ pub(super) fn decide(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision
         recipients.push(ForRecipient { address: address.clone(), treatment, rule: view.rule.to_owned() });
     }
     let View { rule, reasons, .. } = if owned { owners } else { others };
-    Decision::Accept(Decided {
+    Decision::Accept(Box::new(Decided {
         recipients,
         signing: None,
         mark: Mark::Verdict,
         rule,
         reasons,
         removals: Removals::default(),
-    })
+    }))
 }
 
 /// What a recipient gets if it is delivered: what was inside only with a key of his own for every layer.

@@ -221,3 +221,6 @@ impl RecipientStanding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,8 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
         serial: None,
         original: message(size),
         copies: vec![NewCopy { content: Transformed::for_test(message(size)), treatment: "plain".to_owned() }],
+        encrypted_to: Vec::new(),
+        outer_verdict: None,
         recipients: recipients
             .iter()
             .map(|text| NewRecipient {

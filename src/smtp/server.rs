@@ -116,6 +116,13 @@ impl Dialogue {
         self.hello.as_ref()
     }
 
+    /// The recipients taken so far, and the octets that the client has declared with SIZE (0: it has not).
+    pub fn transaction(&self) -> (&[Address], u64) {
+        self.transaction.as_ref().map_or((&[], 0), |transaction| {
+            (transaction.recipients.as_slice(), transaction.parameters.size.unwrap_or_default())
+        })
+    }
+
     /// Between 354 and the end of the message.
     pub fn in_data(&self) -> bool {
         matches!(self.state, State::Data(_) | State::DataMemory(_))

@@ -30,7 +30,7 @@ impl Reception for Store {
         Ok(())
     }
 
-    fn recipient(&self, path: ForwardPath) -> Result<Address, Reply> {
+    fn recipient(&self, path: ForwardPath, _before: &[Address], _declared: u64) -> Result<Address, Reply> {
         match path {
             ForwardPath::Mailbox(address) => Ok(address),
             ForwardPath::Postmaster => Err(Reply::new(550, 7, 1, "no")),

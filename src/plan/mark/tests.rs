@@ -186,11 +186,15 @@ fn our_fields_are_folded_and_hold_one_line_each() {
     assert!(field.starts_with("Authentication-Results: gerbang.kabupaten.example;\r\n\tsmime=fail "), "{field}");
     assert!(field.lines().all(|line| line.len() < 78), "{field}");
     assert_eq!(authentication_results("h", &[]), "Authentication-Results: h; none\r\n");
-    let verdict =
-        segel_verdict("invalid; reasons=altered,bad-signature; signer=\"a b\r\nX: y\"; encrypted=no", "abc234", HOST);
+    let verdict = segel_verdict(
+        "invalid; reasons=altered,bad-signature; signer=\"a b\r\nX: y\"; encrypted=no",
+        false,
+        "abc234",
+        HOST,
+    );
     assert_eq!(
         verdict,
         "Segel-Verdict: invalid; reasons=altered,bad-signature; signer=\"a b  X: y\";\r\n\tencrypted=no; id=abc234; by=gerbang.kabupaten.example\r\n"
     );
-    assert_eq!(segel_verdict("none", "i", "h"), "Segel-Verdict: none; id=i; by=h\r\n");
+    assert_eq!(segel_verdict("none", false, "i", "h"), "Segel-Verdict: none; id=i; by=h\r\n");
 }

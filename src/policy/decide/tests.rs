@@ -1,24 +1,26 @@
 //! The two tables, row by row.
 
 use super::*;
+use crate::crypto::ContentCipher;
 use crate::mail::header::FromTexts;
 use crate::mail::{BodyType, Domain, Envelope};
-use crate::policy::{Authorise, DomainPolicy, Encrypt, IncomingPolicy};
-use crate::smime::Inspected;
-use crate::smime::inspect::Evidence;
+use crate::policy::{Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Triggers};
+use crate::smime::inspect::{Evidence, Opened};
+use crate::smime::{Inspected, Verdict};
 use std::time::Duration;
 
-fn address(text: &str) -> Address {
+pub(in super::super) fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-fn policy() -> Policy {
+pub(in super::super) fn policy() -> Policy {
     Policy {
         hostname: "gw.example.go.id".to_owned(),
         domains: vec![DomainPolicy {
             domain: Domain::parse("example.go.id").unwrap(),
             sign: Sign::Required,
             encrypt: Encrypt::WhenPossible,
+            content_encryption: ContentCipher::Aes256Cbc,
             substitute: Substitute::None,
             unvouched: Unvouched::Refuse,
         }],
@@ -26,12 +28,14 @@ fn policy() -> Policy {
             envelope: address("sekretaris@example.go.id"),
             from: vec![address("bupati@example.go.id")],
         }],
+        rules: Vec::new(),
+        allow_downgrade: Vec::new(),
         incoming: IncomingPolicy::default(),
         hash: String::new(),
     }
 }
 
-fn facts(side: Side, from: From, path: &str) -> Facts {
+pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
     let reverse_path = match path {
         "" => ReversePath::Null,
         text => ReversePath::Mailbox(address(text)),
@@ -64,11 +68,16 @@ fn facts(side: Side, from: From, path: &str) -> Facts {
         from_texts: FromTexts::default(),
         own_keys: Vec::new(),
         substitutes: Vec::new(),
+        unopened: None,
+        recipients: vec![RecipientFacts::default()],
+        triggers: Triggers::default(),
+        already_encrypted: false,
+        returns_opened: false,
         first_seen: None,
     }
 }
 
-fn from(text: &str) -> From {
+pub(in super::super) fn from(text: &str) -> From {
     From::Mailbox(address(text))
 }
 
@@ -76,7 +85,7 @@ fn from(text: &str) -> From {
 fn outcome(facts: &Facts, policy: &Policy, now: Timestamp) -> String {
     match decide(facts, policy, now) {
         Decision::Accept(decided) => {
-            let held = decided.treatments().iter().any(|(_, treatment)| *treatment != Treatment::Deliver);
+            let held = decided.recipients().iter().any(|one| !one.is_delivered());
             format!("{}{}", if held { "held " } else { "" }, decided.rule())
         }
         Decision::Refuse(refusal) => format!("refuse {}", refusal.rule),
@@ -239,4 +248,57 @@ fn s60_the_outside_side_takes_own_domains_only() {
         assert_eq!(recipient(&policy, Side::Outside, &address(text)).is_ok(), taken, "{text}");
         assert!(recipient(&policy, Side::Inside, &address(text)).is_ok(), "{text}");
     }
+}
+
+/// One mail for three: `a` owns key 1, `b` key 2, `c` none.
+fn opened(keys: &[&[&str]]) -> Facts {
+    let mut facts = facts(Side::Outside, from("x@elsewhere.example"), "x@elsewhere.example");
+    facts.unopened = Some(facts.inspected.clone());
+    facts.inspected.asked_private_key = true;
+    facts.envelope.recipients = ["a", "b", "c"].map(|who| address(&format!("{who}@example.go.id"))).to_vec();
+    let asked = |keys: &[&str]| RecipientFacts {
+        asked_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        ..RecipientFacts::default()
+    };
+    facts.recipients = vec![asked(&["1"]), asked(&["2"]), asked(&[])];
+    if !keys.is_empty() {
+        let keys = keys.iter().map(|keys| keys.iter().map(|key| (*key).to_owned()).collect()).collect();
+        facts.inspected.opened = Some(Opened { entity: bytes::Bytes::from_static(b"\r\n"), keys });
+    }
+    facts
+}
+
+fn forms(facts: &Facts, policy: &Policy) -> Vec<&'static str> {
+    let Decision::Accept(decided) = decide(facts, policy, Timestamp::UNIX_EPOCH) else { panic!("not taken") };
+    let form = |one: &ForRecipient| match &one.treatment {
+        Treatment::Deliver(Form::Opened) => "opened",
+        Treatment::Deliver(Form::Unopened) => "unopened",
+        Treatment::Deliver(_) => "clear",
+        Treatment::Hold { .. } => "held",
+    };
+    decided.recipients().iter().map(form).collect()
+}
+
+#[test]
+fn i11_only_the_owner_of_a_key_for_every_layer_gets_the_inside() {
+    let policy = policy();
+    assert_eq!(forms(&opened(&[&["1"]]), &policy), ["opened", "unopened", "unopened"]);
+    assert_eq!(forms(&opened(&[&["1", "2"]]), &policy), ["opened", "opened", "unopened"]);
+    assert_eq!(forms(&opened(&[&["1", "2"], &["2"]]), &policy), ["unopened", "opened", "unopened"]);
+    assert_eq!(forms(&opened(&[&["1"], &["2"]]), &policy), ["unopened", "unopened", "unopened"]);
+}
+
+#[test]
+fn i60_where_a_key_was_asked_nothing_is_refused_or_deferred() {
+    let mut policy = policy();
+    let mut facts = opened(&[]);
+    facts.inspected.verdict = Verdict::Indeterminate;
+    facts.inspected.reasons = vec![Reason::IntegrityUnproven];
+    assert_eq!(forms(&facts, &policy), ["held", "held", "unopened"]);
+    policy.incoming.treatments.push((Reason::IntegrityUnproven, IncomingTreatment::Reject));
+    assert_eq!(forms(&facts, &policy), ["held", "held", "unopened"]);
+    facts.inspected.reasons = vec![Reason::RevocationUnknown];
+    assert_eq!(forms(&facts, &policy), ["held", "held", "unopened"]);
+    facts.inspected.reasons = vec![Reason::Undecryptable];
+    assert_eq!(forms(&facts, &policy), ["clear", "clear", "unopened"]);
 }
