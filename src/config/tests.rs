@@ -220,7 +220,6 @@ fn values_without_machinery_are_errors_and_written_defaults_are_not() {
         ("smtp://127.0.0.1:2526", "smtp://192.0.2.1:25", 12, "outbound.route"),
         ("smtp://127.0.0.1:2525", "smtp://192.0.2.1:25", 15, "domain.deliver_to"),
         ("\n\n# end", "\ndeliver_tls = \"verify\"\n", 16, "domain.deliver_tls"),
-        ("\n\n# end", "\nencrypt = \"required\"\n", 16, "domain.encrypt"),
     ];
     for (from, to, line, key) in table {
         check(&GOOD.replace(from, to), line, key, &["this version can not do"]);
@@ -323,12 +322,39 @@ fn trust_files_are_read_when_the_configuration_is() {
 }
 
 #[test]
-fn rules_are_refused_in_the_policy_file() {
+fn rules_of_the_policy_file_are_read_and_what_they_can_not_do_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (path, policy) = (folder.path().join("segel.toml"), folder.path().join("policy.toml"));
-    std::fs::write(&policy, "# nothing yet\n").unwrap();
-    assert!(from_text(&path, GOOD).is_ok());
-    std::fs::write(&policy, "\n[[rule]]\nname = \"a\"\n").unwrap();
-    let errors = from_text(&path, GOOD).unwrap_err();
-    assert_eq!((errors[0].file.as_path(), errors[0].line, errors[0].key.as_str()), (policy.as_path(), 2, "rule"));
+    let rules = |text: &str| {
+        std::fs::write(&policy, text).unwrap();
+        from_text(&path, GOOD)
+    };
+    let good = rules(
+        "[[rule]]\nname = \"rahasia\"\nmatch = { side = \"inside\", subject = \"[rahasia]\" }\nthen = { encrypt = \"required\" }\n\
+         [[rule]]\nname = \"mitra\"\nmatch = { to = [\"@mitra.example\", \"a@b.example\"], header = { name = \"X-E\", value = \"1\" } }\n\
+         then = { encrypt = \"never\" }\n",
+    );
+    let rules_read = good.unwrap_or_else(|errors| panic!("{errors:#?}")).policy.rules;
+    assert_eq!(rules_read.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["rahasia", "mitra"]);
+    assert_eq!((rules_read[0].subject.as_deref(), rules_read[1].to.len()), (Some("[rahasia]"), 2));
+    let then = "then = { encrypt = \"required\" }\n";
+    for (text, line, key) in [
+        (format!("\n[[rule]]\n{then}"), 2, "rule.name"),
+        ("[[rule]]\nname = \"a\"\n".to_owned(), 1, "rule.then.encrypt"),
+        ("[[rule]]\nname = \"a\"\nthen = { encrypt = \"maybe\" }\n".to_owned(), 3, "rule.then.encrypt"),
+        (format!("[[rule]]\nname = \"a\"\nmatch = {{ side = \"outside\" }}\n{then}"), 3, "rule.match.side"),
+        (format!("[[rule]]\nname = \"a\"\nmatch = {{ to = \"nobody\" }}\n{then}"), 3, "rule.match.to"),
+        (format!("[[rule]]\nname = \"a\"\nmatch = {{ to = 7 }}\n{then}"), 3, "rule.match.to"),
+        (format!("[[rule]]\nname = \"a\"\nmatch = {{ topic = \"x\" }}\n{then}"), 3, "rule.match.topic"),
+        (
+            format!("[[rule]]\nname = \"a\"\nmatch = {{ header = {{ name = \"From\", value = \"x\" }} }}\n{then}"),
+            3,
+            "rule.match.header.name",
+        ),
+        ("[[test]]\ngiven = 1\n".to_owned(), 1, "test"),
+    ] {
+        let errors = rules(&text).unwrap_err();
+        let first = (errors[0].file.as_path(), errors[0].line, errors[0].key.as_str());
+        assert_eq!(first, (policy.as_path(), line, key), "{text}: {errors:#?}");
+    }
 }
