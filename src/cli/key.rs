@@ -3,8 +3,8 @@
 use super::print::{Printer, warning_line};
 use super::{CliError, Exit, local, read};
 use crate::config::Config;
-use crate::operations::row::KeyRow;
 use crate::operations::rewrap::Placed;
+use crate::operations::row::KeyRow;
 use crate::operations::{self, Command, KeyFiles, Output, Secret};
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -187,13 +187,7 @@ fn other_answer() -> CliError {
     CliError::Failed("the server gave an answer to another question".to_owned())
 }
 
-fn changed(
-    what: &str,
-    keys: &[KeyRow],
-    warnings: &[String],
-    json: bool,
-    out: &mut Printer,
-) -> Result<Exit, CliError> {
+fn changed(what: &str, keys: &[KeyRow], warnings: &[String], json: bool, out: &mut Printer) -> Result<Exit, CliError> {
     for warning in warnings {
         warning_line(&format!("warning: {warning}"));
     }
