@@ -445,6 +445,7 @@ fn multipart_children(entity: &Entity) -> usize {
 fn reason_of(error: &CmsError) -> Reason {
     match error {
         CmsError::TooComplex(_) | CmsError::Encoding(Asn1Error::TooComplex(_)) => Reason::TooComplex,
+        CmsError::Unsupported(_) => Reason::Unsupported,
         _ => Reason::Malformed,
     }
 }
