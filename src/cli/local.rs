@@ -122,6 +122,5 @@ pub(super) fn operator() -> String {
 
 /// Where the environment names nobody, as in a container: the owner of this process.
 fn own_uid() -> String {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |own| format!("uid {}", own.uid()))
+    format!("uid {}", rustix::process::getuid().as_raw())
 }
