@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error. Nothing is decided here: `operations` and the pure modules do that.
 
 mod audit;
+mod cert;
 mod check;
 mod explain;
 mod inspect;
@@ -53,6 +54,9 @@ enum Subcommands {
     /// Own keys: import, list, block, unblock, destroy
     #[command(subcommand)]
     Key(key::Subcommands),
+    /// Others' certificates: import, list, show, block, unblock
+    #[command(subcommand)]
+    Cert(cert::Subcommands),
     /// Trust anchors: list, import, remove
     #[command(subcommand)]
     Trust(trust::Subcommands),
@@ -170,6 +174,7 @@ fn run(arguments: Arguments, out: &mut Printer) -> Result<Exit, CliError> {
         Subcommands::Pki(pki::Subcommands::Verify(arguments)) => pki::verify(&arguments, out),
         Subcommands::Explain(arguments) => explain::run(&arguments, load(&config_path(given))?, out),
         Subcommands::Key(command) => key::run(command, load(&config_path(given))?, out),
+        Subcommands::Cert(command) => cert::run(command, load(&config_path(given))?, out),
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => queue::quarantine(command, load(&config_path(given))?, out),
