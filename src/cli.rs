@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error. Nothing is decided here: `operations` and the pure modules do that.
 
 mod audit;
+mod cert;
 mod check;
 mod explain;
 mod inspect;
@@ -53,6 +54,9 @@ enum Subcommands {
     /// Own keys: import, list, block, unblock, destroy; the master key: rewrap
     #[command(subcommand)]
     Key(key::Subcommands),
+    /// Others' certificates: import, list, show, block, unblock
+    #[command(subcommand)]
+    Cert(cert::Subcommands),
     /// Trust anchors: list, import, remove
     #[command(subcommand)]
     Trust(trust::Subcommands),
@@ -172,6 +176,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Pki(pki::Subcommands::Verify(arguments)) => pki::verify(&arguments, out),
         Subcommands::Explain(arguments) => explain::run(&arguments, load(&config_path(given))?, out),
         Subcommands::Key(command) => key::run(command, load(&config_path(given))?, out),
+        Subcommands::Cert(command) => cert::run(command, load(&config_path(given))?, out),
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => queue::quarantine(command, load(&config_path(given))?, out),

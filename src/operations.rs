@@ -4,11 +4,11 @@
 //! directory's lock executes them. Reading is done by the functions of `read`, on the store itself.
 //! Every change is audited by the room that makes it, in the transaction that makes it. Secrets are never logged.
 
+mod certificate;
 pub mod control;
 pub mod rewrap;
 pub mod row;
 
-use crate::directory::DirectoryError;
 use crate::keys::{Custody, ImportRequest, KeyError, import};
 use crate::mail::{Address, Domain};
 use crate::pipeline::Gateway;
@@ -16,7 +16,7 @@ use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
 use crate::queue::{QueueError, QueueId};
 use crate::reason::Reason;
-use row::{AnchorRow, KeyRow};
+use row::{AnchorRow, CertificateRow, KeyRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -49,6 +49,23 @@ pub enum Command {
     /// The private key is destroyed; its certificate stays in the register.
     KeyDestroy {
         /// Id in the register.
+        id: String,
+    },
+    /// Takes certificates of others in.
+    CertImport {
+        /// DER: one end entity's or more, CAs'.
+        certificates: Vec<Vec<u8>>,
+        /// Mailboxes that the one end entity's stands for; none: all that it names.
+        addresses: Vec<String>,
+    },
+    /// The certificate neither receives nor verifies until it is unblocked.
+    CertBlock {
+        /// The first digits, at least 8, of its SHA-256.
+        id: String,
+    },
+    /// The certificate may be used again.
+    CertUnblock {
+        /// The first digits, at least 8, of its SHA-256.
         id: String,
     },
     /// Stores a trust anchor. Whoever sends this has compared the fingerprint.
@@ -128,6 +145,13 @@ pub enum Output {
         /// Their rows, at least one.
         keys: Vec<KeyRow>,
         /// What is odd about them.
+        warnings: Vec<String>,
+    },
+    /// Certificates of others as they are now.
+    Certificates {
+        /// Their rows.
+        certificates: Vec<CertificateRow>,
+        /// What stands against using them now.
         warnings: Vec<String>,
     },
     /// The anchor that came or went.
@@ -235,17 +259,6 @@ impl From<KeyError> for OperationError {
     }
 }
 
-impl From<DirectoryError> for OperationError {
-    fn from(error: DirectoryError) -> Self {
-        let kind = match error {
-            DirectoryError::NotFound(_) => ErrorKind::NotFound,
-            DirectoryError::Store(_) | DirectoryError::Damaged { .. } => ErrorKind::Store,
-            _ => ErrorKind::Input,
-        };
-        Self::from_error(kind, &error)
-    }
-}
-
 /// Makes a change.
 ///
 /// # Errors
@@ -259,6 +272,11 @@ pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output,
         Command::KeyBlock { id } => Ok(unchanged(gateway.keys.block(&id).await?)),
         Command::KeyUnblock { id } => Ok(unchanged(gateway.keys.unblock(&id).await?)),
         Command::KeyDestroy { id } => Ok(unchanged(gateway.keys.destroy(&id).await?)),
+        Command::CertImport { certificates, addresses } => {
+            certificate::import(gateway, &certificates, &addresses).await
+        }
+        Command::CertBlock { id } => Ok(certificate::one(gateway, &gateway.directory.block(&id).await?)),
+        Command::CertUnblock { id } => Ok(certificate::one(gateway, &gateway.directory.unblock(&id).await?)),
         Command::TrustImport { certificate, revocation, domains } => {
             import_anchor(gateway, &certificate, &revocation, &domains).await
         }

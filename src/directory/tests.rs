@@ -3,11 +3,14 @@
 use super::{Directory, DirectoryError};
 use crate::audit::Audit;
 use crate::keys::bench::{Bench, FOR_MAIL};
-use crate::mail::Domain;
+use crate::mail::{Address, Domain};
 use crate::pki::{Certificate, RevocationMode};
 use crate::seal::MasterKey;
 use crate::store::{BoxFuture, Store, Write};
 use std::sync::Arc;
+
+mod harvest;
+mod import;
 
 const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 const CA: &[&str] = &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"];
@@ -48,9 +51,57 @@ async fn anchors_are_kept_listed_and_removed_with_an_event_each() {
     let prefix: Vec<_> = root.sha256().iter().take(5).map(|octet| format!("{octet:02X}")).collect();
     directory.remove_anchor(&prefix.join(":")).await.unwrap();
     assert!(directory.anchors().is_empty());
-    let events: Vec<String> =
-        sqlx::query_scalar("SELECT event FROM audit ORDER BY seq").fetch_all(store.readers()).await.unwrap();
-    assert_eq!(events, ["anchor-imported", "anchor-removed"]);
+    assert_eq!(events(&store).await, ["anchor-imported", "anchor-removed"]);
+}
+
+/// For signing and for encrypting, as most people's are.
+const BOTH: &[&str] =
+    &["basicConstraints=CA:FALSE", "keyUsage=digitalSignature,keyAgreement", "extendedKeyUsage=emailProtection"];
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+async fn events(store: &Store) -> Vec<String> {
+    sqlx::query_scalar("SELECT event FROM audit ORDER BY seq").fetch_all(store.readers()).await.unwrap()
+}
+
+/// Ids of what stands for a mailbox, best first.
+fn ids(directory: &Directory, whom: &str) -> Vec<String> {
+    directory.for_mailbox(&address(whom)).into_iter().map(|known| known.id).collect()
+}
+
+fn id(certificate: &Certificate) -> String {
+    super::id_of(&certificate.sha256())
+}
+
+struct Encrypted(Vec<Address>);
+
+impl Write for Encrypted {
+    type Output = ();
+
+    fn apply<'a>(&'a self, tx: &'a mut sqlx::SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(super::note_encrypted(tx, &self.0))
+    }
+}
+
+#[tokio::test]
+async fn the_first_encrypted_mail_is_remembered_for_the_mailbox() {
+    let bench = Bench::new();
+    let (store, audit, directory) = open(&bench).await;
+    let whom: Vec<_> = (0..21).map(|number| address(&format!("Orang{number}@kota.example"))).collect();
+    store.write(Encrypted(whom.clone())).await.unwrap();
+    store.write(Encrypted(whom.clone())).await.unwrap();
+    assert!(!directory.encrypted_before(&whom[0]), "not before it is told that the transaction is on disk");
+    directory.remember_encrypted(&whom);
+    let reopened = Directory::open(store, audit).await.unwrap();
+    for directory in [&directory, &reopened] {
+        assert!(whom.iter().all(|address| directory.encrypted_before(address)));
+        assert!(directory.encrypted_before(&address("orang20@KOTA.example")));
+        assert!(!directory.encrypted_before(&address("orang21@kota.example")));
+    }
+    directory.reload().await.unwrap();
+    assert!(directory.encrypted_before(&whom[0]));
 }
 
 struct Insert(Vec<(Certificate, bool)>);

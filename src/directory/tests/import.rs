@@ -1,0 +1,85 @@
+//! What operators do.
+
+use super::super::{Directory, DirectoryError, Trust};
+use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open};
+use crate::mail::Address;
+
+const BUDI: &str = "budi@kota.example";
+const RINA: &str = "rina@kota.example";
+
+#[tokio::test]
+async fn p10_whom_a_certificate_stands_for_is_what_it_names_or_what_the_operator_says() {
+    let bench = Bench::new();
+    let issuing = bench.pair("root", P256, "", CA);
+    let named = bench.issue("named", "root", &format!("{BUDI},email:{RINA}"), BOTH);
+    let nameless = bench.issue("nameless", "root", "", BOTH);
+    let signs = bench.issue("signs", "root", BUDI, FOR_MAIL);
+    let (store, audit, directory) = open(&bench).await;
+    let table = [
+        (vec![&nameless], vec![], "NoAddress"),
+        (vec![&named], vec!["orang@kota.example"], "AddressNotNamed"),
+        (vec![&named], vec![BUDI, "orang@kota.example"], "AddressNotNamed"),
+        (vec![&named, &nameless], vec![BUDI], "NotOne(2)"),
+        (vec![&issuing], vec![BUDI], "NotOne(0)"),
+        (vec![&named, &signs], vec![], "Unfit"),
+    ];
+    for (certificates, addresses, expected) in table {
+        let certificates: Vec<_> = certificates.into_iter().cloned().collect();
+        let addresses: Vec<Address> = addresses.into_iter().map(address).collect();
+        let error = directory.import_certificates(&certificates, &addresses).await.unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{expected}: {error:?}");
+    }
+    assert!(directory.digests().is_empty(), "all of a file or nothing");
+
+    let chain = [named.clone(), issuing.clone()];
+    let rows = directory.import_certificates(&chain, &[address("BUDI@Kota.Example")]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.addresses.len()).collect::<Vec<_>>(), [1, 0]);
+    assert!(ids(&directory, RINA).is_empty());
+    directory.import_certificates(&chain, &[]).await.unwrap();
+    directory.import_certificates(&chain, &[]).await.unwrap();
+    directory.import_certificates(std::slice::from_ref(&nameless), &[address("dinas@kota.example")]).await.unwrap();
+    let reopened = Directory::open(store.clone(), audit).await.unwrap();
+    for directory in [&directory, &reopened] {
+        assert_eq!((ids(directory, BUDI), ids(directory, RINA)), (vec![id(&named)], vec![id(&named)]));
+        let [known] = directory.for_mailbox(&address("dinas@kota.example")).try_into().unwrap();
+        assert_eq!((known.bound_by_operator, known.trust), (true, Trust::Imported));
+        assert_eq!(known.chain, std::slice::from_ref(&issuing));
+    }
+    assert_eq!(events(&store).await, ["certificate-imported"; 4], "budi, the CA, rina, dinas");
+}
+
+#[tokio::test]
+async fn a_blocked_certificate_is_known_by_its_digest_at_once() {
+    let bench = Bench::new();
+    let issuing = bench.pair("root", P256, "", CA);
+    let certificate = bench.issue("budi", "root", BUDI, BOTH);
+    let (store, _, directory) = open(&bench).await;
+    directory.import_certificates(&[certificate.clone(), issuing.clone()], &[]).await.unwrap();
+    for bad in ["", "0123456", "not hex!"] {
+        assert!(matches!(directory.block(bad).await.unwrap_err(), DirectoryError::Prefix(_)), "{bad}");
+    }
+    assert!(matches!(directory.block("00000000").await.unwrap_err(), DirectoryError::UnknownCertificate(_)));
+    let prefix: Vec<_> = certificate.sha256().iter().take(5).map(|octet| format!("{octet:02X}")).collect();
+    for _ in 0..2 {
+        assert!(directory.block(&prefix.join(":")).await.unwrap().blocked);
+    }
+    assert!(directory.blocked().contains(&certificate.sha256()));
+    assert!(directory.for_mailbox(&address(BUDI))[0].blocked);
+    directory.reload().await.unwrap();
+    assert_eq!(directory.blocked().len(), 1);
+    // Importing it again does not lift what somebody has decided.
+    directory.import_certificates(std::slice::from_ref(&certificate), &[]).await.unwrap();
+    assert!(directory.for_mailbox(&address(BUDI))[0].blocked);
+    for _ in 0..2 {
+        assert!(!directory.unblock(&id(&certificate)).await.unwrap().blocked);
+    }
+    assert!(directory.blocked().is_empty());
+    directory.block(&id(&issuing)).await.unwrap();
+    assert!(directory.for_mailbox(&address(BUDI))[0].chain.is_empty(), "no path leads over a blocked CA");
+    let events = events(&store).await;
+    assert_eq!(
+        events[2..],
+        ["certificate-blocked", "certificate-unblocked", "certificate-blocked"],
+        "one event for each change"
+    );
+}
