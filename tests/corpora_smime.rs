@@ -74,6 +74,7 @@ fn judge(message: Vec<u8>, options: &Options) -> Inspected {
             Step::Done(inspected) => return inspected,
             Step::Need(needs, paused) => {
                 let nothing = needs.iter().map(|need| match need {
+                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
                     Need::Certificates { .. } => Fact::Certificates(Vec::new()),
                     Need::Crls { .. } => Fact::Crls(Vec::new()),
                 });

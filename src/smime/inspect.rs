@@ -24,9 +24,14 @@ use zeroize::Zeroizing;
 pub use super::verify::Signer;
 
 mod entity;
+mod result;
 mod walk;
 
-use walk::{Found, Walk};
+use walk::Walk;
+
+pub use result::{
+    Evidence, Harvest, Inspected, Integrity, Layer, LayerKind, Opened, RecipientSummary, Structure,
+};
 
 /// What stays the same over all rounds.
 #[derive(Clone, Debug)]
@@ -69,7 +74,8 @@ pub enum Step {
 /// A fact that is wanted before going on.
 #[derive(Clone, Debug)]
 pub enum Need {
-    /// The content key of an encrypted layer.
+    /// The content key of an encrypted layer. Asked for alone, and only when everything that is wanted to judge what stands
+    /// around it was asked for: later needs may be about what was inside.
     ContentKeys {
         /// To whom it is encrypted.
         recipients: Vec<Recipient>,
@@ -133,6 +139,8 @@ struct State {
     crls: Vec<Crl>,
     asked_subjects: Vec<Name>,
     asked_issuers: Vec<Name>,
+    /// The last need was for content keys.
+    asked_keys: bool,
     rounds: usize,
 }
 
@@ -147,7 +155,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         ),
         Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new(), false),
     };
-    let walk = walk::walk(&message, &options, &from);
+    let walk = Walk::begin(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
     let mut untrusted = Vec::new();
     add_new(&mut untrusted, walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()));
@@ -162,6 +170,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         crls: Vec::new(),
         asked_subjects: Vec::new(),
         asked_issuers: Vec::new(),
+        asked_keys: false,
         rounds: 0,
     };
     state.advance()
@@ -177,12 +186,18 @@ impl Paused {
     /// Goes on with the answers, in the order of the needs. Answers to other questions are dropped.
     pub fn resume(self, facts: Vec<Fact>) -> Step {
         let mut state = self.0;
+        let mut keys = Vec::new();
         for fact in facts {
             match fact {
                 Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
                 Fact::Crls(crls) => state.crls.extend(crls),
-                Fact::ContentKeys(_) => {}
+                Fact::ContentKeys(found) => keys = found,
             }
+        }
+        if std::mem::take(&mut state.asked_keys) {
+            state.walk.resume(&state.options, &state.from, &keys);
+            let inside = state.walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned());
+            add_new(&mut state.untrusted, inside);
         }
         state.advance()
     }
@@ -192,12 +207,19 @@ impl State {
     fn advance(mut self) -> Step {
         let judged = self.judge();
         if self.rounds < self.options.limits.gather_rounds {
-            let needs = self.needs(&judged);
+            let mut needs = self.needs(&judged);
+            if needs.is_empty()
+                && let Some(keys) = self.walk.wanted()
+            {
+                self.asked_keys = true;
+                needs.push(keys);
+            }
             if !needs.is_empty() {
                 self.rounds += 1;
                 return Step::Need(needs, Paused(Box::new(self)));
             }
         }
+        self.walk.give_up();
         Step::Done(self.finish(judged))
     }
 
@@ -277,6 +299,7 @@ impl State {
         }
         dedup(&mut warnings);
         let reasons = self.reasons(&layers, deciding);
+        let opened = self.opened(&layers);
         let verdict = match (reasons.as_slice(), deciding) {
             _ if self.options.scope == Scope::Structure => Verdict::None,
             ([], None) => Verdict::None,
@@ -289,20 +312,30 @@ impl State {
             from: self.from,
             signed: deciding.is_some(),
             encrypted: layers.iter().any(|layer| layer.kind.is_encrypted()),
-            decrypted: false,
+            decrypted: layers.iter().any(|layer| layer.decrypted),
             covers_whole_message: !self.walk.partial && self.walk.has_smime(),
             revocation_soft,
             deciding,
             layers,
             structure: self.walk.structure,
             evidence,
-            opened: None,
-            asked_private_key: false,
+            opened,
+            asked_private_key: self.walk.asked_private_key,
             harvest: None,
         }
     }
 
-    /// Of the deciding layer and of the whole message.
+    /// What was in the innermost opened layer, where nothing around it and nothing in it is unproven.
+    fn opened(&self, layers: &[Layer]) -> Option<Opened> {
+        if layers.iter().any(|layer| layer.integrity == Some(Integrity::Unproven)) {
+            return None;
+        }
+        let entity = self.walk.insides.last()?.entity.clone();
+        Some(Opened { entity, keys: self.walk.insides.iter().map(|inside| inside.keys.clone()).collect() })
+    }
+
+    /// Of the deciding layer, of what is wrapped around it, and of the whole message. What is inside it changes nothing,
+    /// but for one: what could have been changed on its way must never be shown, whoever signed around it.
     fn reasons(&self, layers: &[Layer], deciding: Option<usize>) -> Vec<Reason> {
         let mut reasons = self.walk.reasons.clone();
         if self.walk.has_smime() {
@@ -312,8 +345,10 @@ impl State {
             if self.walk.ambiguous {
                 reasons.push(Reason::Ambiguous);
             }
-            if let Some(layer) = layers.get(deciding.unwrap_or(0)) {
-                reasons.extend_from_slice(&layer.reasons);
+            let end = deciding.map_or(layers.len(), |deciding| deciding.saturating_add(1));
+            reasons.extend(layers.iter().take(end).flat_map(|layer| &layer.reasons));
+            if layers.iter().any(|layer| layer.integrity == Some(Integrity::Unproven)) {
+                reasons.push(Reason::IntegrityUnproven);
             }
             if deciding.is_some() && (self.misleading || self.from.mailbox().is_none()) {
                 reasons.push(Reason::Ambiguous);

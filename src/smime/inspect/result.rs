@@ -26,7 +26,7 @@ pub struct Inspected {
     pub signed: bool,
     /// Whether an encrypted layer was found.
     pub encrypted: bool,
-    /// Whether it was opened.
+    /// Whether an encrypted layer was opened with a private key. Whether what was in it may be used is what `opened` says.
     pub decrypted: bool,
     /// Whether the outermost layer is the whole message.
     pub covers_whole_message: bool,
@@ -48,7 +48,7 @@ pub struct Inspected {
     pub harvest: Option<Harvest>,
 }
 
-/// What was inside the encrypted layers.
+/// What was inside the encrypted layers. Never there when one of them is `Integrity::Unproven`.
 #[derive(Clone)]
 pub struct Opened {
     /// The entity inside the innermost opened layer, octet by octet.
@@ -81,9 +81,10 @@ pub struct Harvest {
 }
 
 /// What outgoing mail already is (O56, O57).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Structure {
     /// Nothing of the following.
+    #[default]
     Plain,
     /// The whole message is an S/MIME signature.
     SmimeSigned,
@@ -104,7 +105,8 @@ pub struct Layer {
     pub kind: LayerKind,
     /// Of this layer and all its signers, in order.
     pub reasons: Vec<Reason>,
-    /// Whether it was opened.
+    /// Whether it was opened. With `Integrity::Unproven` nobody is told what a key of ours made of it, were it only that a
+    /// padding did not fit: it counts as opened, whatever came out, and nothing of it is used.
     pub decrypted: bool,
     /// What protects an opened layer's content.
     pub integrity: Option<Integrity>,
@@ -119,7 +121,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn new(found: &Found, judged: Vec<Judged>) -> Self {
+    pub(super) fn new(found: &Found, judged: Vec<Judged>) -> Self {
         let signers: Vec<Signer> = judged.into_iter().map(|judged| judged.signer).collect();
         let bound = signers.iter().any(|signer| signer.bound_to_from);
         let mut reasons = found.reasons.clone();
@@ -134,8 +136,8 @@ impl Layer {
         Self {
             kind: found.kind,
             reasons,
-            decrypted: false,
-            integrity: None,
+            decrypted: found.decrypted,
+            integrity: found.integrity,
             content_encryption: found.content_encryption.clone(),
             recipients: found.recipients.clone(),
             signers,
