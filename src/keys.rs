@@ -1,16 +1,19 @@
-//! The only holder of certificates' private keys: import, custody, signing.
+//! The only holder of certificates' private keys: import, custody, signing, opening content keys.
 //!
 //! A key comes in through [`import`] (PKCS#12 or PEM), is checked, sealed under the master key and
-//! kept in the [`register`]; [`software`] signs with it in memory. It never leaves again, in no
+//! kept in the [`register`]; [`software`] signs and decrypts with it in memory. It never leaves again, in no
 //! form: there is no export, and neither keys nor passwords are logged or shown.
-//! Failure policy: what could never sign is refused at import, and a key that cannot be opened now
-//! is an error, never a reason to leave mail unsigned in silence.
+//! Failure policy: what could neither sign nor decrypt is refused at import, and a key that cannot be opened now
+//! is an error, never a reason to leave mail unsigned in silence. What fails inside a decryption is no error: it gives
+//! random octets, so that nobody can ask the key questions (RFC 3218).
 
+use crate::cms::recipient_info::SealedKey;
 use crate::crypto::SignatureAlgorithm;
 use crate::mail::Address;
 use crate::pki::Certificate;
 use crate::policy::KeyKind;
 use crate::store::StoreError;
+use zeroize::Zeroizing;
 
 mod pbes2;
 mod pem;
@@ -58,7 +61,7 @@ impl Custody {
 pub struct KeyEntry {
     /// First 16 hex digits of the certificate's SHA-256.
     pub id: String,
-    /// The addresses it signs for, each of them named by the certificate.
+    /// The addresses it is for, each of them named by the certificate.
     pub addresses: Vec<Address>,
     /// Whose it is.
     pub kind: KeyKind,
@@ -68,7 +71,11 @@ pub struct KeyEntry {
     pub certificate: Certificate,
     /// Its issuers, as far as they were imported with it; the next issuer first.
     pub chain: Vec<Certificate>,
-    /// An operator has blocked it: it signs nothing until it is unblocked.
+    /// The certificate lets it sign mail.
+    pub can_sign: bool,
+    /// The certificate lets others encrypt mail to it.
+    pub can_decrypt: bool,
+    /// An operator has blocked it: it signs and opens nothing until it is unblocked.
     pub blocked: bool,
     /// The private key is gone for good; the record stays.
     pub destroyed: bool,
@@ -76,17 +83,20 @@ pub struct KeyEntry {
     pub imported: jiff::Timestamp,
 }
 
-/// Why a certificate's key can never sign mail (RFC 8550 section 4.4).
+/// Why a certificate's key can be used for no mail (RFC 8550 section 4.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// RSA below 2048 bits.
     #[error("expected an RSA key of at least 2048 bits, found {0} bits")]
     ShortKey(usize),
-    /// Neither RSA nor ECDSA on P-256 or P-384.
-    #[error("expected an RSA, P-256 or P-384 key")]
+    /// Neither RSA nor a curve that its certificate lets it be used on: P-256 and P-384; P-521 and X25519 to decrypt.
+    #[error("expected an RSA, P-256 or P-384 key, or a P-521 or X25519 key to decrypt with")]
     KeyType,
-    /// keyUsage is there and has neither bit.
-    #[error("expected key usage digitalSignature or nonRepudiation, found neither")]
+    /// keyUsage is there and allows neither signing nor, by keys of this kind, decrypting.
+    #[error(
+        "expected key usage digitalSignature or nonRepudiation to sign, or keyEncipherment (RSA) or keyAgreement \
+         (elliptic curves) to decrypt, found neither"
+    )]
     KeyUsage,
     /// extKeyUsage is there and allows no mail.
     #[error("expected extended key usage emailProtection, found only others")]
@@ -148,8 +158,8 @@ pub enum KeyError {
     /// An algorithm, custody or container that is not implemented.
     #[error("{0}")]
     Unsupported(String),
-    /// The certificate can never sign mail.
-    #[error("certificate `{serial}` can never sign mail")]
+    /// The certificate lets its key neither sign nor decrypt mail.
+    #[error("certificate `{serial}` can be used for no mail")]
     Unfit {
         /// Its serial number, hex.
         serial: String,
@@ -171,6 +181,9 @@ pub enum KeyError {
     /// The key refused to sign, or cannot sign with this algorithm.
     #[error("the key could not sign")]
     Signing,
+    /// The key is of a kind that cannot open what is sealed in this way. Anybody can see that.
+    #[error("the key cannot open what is encrypted in this way")]
+    CannotDecrypt,
     /// It could not be sealed or opened.
     #[error(transparent)]
     Seal(#[from] crate::seal::SealError),
@@ -187,13 +200,21 @@ pub enum KeyError {
     },
 }
 
-/// Signs (and later decrypts) with a private key that stays behind it: software, token, remote.
+/// Signs and decrypts with a private key that stays behind it: software, token, remote.
 pub trait KeyBackend: Send + Sync {
     /// Signature over `message`, which the backend hashes. ECDSA as DER. Blocks: call it on the CPU pool.
     ///
     /// # Errors
     /// The key is not there, blocked, destroyed, or cannot sign with this algorithm.
     fn sign(&self, key: &str, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The content key of `length` octets that is in `sealed`. **Whatever is wrong with the ciphertext** (padding,
+    /// length, unwrapping, a point that is not on the curve) gives random octets of that length, other ones each time:
+    /// there is no failure that anybody could learn from (RFC 3218 section 2.3.2). Blocks: call it on the CPU pool.
+    ///
+    /// # Errors
+    /// What is known without the private key: it is not there, blocked or destroyed, or of a kind that cannot open this.
+    fn content_key(&self, key: &str, sealed: &SealedKey, length: usize) -> Result<Zeroizing<Vec<u8>>, KeyError>;
 }
 
 #[cfg(test)]

@@ -122,6 +122,13 @@ pub enum Output {
         /// What is odd about it.
         warnings: Vec<String>,
     },
+    /// The keys that came in.
+    Imported {
+        /// Their rows, at least one.
+        keys: Vec<KeyRow>,
+        /// What is odd about them.
+        warnings: Vec<String>,
+    },
     /// The anchor that came or went.
     Anchor {
         /// Its row.
@@ -290,21 +297,32 @@ async fn import_key(
         KeyFiles::Pkcs12(file) => import::pkcs12(file, password.unwrap_or_default())?,
         KeyFiles::Pem(certificate, key) => import::pem(certificate, key, password)?,
     };
-    let request = ImportRequest {
-        addresses,
-        kind,
-        custody: Custody::Gateway,
-        key_der: imported.key_der,
-        certificate: imported.certificate,
-        chain: imported.chain,
-    };
-    let entry = gateway.keys.import(request).await?;
-    let key = KeyRow::of(gateway, &entry);
-    let mut warnings = imported.warnings;
-    warnings.extend(
-        key.reasons.iter().filter_map(|code| Reason::from_code(code)).map(|reason| will_not_sign(reason, &key)),
-    );
-    Ok(Output::Key { key, warnings })
+    let import::Import { pairs, mut warnings } = imported;
+    let (mut keys, mut refused): (Vec<KeyRow>, Vec<KeyError>) = (Vec::new(), Vec::new());
+    for pair in pairs {
+        let request = ImportRequest {
+            addresses: addresses.clone(),
+            kind,
+            custody: Custody::Gateway,
+            key_der: pair.key_der,
+            certificate: pair.certificate,
+            chain: pair.chain,
+        };
+        match gateway.keys.import(request).await {
+            Ok(entry) => keys.push(KeyRow::of(gateway, &entry)),
+            Err(error @ (KeyError::Store(_) | KeyError::Seal(_))) => return Err(error.into()),
+            Err(error) => refused.push(error),
+        }
+    }
+    if keys.is_empty() {
+        return Err(refused.into_iter().next().unwrap_or(KeyError::NoKey).into());
+    }
+    warnings.extend(refused.iter().map(|error| format!("a key was left out: {}", with_causes(error))));
+    for key in &keys {
+        let reasons = key.reasons.iter().filter_map(|code| Reason::from_code(code));
+        warnings.extend(reasons.map(|reason| will_not_sign(reason, key)));
+    }
+    Ok(Output::Imported { keys, warnings })
 }
 
 /// What the operator should hear at once, not from the first sender whose mail comes back.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommands {
-    /// Takes a key and its certificate in: FILE.p12, or CERT.pem KEY.pem
+    /// Takes keys and their certificates in: all of FILE.p12, or CERT.pem KEY.pem
     Import(ImportArguments),
     /// Shows every key
     List(ListArguments),
@@ -24,7 +24,7 @@ pub(super) enum Subcommands {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportArguments {
-    /// A mailbox that the key signs for; repeat it for more
+    /// A mailbox that the key signs or decrypts for; repeat it for more
     #[arg(long, value_name = "ADDR", required = true)]
     address: Vec<String>,
     /// Whom the certificate stands for
@@ -33,7 +33,7 @@ pub(super) struct ImportArguments {
     /// A file whose first line is the password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Prints one JSON object
+    /// Prints one JSON object for each key that came in
     #[arg(long)]
     json: bool,
     /// FILE.p12, or CERT.pem KEY.pem
@@ -81,17 +81,18 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
         Subcommands::Import(arguments) => {
             let json = arguments.json;
             let output = local::change(&config, import(arguments)?)?;
-            changed("imported", output, json, out)
+            let Output::Imported { keys, warnings } = output else { return Err(other_answer()) };
+            changed("imported", &keys, &warnings, json, out)
         }
         Subcommands::List(arguments) => list(&config, arguments.json, out),
         Subcommands::Block(arguments) => {
-            changed("blocked", local::change(&config, Command::KeyBlock { id: arguments.id })?, arguments.json, out)
+            one("blocked", local::change(&config, Command::KeyBlock { id: arguments.id })?, arguments.json, out)
         }
         Subcommands::Unblock(arguments) => {
-            changed("unblocked", local::change(&config, Command::KeyUnblock { id: arguments.id })?, arguments.json, out)
+            one("unblocked", local::change(&config, Command::KeyUnblock { id: arguments.id })?, arguments.json, out)
         }
         Subcommands::Destroy(arguments) => {
-            changed("destroyed", local::change(&config, Command::KeyDestroy { id: arguments.id })?, arguments.json, out)
+            one("destroyed", local::change(&config, Command::KeyDestroy { id: arguments.id })?, arguments.json, out)
         }
     }
 }
@@ -106,30 +107,46 @@ fn import(arguments: ImportArguments) -> Result<Command, CliError> {
     Ok(Command::KeyImport { addresses: arguments.address, kind: arguments.kind.name().to_owned(), files, password })
 }
 
-fn changed(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
-    let Output::Key { key, warnings } = output else {
-        return Err(CliError::Failed("the server gave an answer to another question".to_owned()));
-    };
-    for warning in &warnings {
+fn one(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
+    let Output::Key { key, warnings } = output else { return Err(other_answer()) };
+    changed(what, &[key], &warnings, json, out)
+}
+
+fn other_answer() -> CliError {
+    CliError::Failed("the server gave an answer to another question".to_owned())
+}
+
+fn changed(
+    what: &str,
+    keys: &[KeyRow],
+    warnings: &[String],
+    json: bool,
+    out: &mut Printer,
+) -> Result<Exit, CliError> {
+    for warning in warnings {
         warning_line(&format!("warning: {warning}"));
     }
-    if json {
-        out.json(&key)?;
-        return Ok(Exit::Yes);
+    for key in keys {
+        if json {
+            out.json(key)?;
+            continue;
+        }
+        out.line(&format!("{what}: key {}", key.id))?;
+        let signs = key.uses.iter().any(|word| word == "sign");
+        out.labelled(
+            2,
+            &[
+                (if signs { "signs for" } else { "decrypts for" }, key.addresses.join(", ")),
+                ("can", key.uses.join(", ")),
+                ("kind", key.kind.clone()),
+                ("subject", key.subject.clone()),
+                ("issuer", key.issuer.clone()),
+                ("serial", key.serial.clone()),
+                ("valid", format!("{} to {}", key.not_before, key.not_after)),
+                ("state", state(key)),
+            ],
+        )?;
     }
-    out.line(&format!("{what}: key {}", key.id))?;
-    out.labelled(
-        2,
-        &[
-            ("signs for", key.addresses.join(", ")),
-            ("kind", key.kind.clone()),
-            ("subject", key.subject.clone()),
-            ("issuer", key.issuer.clone()),
-            ("serial", key.serial.clone()),
-            ("valid", format!("{} to {}", key.not_before, key.not_after)),
-            ("state", state(&key)),
-        ],
-    )?;
     Ok(Exit::Yes)
 }
 
@@ -147,11 +164,12 @@ fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError
         .map(|row| {
             let until = row.not_after.get(..10).unwrap_or(&row.not_after).to_owned();
             let state = state(&row);
-            vec![row.id, row.addresses.join(","), row.kind, until, state, row.serial, row.subject]
+            let uses = row.uses.join(",");
+            vec![row.id, row.addresses.join(","), row.kind, until, state, row.serial, row.subject, uses]
         })
         .collect();
     let nothing = "no keys; `segel key import` takes one in";
-    out.table(&["id", "address", "kind", "until", "state", "serial", "subject"], &cells, nothing)?;
+    out.table(&["id", "address", "kind", "until", "state", "serial", "subject", "can"], &cells, nothing)?;
     Ok(Exit::Yes)
 }
 

@@ -1,7 +1,7 @@
 //! The register of own keys: sealed in the store, indexed in memory, opened on first use.
 //!
 //! A message does no SQL here: the index is read at opening and after each change, and holds the sealed
-//! keys, so that signing opens them without the store. Every change is one transaction with its audit
+//! keys, so that signing and decrypting open them without the store. Every change is one transaction with its audit
 //! event. A key that is blocked or destroyed leaves the memory with the index that held it.
 //! Failure policy: a row that cannot be read is left out and logged as an error; the others go on.
 
@@ -10,6 +10,7 @@ use super::software::OpenKey;
 use super::{Custody, KeyBackend, KeyEntry, KeyError};
 use crate::audit::Audit;
 use crate::clock;
+use crate::cms::recipient_info::{RecipientIdentifier, SealedKey};
 use crate::crypto::SignatureAlgorithm;
 use crate::mail::{Address, Domain};
 use crate::pki::Certificate;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 mod change;
+mod recipients;
 mod rows;
 
 /// A key pair to be stored.
@@ -70,10 +72,12 @@ impl fmt::Debug for Keys {
 #[derive(Default)]
 struct Index {
     by_id: HashMap<String, Arc<Held>>,
-    /// By mailbox key, best first; without destroyed ones.
+    /// By mailbox key, those that sign, best first; without destroyed ones.
     by_mailbox: HashMap<String, Vec<Arc<Held>>>,
-    /// Keys of organisations and systems, best first; without destroyed ones.
+    /// Keys of organisations and systems that sign, best first; without destroyed ones.
     substitutes: Vec<Arc<Held>>,
+    /// What a RecipientInfo may name them by; without destroyed and blocked ones.
+    recipients: recipients::Recipients,
 }
 
 /// An entry, what opens it, and the open key once it was used.
@@ -100,7 +104,7 @@ fn id_of(certificate: &Certificate) -> String {
 }
 
 impl Keys {
-    /// Reads the register. Keys are opened when they first sign.
+    /// Reads the register. Keys are opened when they are first used.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -134,14 +138,14 @@ impl Keys {
     /// Checks, seals and stores a key pair, with its audit event.
     ///
     /// # Errors
-    /// `Mismatch`, `Unfit`, `AddressNotNamed`, `NoAddress` for a pair that cannot sign for these addresses; `Exists`
+    /// `Mismatch`, `Unfit`, `AddressNotNamed`, `NoAddress` for a pair that cannot be used for these addresses; `Exists`
     /// unless the stored one was destroyed; custody other than `gateway`; the store.
     pub async fn import(&self, request: ImportRequest) -> Result<KeyEntry, KeyError> {
         if request.custody != Custody::Gateway {
             let custody = request.custody.name();
             return Err(KeyError::Unsupported(format!("custody `{custody}` is not there yet, expected `gateway`")));
         }
-        import::check(&OpenKey::from_pkcs8(&request.key_der)?, &request.certificate)?;
+        let uses = import::check(&OpenKey::from_pkcs8(&request.key_der)?, &request.certificate)?;
         let addresses = addresses(&request)?;
         let id = id_of(&request.certificate);
         let (wrapped, octets) = self.0.master.seal(&context(&id), &request.key_der);
@@ -152,6 +156,8 @@ impl Keys {
             custody: request.custody,
             certificate: request.certificate,
             chain: request.chain,
+            can_sign: uses.sign,
+            can_decrypt: uses.decrypt,
             blocked: false,
             destroyed: false,
             imported: clock::now(),
@@ -191,7 +197,7 @@ impl Keys {
         index.by_id.get(id).map(|held| held.entry.clone()).ok_or_else(|| KeyError::NotFound(id.to_owned()))
     }
 
-    /// The keys imported for this very mailbox (`Address::same_mailbox`), best first: not blocked before blocked, a
+    /// The keys imported for this very mailbox (`Address::same_mailbox`) that can sign, best first: not blocked before blocked, a
     /// person's before a position's, an organisation's and a system's, the certificate that began last first.
     /// Nothing for any other address: a wrong name never signs.
     pub fn for_mailbox(&self, address: &Address) -> Vec<KeyEntry> {
@@ -209,7 +215,14 @@ impl Keys {
         index.substitutes.iter().filter(|held| fits(&held.entry)).map(|held| held.entry.clone()).collect()
     }
 
-    /// Stops a key from signing, until it is unblocked. A key that is blocked already stays so without an event.
+    /// The keys that a RecipientInfo means, best first, at most 16: by issuer and serial number, or by the
+    /// subjectKeyIdentifier (that of RFC 5280 section 4.2.1.2 method 1 where the certificate has none). Expired, revoked
+    /// and replaced ones too: mail that was encrypted to them is still there. Not those that are blocked or destroyed.
+    pub fn for_recipient(&self, identifier: &RecipientIdentifier) -> Vec<KeyEntry> {
+        self.index().recipients.find(identifier)
+    }
+
+    /// Stops a key from signing and decrypting, until it is unblocked. A key that is blocked already stays so without an event.
     ///
     /// # Errors
     /// `NotFound`, `Destroyed`, the store.
@@ -217,7 +230,7 @@ impl Keys {
         self.switch(Action::Block { id: id.to_owned() }, id).await
     }
 
-    /// Lets a blocked key sign again.
+    /// Lets a blocked key sign and decrypt again.
     ///
     /// # Errors
     /// `NotFound`, `Destroyed`, the store.
@@ -271,6 +284,10 @@ impl KeyBackend for Keys {
     fn sign(&self, key: &str, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.opened(key)?.sign(algorithm, message)
     }
+
+    fn content_key(&self, key: &str, sealed: &SealedKey, length: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.opened(key)?.content_key(sealed, length)
+    }
 }
 
 impl Index {
@@ -281,6 +298,12 @@ impl Index {
         for held in held {
             index.by_id.insert(held.entry.id.clone(), Arc::clone(&held));
             if held.entry.destroyed {
+                continue;
+            }
+            if !held.entry.blocked {
+                index.recipients.add(&held);
+            }
+            if !held.entry.can_sign {
                 continue;
             }
             for address in &held.entry.addresses {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct KeyRow {
     /// Id in the register.
     pub id: String,
-    /// Mailboxes that it signs for.
+    /// Mailboxes that it is for.
     pub addresses: Vec<String>,
     /// `individual`, `position`, `organisation`, `system`.
     pub kind: String,
@@ -43,6 +43,8 @@ pub struct KeyRow {
     pub standing: String,
     /// Why it would not sign now: reason codes.
     pub reasons: Vec<String>,
+    /// What its certificate lets it do: `sign`, `decrypt`.
+    pub uses: Vec<String>,
 }
 
 impl KeyRow {
@@ -70,6 +72,10 @@ impl KeyRow {
             imported: entry.imported.to_string(),
             standing: standing.to_owned(),
             reasons: reasons.iter().map(|reason| reason.code().to_owned()).collect(),
+            uses: [("sign", entry.can_sign), ("decrypt", entry.can_decrypt)]
+                .into_iter()
+                .filter_map(|(word, can)| can.then(|| word.to_owned()))
+                .collect(),
         }
     }
 }
@@ -81,6 +87,10 @@ fn standing(gateway: &Gateway, entry: &KeyEntry) -> Standing {
     }
     if entry.blocked {
         return Standing::Unusable(vec![Reason::BlockedLocally]);
+    }
+    // What only decrypts goes on doing so when its certificate has ended or is revoked: the mail is still there.
+    if !entry.can_sign {
+        return Standing::Usable;
     }
     let (snapshot, now) = (gateway.snapshot(), crate::clock::now());
     let one = |address| gather::standing(gateway, &snapshot, &entry.certificate, &entry.chain, address, now);

@@ -1,6 +1,6 @@
 //! Reading the register's rows.
 
-use super::super::{Custody, KeyEntry};
+use super::super::{Custody, KeyEntry, import};
 use super::{Held, Sealed};
 use crate::asn1;
 use crate::mail::Address;
@@ -49,6 +49,8 @@ fn entry(row: &SqliteRow, id: &str, addresses: Vec<String>) -> Result<Result<Key
     let (certificate, chain): (Vec<u8>, Vec<u8>) = (row.try_get("certificate")?, row.try_get("chain")?);
     let imported: i64 = row.try_get("imported")?;
     let parse = || {
+        let certificate = Certificate::from_der(&certificate).map_err(|_| "certificate")?;
+        let uses = import::suitable(&certificate).map_err(|_| "certificate")?;
         Ok(KeyEntry {
             id: id.to_owned(),
             addresses: addresses
@@ -58,7 +60,9 @@ fn entry(row: &SqliteRow, id: &str, addresses: Vec<String>) -> Result<Result<Key
                 .map_err(|_| "address")?,
             kind: KeyKind::from_name(&kind).ok_or("kind")?,
             custody: Custody::from_name(&custody).ok_or("custody")?,
-            certificate: Certificate::from_der(&certificate).map_err(|_| "certificate")?,
+            certificate,
+            can_sign: uses.sign,
+            can_decrypt: uses.decrypt,
             chain: certificates(&chain).ok_or("chain")?,
             blocked: match state.as_str() {
                 "blocked" => true,
