@@ -116,13 +116,7 @@ fn other_answer() -> CliError {
     CliError::Failed("the server gave an answer to another question".to_owned())
 }
 
-fn changed(
-    what: &str,
-    keys: &[KeyRow],
-    warnings: &[String],
-    json: bool,
-    out: &mut Printer,
-) -> Result<Exit, CliError> {
+fn changed(what: &str, keys: &[KeyRow], warnings: &[String], json: bool, out: &mut Printer) -> Result<Exit, CliError> {
     for warning in warnings {
         warning_line(&format!("warning: {warning}"));
     }

@@ -121,11 +121,7 @@ fn described(error: &KeyError) -> String {
 }
 
 /// A pair for each certificate of this key that can be used: mail may be encrypted to an older one of them.
-fn pairs_of(
-    key: &[u8],
-    certificates: &[Certificate],
-    refused: &mut Vec<KeyError>,
-) -> Result<Vec<Imported>, KeyError> {
+fn pairs_of(key: &[u8], certificates: &[Certificate], refused: &mut Vec<KeyError>) -> Result<Vec<Imported>, KeyError> {
     let open = OpenKey::from_pkcs8(key)?;
     let mut pairs: Vec<Imported> = Vec::new();
     let mut owned = false;

@@ -29,9 +29,7 @@ mod walk;
 
 use walk::Walk;
 
-pub use result::{
-    Evidence, Harvest, Inspected, Integrity, Layer, LayerKind, Opened, RecipientSummary, Structure,
-};
+pub use result::{Evidence, Harvest, Inspected, Integrity, Layer, LayerKind, Opened, RecipientSummary, Structure};
 
 /// What stays the same over all rounds.
 #[derive(Clone, Debug)]

@@ -136,9 +136,8 @@ fn agreed(key: &PrivateKey, sealed: &Agreement) -> Result<(Zeroizing<Vec<u8>>, u
     }
     let peer = UnparsedPublicKey::new(key.algorithm(), &sealed.originator);
     let unwrapped = agreement::agree(key, peer, (), |secret| {
-        let kek =
-            crypto::agreement::key_encryption_key(sealed.derivation, secret, &sealed.shared_info, sealed.wrap)
-                .map_err(|_| ())?;
+        let kek = crypto::agreement::key_encryption_key(sealed.derivation, secret, &sealed.shared_info, sealed.wrap)
+            .map_err(|_| ())?;
         crypto::agreement::unwrap(&kek, &sealed.wrapped).map_err(|_| ())
     });
     let mut plain = Zeroizing::new(vec![0; MAX_CONTENT_KEY]);

@@ -182,7 +182,11 @@ pub(super) fn has_epilogue(bytes: &[u8], entity: &Entity) -> bool {
 }
 
 /// All parts below `root` that claim to be S/MIME, outermost ones only, with their part numbers; `bound` parts at most.
-pub(super) fn parts_that_claim<'a>(root: &'a Entity, part: Option<&str>, bound: usize) -> Vec<(&'a Entity, Option<String>)> {
+pub(super) fn parts_that_claim<'a>(
+    root: &'a Entity,
+    part: Option<&str>,
+    bound: usize,
+) -> Vec<(&'a Entity, Option<String>)> {
     let mut waiting = vec![(root, part.map(str::to_owned))];
     let mut found = Vec::new();
     let mut looked_at = 0;

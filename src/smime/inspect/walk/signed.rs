@@ -19,9 +19,8 @@ impl Found {
 
     /// The same, and a digest that counts as weak does not matter.
     pub(super) fn is_genuine(&self) -> bool {
-        let holds = |signer: &Checked| {
-            signer.holds() && signer.reasons.iter().all(|reason| *reason == Reason::WeakAlgorithm)
-        };
+        let holds =
+            |signer: &Checked| signer.holds() && signer.reasons.iter().all(|reason| *reason == Reason::WeakAlgorithm);
         self.kind.is_signed()
             && self.whole
             && self.plain_before
