@@ -4,6 +4,10 @@
 //! What can be said without a key (malformed, not implemented) is said when reading. Opening has one error only, so that
 //! nobody learns from it what was wrong inside.
 
+mod write;
+
+pub use write::NewEnvelope;
+
 use super::read::{Fields, INTEGER, OCTET_STRING, SEQUENCE, SET};
 use super::recipient_info::{Recipient, recipients};
 use super::{CmsError, ContentInfo, ContentKind, encode};

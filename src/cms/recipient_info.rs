@@ -2,6 +2,10 @@
 //!
 //! Opens nothing. A recipient that cannot be read is left out of nothing: the whole structure is malformed.
 
+mod write;
+
+pub use write::{NewAgreement, NewRecipient, derivation};
+
 use super::read::{BIT_STRING, Fields, INTEGER, OCTET_STRING, SEQUENCE};
 use super::{CmsError, encode};
 pub use crate::crypto::agreement::Derivation;
@@ -109,9 +113,9 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 /// `id-aes128-wrap` (RFC 3565).
-pub(super) const AES128_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.5");
+const AES128_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.5");
 /// `id-aes256-wrap` (RFC 3565).
-pub(super) const AES256_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.45");
+const AES256_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.45");
 
 /// Octets of user keying material that are read. RFC 2631 asks for 64; every recipient carries a copy.
 const MOST_KEYING_MATERIAL: usize = 1024;
@@ -325,7 +329,7 @@ fn wrap_length(algorithm: &[u8]) -> Result<Option<usize>, CmsError> {
 ///   suppPubInfo [2] EXPLICIT OCTET STRING }
 /// ```
 /// `wrap_algorithm` is the DER of the KeyWrapAlgorithm as it stands in the RecipientInfo, `wrap` the octets of its key.
-pub(super) fn shared_info(wrap_algorithm: &[u8], ukm: Option<&[u8]>, wrap: usize) -> Vec<u8> {
+fn shared_info(wrap_algorithm: &[u8], ukm: Option<&[u8]>, wrap: usize) -> Vec<u8> {
     let entity = ukm.map_or(Vec::new(), |ukm| encode::tlv(0xa0, &[&encode::tlv(OCTET_STRING, &[ukm])]));
     // Only 16 and 32 come here.
     let bits = u32::try_from(wrap * 8).unwrap_or(u32::MAX).to_be_bytes();

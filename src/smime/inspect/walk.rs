@@ -336,6 +336,7 @@ const fn hides_a_part(ambiguity: &Ambiguity) -> bool {
 fn reason_of(error: &CmsError) -> Reason {
     match error {
         CmsError::TooComplex(_) | CmsError::Encoding(Asn1Error::TooComplex(_)) => Reason::TooComplex,
+        CmsError::Unsupported(_) => Reason::Unsupported,
         _ => Reason::Malformed,
     }
 }
