@@ -8,6 +8,7 @@ pub mod chain;
 mod checkpoint;
 pub mod event;
 mod export;
+mod rotation;
 mod search;
 mod verify;
 
@@ -15,6 +16,7 @@ pub use chain::{ChainWriter, append};
 pub use checkpoint::Checkpoint;
 pub use event::Event;
 pub use export::{Cursor, ExportLine};
+pub use rotation::rewrap;
 pub use search::{Found, Page, Personal, Search};
 pub use verify::{BadRow, VerifyReport};
 
@@ -64,7 +66,8 @@ impl Audit {
             Some(name) => name,
             None => store.write(NameChain).await?,
         };
-        let chain = Arc::new(ChainWriter::new(name, Arc::clone(&master), store.generation()));
+        let pseudonyms = rotation::pseudonyms(&store, &master).await?;
+        let chain = Arc::new(ChainWriter::new(name, Arc::clone(&master), pseudonyms, store.generation()));
         Ok(Self { store, master, chain })
     }
 

@@ -50,7 +50,7 @@ enum Subcommands {
     Pki(pki::Subcommands),
     /// Says what would happen to a mail, with which key, and why; nothing is sent
     Explain(explain::Arguments),
-    /// Own keys: import, list, block, unblock, destroy
+    /// Own keys: import, list, block, unblock, destroy; the master key: rewrap
     #[command(subcommand)]
     Key(key::Subcommands),
     /// Trust anchors: list, import, remove

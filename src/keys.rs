@@ -21,6 +21,7 @@ pub mod pkcs12;
 pub mod software;
 
 pub mod import;
+pub mod master;
 pub mod register;
 
 pub use import::Imported;

@@ -5,6 +5,7 @@
 //! Every change is audited by the room that makes it, in the transaction that makes it. Secrets are never logged.
 
 pub mod control;
+pub mod rewrap;
 pub mod row;
 
 use crate::directory::DirectoryError;

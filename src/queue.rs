@@ -13,6 +13,7 @@ mod list;
 mod notice;
 mod record;
 mod recover;
+mod rotation;
 pub mod settle;
 mod settlement;
 
@@ -21,6 +22,7 @@ pub use id::QueueId;
 pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, Shown};
 pub use notice::Notices;
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
+pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement};
 
 use crate::audit::Audit;

@@ -22,6 +22,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
+mod rotation;
+
+pub use rotation::{Rewrapped, Rotation, install, old_name};
+
 /// The key that wraps all others. Never leaves this module; zeroised.
 pub struct MasterKey {
     id: String,
@@ -41,6 +45,10 @@ pub struct WrappedKey {
 /// A content key in the open, for those who seal many small things under one key (the audit log's subjects).
 #[derive(Clone)]
 pub struct ContentKey(Zeroizing<[u8; KEY]>);
+
+/// Makes pseudonyms: the same for the same text, telling nothing without this key.
+#[derive(Clone)]
+pub struct PseudonymKey(Zeroizing<[u8; KEY]>);
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +76,9 @@ pub enum SealError {
     /// It does not open: changed, moved or cut off.
     #[error("sealed data was changed")]
     Altered,
+    /// A file of an earlier change of keys is in the way.
+    #[error("`{0}` is still there from an earlier change of the master key")]
+    OldKeyLeft(PathBuf),
 }
 
 impl MasterKey {
@@ -131,10 +142,10 @@ impl MasterKey {
         Ok(ContentKey(Zeroizing::new(key)))
     }
 
-    /// A pseudonym: the same for the same text, telling nothing without the master key. `purpose` separates uses.
-    pub fn pseudonym(&self, purpose: &str, text: &str) -> [u8; 32] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.root, purpose.as_bytes()).as_ref());
-        first_32(hmac::sign(&key, text.as_bytes()).as_ref())
+    /// The key of pseudonyms for one `purpose`. It comes from this master key, so whoever wants the same pseudonyms under
+    /// another one keeps it ([`PseudonymKey::seal`]).
+    pub fn pseudonym_key(&self, purpose: &str) -> PseudonymKey {
+        PseudonymKey(Zeroizing::new(first_32(hmac::sign(&self.root, purpose.as_bytes()).as_ref())))
     }
 
     fn wrap(&self, context: &str, key: &ContentKey) -> WrappedKey {
@@ -185,6 +196,31 @@ impl MasterKey {
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(read_error)?;
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_folder(folder).map_err(read_error)
+    }
+}
+
+impl PseudonymKey {
+    /// The pseudonym of `text`.
+    pub fn of(&self, text: &str) -> [u8; 32] {
+        first_32(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*self.0), text.as_bytes()).as_ref())
+    }
+
+    /// Sealed under a master key, to be kept.
+    pub fn seal(&self, master: &MasterKey, context: &str) -> (WrappedKey, Bytes) {
+        master.seal(context, &*self.0)
+    }
+
+    /// Opens what [`Self::seal`] made.
+    pub fn open(master: &MasterKey, context: &str, key: &WrappedKey, sealed: &[u8]) -> Result<Self, SealError> {
+        let octets = master.open_sealed(context, key, sealed)?;
+        let octets = <[u8; KEY]>::try_from(octets.as_slice()).map_err(|_| SealError::Altered)?;
+        Ok(Self(Zeroizing::new(octets)))
+    }
+}
+
+impl std::fmt::Debug for PseudonymKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PseudonymKey(…)")
     }
 }
 

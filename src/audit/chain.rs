@@ -1,7 +1,7 @@
 //! The chain: each row hashes the one before. Rows are never changed; erasing a subject destroys a key elsewhere.
 
 use super::event::{Event, Row};
-use crate::seal::{ContentKey, MasterKey, WrappedKey};
+use crate::seal::{ContentKey, MasterKey, PseudonymKey, WrappedKey};
 use crate::store::rows::{groups, placeholders};
 use aws_lc_rs::digest;
 use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct ChainWriter {
     name: String,
     master: Arc<MasterKey>,
+    pub(super) pseudonyms: PseudonymKey,
     generation: Arc<AtomicU64>,
     /// Keys of subjects, with the transaction in which they were first seen: until another one sees them too, they may
     /// have been rolled back.
@@ -26,8 +27,13 @@ impl std::fmt::Debug for ChainWriter {
 }
 
 impl ChainWriter {
-    pub(super) fn new(name: String, master: Arc<MasterKey>, generation: Arc<AtomicU64>) -> Self {
-        Self { name, master, generation, subjects: Mutex::new(HashMap::new()) }
+    pub(super) fn new(
+        name: String,
+        master: Arc<MasterKey>,
+        pseudonyms: PseudonymKey,
+        generation: Arc<AtomicU64>,
+    ) -> Self {
+        Self { name, master, pseudonyms, generation, subjects: Mutex::new(HashMap::new()) }
     }
 
     /// The key of a subject, made now if it is new, and whether it may be used without looking again.
@@ -114,7 +120,7 @@ pub async fn append(tx: &mut SqliteConnection, writer: &ChainWriter, events: &[E
         let (subject, sealed) = match personal {
             None => (None, None),
             Some((mailbox, fields)) => {
-                let subject = subject(&writer.master, &mailbox);
+                let subject = subject(&writer.pseudonyms, &mailbox);
                 let key = writer.subject_key(tx, &subject).await?;
                 let sealed = key.map(|key| key.seal_small(name, fields.to_string().as_bytes()));
                 (Some(subject), sealed)
@@ -193,8 +199,8 @@ impl Stored {
 }
 
 /// Whose personal fields these are, without saying it to anybody who lacks the master key.
-pub(super) fn subject(master: &MasterKey, mailbox_key: &str) -> String {
-    data_encoding::HEXLOWER.encode(&master.pseudonym("segel audit subject 1", mailbox_key))
+pub(super) fn subject(pseudonyms: &PseudonymKey, mailbox_key: &str) -> String {
+    data_encoding::HEXLOWER.encode(&pseudonyms.of(mailbox_key))
 }
 
 /// What a subject's wrapped key is bound to.

@@ -123,4 +123,4 @@ impl Write for InsertKey {
     }
 }
 
-const CONTEXT: &str = "secret audit-checkpoint";
+pub(super) const CONTEXT: &str = "secret audit-checkpoint";

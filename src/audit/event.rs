@@ -54,6 +54,8 @@ pub enum Event {
     KeyUnblocked { key: String },
     /// The private key is gone for good.
     KeyDestroyed { key: String },
+    /// Everything that the one master key wrapped is wrapped by the other; ids of both.
+    MasterRotated { from: String, to: String },
     /// A trust anchor was added.
     AnchorImported { sha256: String, subject: String },
     /// A trust anchor was removed.
@@ -178,6 +180,7 @@ impl Event {
             Self::KeyBlocked { key } => ("key-blocked", None, json!({"key": key}), None),
             Self::KeyUnblocked { key } => ("key-unblocked", None, json!({"key": key}), None),
             Self::KeyDestroyed { key } => ("key-destroyed", None, json!({"key": key}), None),
+            Self::MasterRotated { from, to } => ("master-rotated", None, json!({"from": from, "to": to}), None),
             Self::AnchorImported { sha256, subject } => {
                 ("anchor-imported", None, json!({"sha256": sha256, "subject": subject}), None)
             }

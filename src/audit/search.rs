@@ -102,7 +102,7 @@ fn statement(audit: &Audit, search: &Search, limit: u32) -> QueryBuilder<Sqlite>
         sql.push(" AND event = ").push_bind(event.clone());
     }
     if let Some(address) = &search.address {
-        sql.push(" AND subject = ").push_bind(chain::subject(&audit.master, &address.mailbox_key()));
+        sql.push(" AND subject = ").push_bind(chain::subject(&audit.chain.pseudonyms, &address.mailbox_key()));
     }
     if let Some(since) = search.since {
         sql.push(" AND at >= ").push_bind(since.as_microsecond());

@@ -4,7 +4,8 @@ use super::print::{Printer, warning_line};
 use super::{CliError, Exit, local, read};
 use crate::config::Config;
 use crate::operations::row::KeyRow;
-use crate::operations::{Command, KeyFiles, Output, Secret};
+use crate::operations::rewrap::Placed;
+use crate::operations::{self, Command, KeyFiles, Output, Secret};
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub(super) enum Subcommands {
     Unblock(IdArguments),
     /// Destroys the private key for good; what it signed stays verifiable
     Destroy(IdArguments),
+    /// Changes the master key: wraps every stored key again, by the one in FILE; only while no server runs
+    Rewrap(RewrapArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +79,16 @@ pub(super) struct IdArguments {
     id: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct RewrapArguments {
+    /// The new master key; made with mode 0600 if there is no such file
+    #[arg(long, value_name = "FILE", required = true)]
+    new: PathBuf,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
         Subcommands::Import(arguments) => {
@@ -94,6 +107,7 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
         Subcommands::Destroy(arguments) => {
             one("destroyed", local::change(&config, Command::KeyDestroy { id: arguments.id })?, arguments.json, out)
         }
+        Subcommands::Rewrap(arguments) => rewrap(&config, &arguments, out),
     }
 }
 
@@ -105,6 +119,63 @@ fn import(arguments: ImportArguments) -> Result<Command, CliError> {
     };
     let password = arguments.password_file.as_deref().map(read::password).transpose()?.map(Secret);
     Ok(Command::KeyImport { addresses: arguments.address, kind: arguments.kind.name().to_owned(), files, password })
+}
+
+fn rewrap(config: &Config, arguments: &RewrapArguments, out: &mut Printer) -> Result<Exit, CliError> {
+    // Absolute: it may become a line of the configuration.
+    let new = std::path::absolute(&arguments.new)?;
+    let done = local::wait(operations::rewrap::rewrap(config, &new))??;
+    let new = new.display().to_string();
+    let unchanged = done.from == done.to;
+    if done.keys.left > 0 {
+        warning_line(&format!(
+            "warning: {} stored keys opened with the old master key no more than with the new one; they stay as they were",
+            done.keys.left
+        ));
+    }
+    if arguments.json {
+        let (at, old, by_hand) = match &done.file {
+            Placed::Installed { at, old } => (at, Some(old), false),
+            Placed::ByHand { at, .. } => (at, None, !unchanged),
+        };
+        out.json(&serde_json::json!({
+            "from": done.from, "to": done.to, "keys": done.keys.done, "left": done.keys.left, "made": done.made,
+            "new": new, "file": at, "old": old, "by_hand": by_hand,
+        }))?;
+        return Ok(Exit::Yes);
+    }
+    if unchanged {
+        out.line(&format!("nothing to do: `{new}` holds the master key that the store is sealed with"))?;
+        return Ok(Exit::Yes);
+    }
+    out.line(&format!("wrapped again: {} keys, by master key {} in place of {}", done.keys.done, done.to, done.from))?;
+    match done.file {
+        Placed::Installed { at, old } => {
+            out.labelled(
+                2,
+                &[
+                    ("in use", at.display().to_string()),
+                    ("its copy", format!("{new}: keep it apart from the data")),
+                    (
+                        "old key",
+                        format!(
+                            "{}: opens nothing here any more, only backups from before; destroy it with them",
+                            old.display()
+                        ),
+                    ),
+                ],
+            )?;
+            out.line("start the server again")?;
+        }
+        Placed::ByHand { at, why } => {
+            warning_line(&format!("warning: `{}` was not replaced: {why}", at.display()));
+            out.line("before the server is started again, do one of these:")?;
+            out.line(&format!("  write under [keys]:            master = \"{new}\""))?;
+            out.line(&format!("  or replace the file:           cp {new} {}", at.display()))?;
+            out.line(&format!("  or give it as the credential:  LoadCredential=segel-master:{new}"))?;
+        }
+    }
+    Ok(Exit::Yes)
 }
 
 fn one(what: &str, output: Output, json: bool, out: &mut Printer) -> Result<Exit, CliError> {

@@ -84,7 +84,7 @@ pub fn pem(certificate: &[u8], key: &[u8], password: Option<&str>) -> Result<Imp
     choose(vec![key], &certificates, Vec::new())
 }
 
-fn choose(
+pub(super) fn choose(
     keys: Vec<Zeroizing<Vec<u8>>>,
     certificates: &[Certificate],
     mut warnings: Vec<String>,

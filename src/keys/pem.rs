@@ -75,7 +75,7 @@ fn pkcs8(block: &Block<'_>, password: Option<&str>, budget: &mut Budget) -> Resu
         "PRIVATE KEY" => Ok(block.content.clone()),
         "ENCRYPTED PRIVATE KEY" => {
             let password = password.ok_or(KeyError::PasswordNeeded("private key"))?;
-            decrypt(Container::Pem, &block.content, password, budget)
+            decrypt(&block.content, password, budget)
         }
         "RSA PRIVATE KEY" => wrap(RSA_ENCRYPTION, Null.into(), &block.content),
         "EC PRIVATE KEY" => {
@@ -133,12 +133,7 @@ pub(super) struct EncryptedPrivateKeyInfo<'a> {
 }
 
 /// Decrypts an EncryptedPrivateKeyInfo.
-pub(super) fn decrypt(
-    container: Container,
-    encrypted: &[u8],
-    password: &str,
-    budget: &mut Budget,
-) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn decrypt(encrypted: &[u8], password: &str, budget: &mut Budget) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let info = EncryptedPrivateKeyInfo::from_der(encrypted).map_err(|_| MALFORMED_KEY)?;
-    pbes2::decrypt(container, &info.algorithm, info.data.as_bytes(), password, budget)
+    pbes2::decrypt(Container::Pem, &info.algorithm, info.data.as_bytes(), password, budget)
 }

@@ -1,14 +1,16 @@
 //! PKCS#12 (RFC 7292): reading and writing PFX files, password mode only.
 //!
 //! Read by us on `der`, because the crates for it conflict with `cms`. BER is normalised first, as
-//! older Java and NSS write it. Encryption is PBES2 only (`keys::pbes2`); the MAC is HMAC with the
-//! key derivation of appendix B, or PBMAC1 (RFC 9579). **A file without a MAC is accepted only if all
+//! older Java and NSS write it. Encryption is PBES2 (`keys::pbes2`); Triple DES and RC2 of old files are read with a
+//! warning, never written. The MAC is HMAC with the key derivation of appendix B, or PBMAC1 (RFC 9579). **A file without a MAC is accepted only if all
 //! its certificates and keys are encrypted**, with a warning: CBC hides, but proves nothing.
 
 use super::pbes2::AlgorithmRef;
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Sequence, ValueOrd};
 
+mod kdf;
+mod legacy;
 mod mac;
 mod read;
 mod write;
@@ -151,3 +153,6 @@ fn bmp(text: &str) -> zeroize::Zeroizing<Vec<u8>> {
     octets.extend([0, 0]);
     octets
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,11 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
+pub use rotation::rewrap;
+
 mod change;
 mod recipients;
+mod rotation;
 mod rows;
 
 /// A key pair to be stored.

@@ -155,3 +155,6 @@ impl OpenKey {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

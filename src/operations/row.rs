@@ -74,7 +74,8 @@ impl KeyRow {
             reasons: reasons.iter().map(|reason| reason.code().to_owned()).collect(),
             uses: [("sign", entry.can_sign), ("decrypt", entry.can_decrypt)]
                 .into_iter()
-                .filter_map(|(word, can)| can.then(|| word.to_owned()))
+                .filter(|(_, can)| *can)
+                .map(|(word, _)| word.to_owned())
                 .collect(),
         }
     }

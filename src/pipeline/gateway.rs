@@ -4,7 +4,7 @@ use super::AcceptError;
 use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::limits::Limits;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
@@ -61,6 +61,9 @@ pub enum OpenError {
         /// Where the key should be.
         key: PathBuf,
     },
+    /// Another key was put in the place of the store's, or a change of keys was interrupted.
+    #[error("{0}\n  hint: {hint}", hint = .0.hint())]
+    OtherMasterKey(keys::master::OtherMasterKey),
     /// The master key.
     #[error("cannot open the master key")]
     Seal(#[from] SealError),
@@ -69,7 +72,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
     /// The register of own keys.
     #[error("cannot read the register of keys")]
-    Keys(#[from] crate::keys::KeyError),
+    Keys(#[from] keys::KeyError),
     /// The directory.
     #[error("cannot read the directory of certificates")]
     Directory(#[from] crate::directory::DirectoryError),
@@ -122,6 +125,8 @@ impl Gateway {
         }
         let master = Arc::new(master);
         let store = Store::open(&config.database).await?;
+        let (MasterKeySource::File(file) | MasterKeySource::Generated(file)) = &config.master_key;
+        keys::master::check(&store, &master, file.clone()).await?.map_err(OpenError::OtherMasterKey)?;
         let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;

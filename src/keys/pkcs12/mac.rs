@@ -3,7 +3,8 @@
 use super::super::KeyError;
 use super::super::pbes2::{self, AlgorithmRef, Budget, HMAC_SHA1, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
 use super::{MacData, bmp};
-use aws_lc_rs::{digest, hmac};
+use super::kdf::{Hash, Purpose, derive, passwords};
+use aws_lc_rs::hmac;
 use der::Sequence;
 use der::asn1::ObjectIdentifier;
 use zeroize::Zeroizing;
@@ -28,14 +29,12 @@ pub(super) fn verify(mac: &MacData<'_>, content: &[u8], password: &str, budget: 
         let key = pbmac1_key(&mac.mac.algorithm, password, budget)?;
         return hmac::verify(&key, content, expected).map_err(|_| wrong());
     }
-    let hash = Hash::from_oid(&mac.mac.algorithm.oid)?;
+    let (hash, hmac) = hash(&mac.mac.algorithm.oid)?;
     let iterations = mac.iterations.unwrap_or(1);
-    // An empty password is written as two zero octets by some and as nothing by others.
-    let forms = [Some(bmp(password)), password.is_empty().then(|| Zeroizing::new(Vec::new()))];
-    for form in forms.into_iter().flatten() {
-        budget.spend(iterations)?;
-        let key = derive(&hash, &form, mac.salt.as_bytes(), iterations);
-        if hmac::verify(&hmac::Key::new(hash.hmac, &key), content, expected).is_ok() {
+    for form in passwords(password) {
+        let mut key = Zeroizing::new(vec![0; hash.size()]);
+        derive(&hash, Purpose::Mac, &form, mac.salt.as_bytes(), iterations, &mut key, budget)?;
+        if hmac::verify(&hmac::Key::new(hmac, &key), content, expected).is_ok() {
             return Ok(());
         }
     }
@@ -43,50 +42,24 @@ pub(super) fn verify(mac: &MacData<'_>, content: &[u8], password: &str, budget: 
 }
 
 /// The HMAC-SHA-256 over `content` that [`verify`] accepts.
-pub(super) fn compute(content: &[u8], password: &str, salt: &[u8], iterations: u32) -> Vec<u8> {
-    let key = derive(&Hash::SHA256, &bmp(password), salt, iterations);
-    hmac::sign(&hmac::Key::new(Hash::SHA256.hmac, &key), content).as_ref().to_vec()
+///
+/// # Errors
+/// More iterations than anybody may ask for.
+pub(super) fn compute(content: &[u8], password: &str, salt: &[u8], iterations: u32) -> Result<Vec<u8>, KeyError> {
+    let mut key = Zeroizing::new(vec![0; Hash::SHA256.size()]);
+    derive(&Hash::SHA256, Purpose::Mac, &bmp(password), salt, iterations, &mut key, &mut Budget::new())?;
+    Ok(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), content).as_ref().to_vec())
 }
 
-/// A digest as the key derivation needs it: `block` is the input block's length in octets (`v` in appendix B).
-struct Hash {
-    digest: &'static digest::Algorithm,
-    hmac: hmac::Algorithm,
-    block: usize,
-}
-
-impl Hash {
-    const SHA256: Self = Self { digest: &digest::SHA256, hmac: hmac::HMAC_SHA256, block: 64 };
-
-    fn from_oid(oid: &ObjectIdentifier) -> Result<Self, KeyError> {
-        let (digest, hmac, block) = match *oid {
-            SHA1 => (&digest::SHA1_FOR_LEGACY_USE_ONLY, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, 64),
-            SHA224 => (&digest::SHA224, hmac::HMAC_SHA224, 64),
-            SHA256 => return Ok(Self::SHA256),
-            SHA384 => (&digest::SHA384, hmac::HMAC_SHA384, 128),
-            SHA512 => (&digest::SHA512, hmac::HMAC_SHA512, 128),
-            other => return Err(KeyError::Unsupported(format!("PKCS#12 MAC `{other}` is not supported"))),
-        };
-        Ok(Self { digest, hmac, block })
+fn hash(oid: &ObjectIdentifier) -> Result<(Hash, hmac::Algorithm), KeyError> {
+    match *oid {
+        SHA1 => Ok((Hash::SHA1, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)),
+        SHA224 => Ok((Hash::SHA224, hmac::HMAC_SHA224)),
+        SHA256 => Ok((Hash::SHA256, hmac::HMAC_SHA256)),
+        SHA384 => Ok((Hash::SHA384, hmac::HMAC_SHA384)),
+        SHA512 => Ok((Hash::SHA512, hmac::HMAC_SHA512)),
+        other => Err(KeyError::Unsupported(format!("PKCS#12 MAC `{other}` is not supported"))),
     }
-}
-
-/// RFC 7292 appendix B.2 with ID 3 (MAC key). The key is as long as the digest, so one block is enough and step 6C,
-/// which prepares the next one, is deliberately absent.
-fn derive(hash: &Hash, password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<Vec<u8>> {
-    const MAC_KEY: u8 = 3;
-    let padded = |text: &[u8]| text.len().div_ceil(hash.block) * hash.block;
-    let mut input = Zeroizing::new(Vec::with_capacity(hash.block + padded(salt) + padded(password)));
-    input.extend(std::iter::repeat_n(MAC_KEY, hash.block));
-    input.extend(salt.iter().cycle().take(padded(salt)));
-    input.extend(password.iter().cycle().take(padded(password)));
-
-    let mut key = Zeroizing::new(digest::digest(hash.digest, &input).as_ref().to_vec());
-    for _ in 1..iterations {
-        let next = digest::digest(hash.digest, &key);
-        key.copy_from_slice(next.as_ref());
-    }
-    key
 }
 
 /// ```text

@@ -1,11 +1,11 @@
 //! Reading: PFX → AuthenticatedSafe → SafeContents → bags, each step bounded.
 
 use super::super::KeyError;
-use super::super::pbes2::{self, Budget, Container};
-use super::super::pem;
+use super::super::pbes2::{self, AlgorithmRef, Budget, Container};
+use super::super::pem::EncryptedPrivateKeyInfo;
 use super::{
     CERT_BAG, CertBag, ContentInfo, DATA, ENCRYPTED_DATA, ENVELOPED_DATA, EncryptedData, KEY_BAG, Pfx,
-    SAFE_CONTENTS_BAG, SHROUDED_KEY_BAG, SIGNED_DATA, SafeBag, X509_CERTIFICATE, mac,
+    SAFE_CONTENTS_BAG, SHROUDED_KEY_BAG, SIGNED_DATA, SafeBag, X509_CERTIFICATE, legacy, mac,
 };
 use crate::asn1::{self, Asn1Error};
 use crate::limits::Limits;
@@ -110,7 +110,23 @@ impl Reader<'_> {
         let encrypted: EncryptedData<'_> = safe.content.decode_as().map_err(|_: der::Error| MALFORMED)?;
         let content = encrypted.content;
         let ciphertext = implicit_octets(&content.encrypted)?;
-        pbes2::decrypt(Container::Pkcs12, &content.algorithm, &ciphertext, self.password, &mut self.budget)
+        self.open(&content.algorithm, &ciphertext)
+    }
+
+    /// By PBES2, or with a warning by what was used before it.
+    fn open(&mut self, algorithm: &AlgorithmRef<'_>, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let Some(scheme) = legacy::Scheme::from_oid(&algorithm.oid) else {
+            return pbes2::decrypt(Container::Pkcs12, algorithm, ciphertext, self.password, &mut self.budget);
+        };
+        let warning = format!(
+            "the file is encrypted with `{}`, which is outdated: whoever finds it can open it; destroy the file and \
+             its copies (`shred -u FILE`)",
+            scheme.name()
+        );
+        if !self.contents.warnings.contains(&warning) {
+            self.contents.warnings.push(warning);
+        }
+        scheme.decrypt(algorithm, ciphertext, self.password, &mut self.budget)
     }
 
     /// One SafeContents and those nested in it, without recursion.
@@ -143,7 +159,8 @@ impl Reader<'_> {
             }
             SHROUDED_KEY_BAG => {
                 let encrypted = whole(&bag.value)?;
-                let key = pem::decrypt(Container::Pkcs12, &encrypted, self.password, &mut self.budget)?;
+                let info = EncryptedPrivateKeyInfo::from_der(&encrypted).map_err(|_| MALFORMED)?;
+                let key = self.open(&info.algorithm, info.data.as_bytes())?;
                 self.contents.keys.push(key);
             }
             CERT_BAG => {

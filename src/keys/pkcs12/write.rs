@@ -38,7 +38,10 @@ pub fn write(
         encrypted_safe(&certificates).map_err(failed)?,
         data_safe(&sequence(&[key]).map_err(failed)?).map_err(failed)?,
     ];
-    authenticated(&sequence(&safes).map_err(failed)?, password).map_err(failed)
+    let safe = sequence(&safes).map_err(failed)?;
+    let salt = crypto::random::<16>();
+    let digest = mac::compute(&safe, password, &salt, ITERATIONS)?;
+    authenticated(&safe, &salt, &digest).map_err(failed)
 }
 
 fn failed(_: der::Error) -> KeyError {
@@ -109,15 +112,13 @@ fn encrypted_safe(content: &pbes2::Encrypted) -> der::Result<Vec<u8>> {
     ContentInfo { content_type: ENCRYPTED_DATA, content: AnyRef::from_der(&data)? }.to_der()
 }
 
-fn authenticated(safe: &[u8], password: &str) -> der::Result<Vec<u8>> {
-    let salt = crypto::random::<16>();
-    let digest = mac::compute(safe, password, &salt, ITERATIONS);
+fn authenticated(safe: &[u8], salt: &[u8], digest: &[u8]) -> der::Result<Vec<u8>> {
     let mac_data = MacData {
         mac: DigestInfo {
             algorithm: AlgorithmRef { oid: mac::SHA256, parameters: Some(Null.into()) },
-            digest: OctetStringRef::new(&digest)?,
+            digest: OctetStringRef::new(digest)?,
         },
-        salt: OctetStringRef::new(&salt)?,
+        salt: OctetStringRef::new(salt)?,
         iterations: Some(ITERATIONS),
     };
     let auth_safe = ContentInfo { content_type: DATA, content: AnyRef::new(Tag::OctetString, safe)? };

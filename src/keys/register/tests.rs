@@ -4,8 +4,10 @@ use super::super::bench::{Bench, FOR_MAIL};
 use super::super::{Custody, KeyBackend, KeyError, import};
 use super::{ImportRequest, Keys, context};
 use crate::audit::Audit;
+use crate::cms::recipient_info::{Agreement, Derivation, RecipientIdentifier, SealedKey};
 use crate::crypto::{self, Digest, SignatureAlgorithm};
 use crate::mail::{Address, Domain};
+use crate::pki::Certificate;
 use crate::policy::KeyKind;
 use crate::seal::{MasterKey, SealError};
 use crate::store::Store;
@@ -238,4 +240,96 @@ async fn custody_other_than_the_gateway_is_refused() {
         let request = ImportRequest { custody, ..world.request("siti", KeyKind::Individual, &[]) };
         assert!(matches!(world.keys.import(request).await.unwrap_err(), KeyError::Unsupported(_)));
     }
+}
+
+/// What a RecipientInfo says about a certificate: by issuer and serial number, by key identifier.
+fn identifiers(certificate: &Certificate, key_identifier: &[u8]) -> [RecipientIdentifier; 2] {
+    [
+        RecipientIdentifier::IssuerAndSerial(certificate.issuer().clone(), certificate.serial().to_vec()),
+        RecipientIdentifier::KeyIdentifier(key_identifier.to_vec()),
+    ]
+}
+
+#[tokio::test]
+async fn i11_every_key_is_found_by_both_kinds_of_identifier() {
+    let world = World::new().await;
+    let (named, unnamed, other) = {
+        let for_encryption = ["basicConstraints=CA:FALSE", "keyUsage=keyAgreement", "extendedKeyUsage=emailProtection"];
+        let pair = |name: &str, extension: &str| {
+            let extensions = [&for_encryption[..], &[extension]].concat();
+            let certificate = world.bench.pair(name, P256, "siti@kabupaten.go.id", &extensions);
+            ImportRequest {
+                certificate,
+                key_der: world.bench.pkcs8(name),
+                addresses: Vec::new(),
+                kind: KeyKind::Individual,
+                custody: Custody::Gateway,
+                chain: Vec::new(),
+            }
+        };
+        (
+            pair("a", "subjectKeyIdentifier=0102030405"),
+            pair("b", "subjectKeyIdentifier=none"),
+            pair("c", "subjectKeyIdentifier=0102030405"),
+        )
+    };
+    let point = {
+        let spki = spki::SubjectPublicKeyInfoRef::try_from(unnamed.certificate.spki_der()).unwrap();
+        Digest::Sha1.hash(&[spki.subject_public_key.as_bytes().unwrap()]).unwrap()
+    };
+    assert_eq!(unnamed.certificate.subject_key_identifier(), None);
+    let mut all = Vec::new();
+    for (request, identifier) in [(named, &[1, 2, 3, 4, 5][..]), (unnamed, &point)] {
+        let identifiers = identifiers(&request.certificate, identifier);
+        assert!(identifiers.iter().all(|identifier| world.keys.for_recipient(identifier).is_empty()));
+        let entry = world.keys.import(request).await.unwrap();
+        assert!(entry.can_decrypt && !entry.can_sign);
+        all.extend(identifiers.map(|identifier| (identifier, entry.id.clone())));
+    }
+    let find = |identifier: &RecipientIdentifier| world.keys.for_recipient(identifier).into_iter().map(|key| key.id).collect::<Vec<_>>();
+    for (identifier, id) in &all {
+        assert_eq!(find(identifier), std::slice::from_ref(id));
+    }
+    // A key that only decrypts never signs.
+    assert!(world.keys.for_mailbox(&address("siti@kabupaten.go.id")).is_empty());
+    // One identifier for two keys: both are tried.
+    let third = world.keys.import(other).await.unwrap();
+    assert_eq!(find(&all[1].0).len(), 2);
+    // Another serial number, another issuer, nothing.
+    let RecipientIdentifier::IssuerAndSerial(issuer, serial) = &all[0].0 else { panic!() };
+    let mut longer = serial.clone();
+    longer.push(0);
+    for wrong in [
+        RecipientIdentifier::IssuerAndSerial(issuer.clone(), longer),
+        RecipientIdentifier::IssuerAndSerial(third.certificate.issuer().clone(), serial.clone()),
+        RecipientIdentifier::KeyIdentifier(vec![1, 2, 3, 4]),
+        RecipientIdentifier::None,
+    ] {
+        assert!(find(&wrong).is_empty(), "{wrong:?}");
+    }
+    world.keys.block(&all[0].1).await.unwrap();
+    assert!(find(&all[0].0).is_empty() && find(&all[1].0) == [third.id.clone()]);
+    world.keys.unblock(&all[0].1).await.unwrap();
+    assert_eq!(find(&all[0].0), [all[0].1.clone()]);
+    world.keys.destroy(&all[0].1).await.unwrap();
+    assert!(find(&all[0].0).is_empty());
+}
+
+#[tokio::test]
+async fn i11_keys_that_are_blocked_or_destroyed_open_nothing() {
+    let world = World::new().await;
+    let entry = world.keys.import(world.request("siti", KeyKind::Individual, &[])).await.unwrap();
+    let sealed = SealedKey::Agreed(Agreement {
+        originator: vec![4; 65],
+        derivation: Derivation::X963(Digest::Sha256),
+        wrap: 16,
+        shared_info: Vec::new(),
+        wrapped: vec![0; 40],
+    });
+    assert_eq!(world.keys.content_key(&entry.id, &sealed, 32).unwrap().len(), 32);
+    world.keys.block(&entry.id).await.unwrap();
+    assert!(matches!(world.keys.content_key(&entry.id, &sealed, 32), Err(KeyError::Blocked(_))));
+    world.keys.destroy(&entry.id).await.unwrap();
+    assert!(matches!(world.keys.content_key(&entry.id, &sealed, 32), Err(KeyError::Destroyed(_))));
+    assert!(matches!(world.keys.content_key("0123456789abcdef", &sealed, 32), Err(KeyError::NotFound(_))));
 }
