@@ -29,10 +29,8 @@ pub async fn rewrap(tx: &mut SqliteConnection, rotation: &Rotation) -> Result<Re
     let mut count = Rewrapped::default();
     keep_pseudonyms(tx, rotation).await?;
     for (name, context) in [("audit-checkpoint", checkpoint::CONTEXT), ("audit-pseudonym", CONTEXT)] {
-        let row: Option<(String, Vec<u8>)> = query_as("SELECT master, wrapped FROM secret WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let row: Option<(String, Vec<u8>)> =
+            query_as("SELECT master, wrapped FROM secret WHERE name = ?").bind(name).fetch_optional(&mut *tx).await?;
         let Some((master, bytes)) = row else { continue };
         if let Some(wrapped) = rotation.rewrap(context, &WrappedKey { master, bytes }, &mut count) {
             query("UPDATE secret SET master = ?, wrapped = ? WHERE name = ?")

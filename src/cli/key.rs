@@ -3,8 +3,8 @@
 use super::print::{Printer, warning_line};
 use super::{CliError, Exit, local, read};
 use crate::config::Config;
-use crate::operations::row::KeyRow;
 use crate::operations::rewrap::Placed;
+use crate::operations::row::KeyRow;
 use crate::operations::{self, Command, KeyFiles, Output, Secret};
 use clap::ValueEnum;
 use std::path::PathBuf;

@@ -81,13 +81,8 @@ pub fn install(path: &Path, new: &Path) -> Result<PathBuf, SealError> {
     }
     let content = octets(new)?;
     let owner = std::fs::metadata(path).map_err(failed(path))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&next)
-        .map_err(failed(&next))?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next).map_err(failed(&next))?;
     // The server may run as somebody else than whoever changes the key.
     if (owner.uid(), owner.gid()) != file.metadata().map(|own| (own.uid(), own.gid())).map_err(failed(&next))? {
         fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed(&next))?;

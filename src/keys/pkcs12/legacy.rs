@@ -139,6 +139,7 @@ fn rc2_cbc(key: &[u8], iv: [u8; BLOCK], octets: &mut [u8]) -> Option<()> {
 fn unpadded(plain: &[u8]) -> Option<usize> {
     let padding = usize::from(*plain.last()?);
     let length = plain.len().checked_sub(padding)?;
-    let right = (1..=BLOCK).contains(&padding) && plain.get(length..)?.iter().all(|octet| usize::from(*octet) == padding);
+    let right =
+        (1..=BLOCK).contains(&padding) && plain.get(length..)?.iter().all(|octet| usize::from(*octet) == padding);
     right.then_some(length)
 }

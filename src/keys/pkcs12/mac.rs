@@ -2,8 +2,8 @@
 
 use super::super::KeyError;
 use super::super::pbes2::{self, AlgorithmRef, Budget, HMAC_SHA1, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
-use super::{MacData, bmp};
 use super::kdf::{Hash, Purpose, derive, passwords};
+use super::{MacData, bmp};
 use aws_lc_rs::hmac;
 use der::Sequence;
 use der::asn1::ObjectIdentifier;

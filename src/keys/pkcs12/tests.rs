@@ -15,10 +15,10 @@ fn p20_files_in_old_encryption_are_read_with_a_warning() {
     let cases: [(&str, &[&str]); 6] = [
         ("-legacy", &["pbeWithSHAAnd40BitRC2-CBC", triple]),
         ("-legacy -descert", &[triple]),
-        ("-legacy -keypbe PBE-SHA1-2DES -certpbe PBE-SHA1-RC2-128", &[
-            "pbeWithSHAAnd128BitRC2-CBC",
-            "pbeWithSHAAnd2-KeyTripleDES-CBC",
-        ]),
+        (
+            "-legacy -keypbe PBE-SHA1-2DES -certpbe PBE-SHA1-RC2-128",
+            &["pbeWithSHAAnd128BitRC2-CBC", "pbeWithSHAAnd2-KeyTripleDES-CBC"],
+        ),
         ("-legacy -keypbe PBE-SHA1-RC2-40 -certpbe AES-256-CBC -macalg sha256", &["pbeWithSHAAnd40BitRC2-CBC"]),
         ("-legacy -iter 1 -nomaciter", &["pbeWithSHAAnd40BitRC2-CBC", triple]),
         ("-legacy -iter 20000 -maciter", &["pbeWithSHAAnd40BitRC2-CBC", triple]),

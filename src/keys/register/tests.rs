@@ -286,7 +286,9 @@ async fn i11_every_key_is_found_by_both_kinds_of_identifier() {
         assert!(entry.can_decrypt && !entry.can_sign);
         all.extend(identifiers.map(|identifier| (identifier, entry.id.clone())));
     }
-    let find = |identifier: &RecipientIdentifier| world.keys.for_recipient(identifier).into_iter().map(|key| key.id).collect::<Vec<_>>();
+    let find = |identifier: &RecipientIdentifier| {
+        world.keys.for_recipient(identifier).into_iter().map(|key| key.id).collect::<Vec<_>>()
+    };
     for (identifier, id) in &all {
         assert_eq!(find(identifier), std::slice::from_ref(id));
     }

@@ -108,12 +108,9 @@ fn i60_a_wrong_rsa_ciphertext_gives_random_octets() {
         let (open, envelope) = sealed(&bench, RSA, options);
         let again = |octets: &[u8]| match &envelope.recipients[0].sealed {
             SealedKey::RsaPkcs1(_) => SealedKey::RsaPkcs1(octets.to_vec()),
-            SealedKey::RsaOaep { digest, mgf, label, .. } => SealedKey::RsaOaep {
-                encrypted: octets.to_vec(),
-                digest: *digest,
-                mgf: *mgf,
-                label: label.clone(),
-            },
+            SealedKey::RsaOaep { digest, mgf, label, .. } => {
+                SealedKey::RsaOaep { encrypted: octets.to_vec(), digest: *digest, mgf: *mgf, label: label.clone() }
+            }
             other => panic!("{other:?}"),
         };
         let (SealedKey::RsaPkcs1(good) | SealedKey::RsaOaep { encrypted: good, .. }) = &envelope.recipients[0].sealed

@@ -6,6 +6,7 @@
 
 use super::super::{ContentKey, Integrity, LayerKind, Need, Options, RecipientSummary, Scope};
 use super::{Level, Place, Spot, Walk, Walker, reason_of};
+use crate::cms::compressed_data::decompress;
 use crate::cms::content_info::ID_DATA;
 use crate::cms::enveloped_data::Envelope;
 use crate::cms::recipient_info::{Recipient, RecipientIdentifier};
@@ -15,7 +16,6 @@ use crate::mail::header::From;
 use crate::reason::Reason;
 use bytes::Bytes;
 use std::fmt;
-use zeroize::Zeroizing;
 
 /// Candidates that are tried at one layer. One private key gives one; a mail that names more keys of this gateway is a
 /// mailing, and each of its content keys is the same.
@@ -283,10 +283,4 @@ fn summary(recipient: &Recipient) -> RecipientSummary {
         RecipientIdentifier::None => (String::new(), String::new()),
     };
     RecipientSummary { kind: recipient.transport.name().to_owned(), issuer, serial }
-}
-
-/// Until the structure can be undone here.
-fn decompress(_: &Bytes, _: &crate::limits::Limits) -> Result<Bytes, crate::cms::CmsError> {
-    let _ = Zeroizing::new(());
-    Err(crate::cms::CmsError::Malformed("CompressedData"))
 }
