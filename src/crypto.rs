@@ -301,6 +301,11 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Whether two secrets are the same, in time that depends on their lengths alone.
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];

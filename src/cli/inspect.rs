@@ -1,6 +1,7 @@
 //! `segel inspect`: what a message file is worth, layer by layer, and why. Offline.
 
 mod content;
+mod keys;
 mod people;
 
 use super::local::{self, Opened};
@@ -33,6 +34,12 @@ pub(super) struct Arguments {
     /// Certificate revocation lists, PEM or DER
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+    /// A PKCS#12 file whose keys open the message; with -c the gateway's own keys do so too
+    #[arg(long, value_name = "FILE.p12")]
+    key: Option<PathBuf>,
+    /// A file whose first line is the password of `--key`
+    #[arg(long, value_name = "FILE", requires = "key")]
+    password_file: Option<PathBuf>,
     /// What an unknown revocation status means [default: none; with -c, as each anchor says]
     #[arg(long, value_name = "MODE")]
     revocation: Option<read::Revocation>,
@@ -42,7 +49,7 @@ pub(super) struct Arguments {
     /// Accepts a weak digest: sha1
     #[arg(long, value_name = "ALG", value_parser = read::weak_digest)]
     allow_weak: Vec<Digest>,
-    /// Writes what was signed, as it was signed
+    /// Writes what was inside an encrypted message that a key opens, else what was signed; as it was
     #[arg(long, value_name = "FILE")]
     write_content: Option<PathBuf>,
     /// Prints one JSON object
@@ -57,6 +64,7 @@ struct Known {
     anchors: Vec<TrustAnchor>,
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
+    pairs: Vec<keys::Pair>,
     gateway: Option<Opened>,
     revocation: Option<RevocationMode>,
     blocked: Arc<HashSet<[u8; 32]>>,
@@ -72,10 +80,10 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, out: &mut Printe
     let inspected = judge(&message, &known, arguments, at);
     let action = config.as_ref().map(|config| action(config, &message, &inspected, at));
     if let Some(path) = &arguments.write_content {
-        let content = content::signed(&message, &inspected, &known.limits).map_err(|problem| CliError::Input {
+        let content = content::inside(&message, &inspected, &known.limits).map_err(|problem| CliError::Input {
             path: arguments.message.clone(),
             problem: problem.to_string(),
-            hint: "`--write-content` writes what a signature covers; without a readable signature there is nothing",
+            hint: problem.hint(),
         })?;
         read::write(path, &content)?;
     }
@@ -113,7 +121,9 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
     let blocked = gateway.as_ref().map(|opened| opened.gateway.directory.blocked()).unwrap_or_default();
     let given = arguments.revocation.map(read::Revocation::mode);
     let revocation = if config.is_some() { given } else { Some(given.unwrap_or(RevocationMode::None)) };
+    let pairs = arguments.key.as_deref().map(|file| keys::pairs(file, arguments.password_file.as_deref()));
     Ok(Known {
+        pairs: pairs.transpose()?.unwrap_or_default(),
         anchors,
         certificates: read::certificates(&arguments.untrusted)?,
         crls,
@@ -165,7 +175,10 @@ fn step_through(
 impl Known {
     fn answer(&self, need: &Need) -> Fact {
         match need {
-            Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
+            Need::ContentKeys { recipients, length } => {
+                let stored = self.gateway.as_ref().map(|opened| &opened.gateway.keys);
+                Fact::ContentKeys(keys::answer(&self.pairs, stored, recipients, *length))
+            }
             Need::Certificates { subject } => {
                 let given =
                     self.certificates.iter().filter(|certificate| certificate.subject().matches(subject)).cloned();

@@ -24,9 +24,12 @@ use zeroize::Zeroizing;
 pub use super::verify::Signer;
 
 mod entity;
+mod result;
 mod walk;
 
-use walk::{Found, Walk};
+use walk::Walk;
+
+pub use result::{Evidence, Harvest, Inspected, Integrity, Layer, LayerKind, Opened, RecipientSummary, Structure};
 
 /// What stays the same over all rounds.
 #[derive(Clone, Debug)]
@@ -69,7 +72,8 @@ pub enum Step {
 /// A fact that is wanted before going on.
 #[derive(Clone, Debug)]
 pub enum Need {
-    /// The content key of an encrypted layer.
+    /// The content key of an encrypted layer. Asked for alone, and only when everything that is wanted to judge what stands
+    /// around it was asked for: later needs may be about what was inside.
     ContentKeys {
         /// To whom it is encrypted.
         recipients: Vec<Recipient>,
@@ -115,38 +119,6 @@ impl fmt::Debug for ContentKey {
     }
 }
 
-/// What was inside the encrypted layers.
-#[derive(Clone)]
-pub struct Opened {
-    /// The entity inside the innermost opened layer, octet by octet.
-    pub entity: Bytes,
-    /// For each opened layer, outermost first, the ids of the private keys that open it.
-    pub keys: Vec<Vec<String>>,
-}
-
-impl fmt::Debug for Opened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("keys", &self.keys).finish_non_exhaustive()
-    }
-}
-
-/// What a valid signer lets us learn about how to encrypt to him (RFC 8551 section 2.5.2 and 2.5.3).
-#[derive(Clone, Debug)]
-pub struct Harvest {
-    /// The mailbox in `From`, which the signer's certificate names.
-    pub address: Address,
-    /// The signer's certificate.
-    pub signer: Certificate,
-    /// The certificate to encrypt to: named by the encryption key preference, else the signer's own if it fits.
-    pub encryption: Certificate,
-    /// DER of SMIMECapabilities, if the signed attributes have them.
-    pub capabilities: Option<Vec<u8>>,
-    /// When the signer says that he signed.
-    pub signing_time: Option<Timestamp>,
-    /// The other certificates of the SignedData, to build paths with.
-    pub certificates: Vec<Certificate>,
-}
-
 /// An inspection between two rounds.
 #[derive(Debug)]
 pub struct Paused(Box<State>);
@@ -165,6 +137,8 @@ struct State {
     crls: Vec<Crl>,
     asked_subjects: Vec<Name>,
     asked_issuers: Vec<Name>,
+    /// The last need was for content keys.
+    asked_keys: bool,
     rounds: usize,
 }
 
@@ -179,7 +153,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         ),
         Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new(), false),
     };
-    let walk = walk::walk(&message, &options, &from);
+    let walk = Walk::begin(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
     let mut untrusted = Vec::new();
     add_new(&mut untrusted, walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned()));
@@ -194,6 +168,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         crls: Vec::new(),
         asked_subjects: Vec::new(),
         asked_issuers: Vec::new(),
+        asked_keys: false,
         rounds: 0,
     };
     state.advance()
@@ -209,12 +184,18 @@ impl Paused {
     /// Goes on with the answers, in the order of the needs. Answers to other questions are dropped.
     pub fn resume(self, facts: Vec<Fact>) -> Step {
         let mut state = self.0;
+        let mut keys = Vec::new();
         for fact in facts {
             match fact {
                 Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
                 Fact::Crls(crls) => state.crls.extend(crls),
-                Fact::ContentKeys(_) => {}
+                Fact::ContentKeys(found) => keys = found,
             }
+        }
+        if std::mem::take(&mut state.asked_keys) {
+            state.walk.resume(&state.options, &state.from, &keys);
+            let inside = state.walk.layers.iter().flat_map(|layer| layer.certificates.iter().cloned());
+            add_new(&mut state.untrusted, inside);
         }
         state.advance()
     }
@@ -224,12 +205,19 @@ impl State {
     fn advance(mut self) -> Step {
         let judged = self.judge();
         if self.rounds < self.options.limits.gather_rounds {
-            let needs = self.needs(&judged);
+            let mut needs = self.needs(&judged);
+            if needs.is_empty()
+                && let Some(keys) = self.walk.wanted()
+            {
+                self.asked_keys = true;
+                needs.push(keys);
+            }
             if !needs.is_empty() {
                 self.rounds += 1;
                 return Step::Need(needs, Paused(Box::new(self)));
             }
         }
+        self.walk.give_up();
         Step::Done(self.finish(judged))
     }
 
@@ -309,6 +297,7 @@ impl State {
         }
         dedup(&mut warnings);
         let reasons = self.reasons(&layers, deciding);
+        let opened = self.opened(&layers);
         let verdict = match (reasons.as_slice(), deciding) {
             _ if self.options.scope == Scope::Structure => Verdict::None,
             ([], None) => Verdict::None,
@@ -321,20 +310,30 @@ impl State {
             from: self.from,
             signed: deciding.is_some(),
             encrypted: layers.iter().any(|layer| layer.kind.is_encrypted()),
-            decrypted: false,
+            decrypted: layers.iter().any(|layer| layer.decrypted),
             covers_whole_message: !self.walk.partial && self.walk.has_smime(),
             revocation_soft,
             deciding,
             layers,
             structure: self.walk.structure,
             evidence,
-            opened: None,
-            asked_private_key: false,
+            opened,
+            asked_private_key: self.walk.asked_private_key,
             harvest: None,
         }
     }
 
-    /// Of the deciding layer and of the whole message.
+    /// What was in the innermost opened layer, where nothing around it and nothing in it is unproven.
+    fn opened(&self, layers: &[Layer]) -> Option<Opened> {
+        if layers.iter().any(|layer| layer.integrity == Some(Integrity::Unproven)) {
+            return None;
+        }
+        let entity = self.walk.insides.last()?.entity.clone();
+        Some(Opened { entity, keys: self.walk.insides.iter().map(|inside| inside.keys.clone()).collect() })
+    }
+
+    /// Of the deciding layer, of what is wrapped around it, and of the whole message. What is inside it changes nothing,
+    /// but for one: what could have been changed on its way must never be shown, whoever signed around it.
     fn reasons(&self, layers: &[Layer], deciding: Option<usize>) -> Vec<Reason> {
         let mut reasons = self.walk.reasons.clone();
         if self.walk.has_smime() {
@@ -344,8 +343,10 @@ impl State {
             if self.walk.ambiguous {
                 reasons.push(Reason::Ambiguous);
             }
-            if let Some(layer) = layers.get(deciding.unwrap_or(0)) {
-                reasons.extend_from_slice(&layer.reasons);
+            let end = deciding.map_or(layers.len(), |deciding| deciding.saturating_add(1));
+            reasons.extend(layers.iter().take(end).flat_map(|layer| &layer.reasons));
+            if layers.iter().any(|layer| layer.integrity == Some(Integrity::Unproven)) {
+                reasons.push(Reason::IntegrityUnproven);
             }
             if deciding.is_some() && (self.misleading || self.from.mailbox().is_none()) {
                 reasons.push(Reason::Ambiguous);
@@ -400,194 +401,6 @@ fn first_time(asked: &mut Vec<Name>, name: &Name) -> bool {
 fn dedup(warnings: &mut Vec<String>) {
     let mut seen = HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
-}
-
-/// What a message is and whether it holds.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// Of the message as a whole.
-    pub verdict: Verdict,
-    /// All reasons of the deciding layer and of the whole message, in order, each once.
-    pub reasons: Vec<Reason>,
-    /// Facts that change nothing: `altered-in-transit`, `micalg-mismatch`, …
-    pub warnings: Vec<String>,
-    /// What `From` says.
-    pub from: From,
-    /// Whether a signed layer was found.
-    pub signed: bool,
-    /// Whether an encrypted layer was found.
-    pub encrypted: bool,
-    /// Whether it was opened.
-    pub decrypted: bool,
-    /// Whether the outermost layer is the whole message.
-    pub covers_whole_message: bool,
-    /// A signer's revocation status is unknown, and his anchor tolerates that (`soft-fail`).
-    pub revocation_soft: bool,
-    /// Outermost first.
-    pub layers: Vec<Layer>,
-    /// Which of the layers decides: the outermost signed one.
-    pub deciding: Option<usize>,
-    /// What it is, for outgoing mail.
-    pub structure: Structure,
-    /// What the verdict rests on.
-    pub evidence: Evidence,
-    /// What was inside, if a key opened it.
-    pub opened: Option<Opened>,
-    /// Whether a private key was asked to act: then nothing learned inside may show outside (I60).
-    pub asked_private_key: bool,
-    /// What can be learned from a valid signer.
-    pub harvest: Option<Harvest>,
-}
-
-/// What outgoing mail already is (O56, O57).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Structure {
-    /// Nothing of the following.
-    Plain,
-    /// The whole message is an S/MIME signature.
-    SmimeSigned,
-    /// The whole message is encrypted with S/MIME.
-    SmimeEncrypted,
-    /// PGP/MIME (RFC 3156), signed or encrypted.
-    PgpMime,
-    /// DSN, MDN: multipart/report.
-    Report,
-    /// Not parsable, or ambiguous enough that nothing may be added.
-    Broken,
-}
-
-/// One cryptographic layer.
-#[derive(Clone, Debug)]
-pub struct Layer {
-    /// What it is.
-    pub kind: LayerKind,
-    /// Of this layer and all its signers, in order.
-    pub reasons: Vec<Reason>,
-    /// Whether it was opened.
-    pub decrypted: bool,
-    /// What protects an opened layer's content.
-    pub integrity: Option<Integrity>,
-    /// `aes256-gcm` …
-    pub content_encryption: Option<String>,
-    /// To whom it is encrypted.
-    pub recipients: Vec<RecipientSummary>,
-    /// One per SignerInfo.
-    pub signers: Vec<Signer>,
-    /// IMAP part number of the signature or CMS object in the message, where it can be addressed.
-    pub part: Option<String>,
-}
-
-impl Layer {
-    fn new(found: &Found, judged: Vec<Judged>) -> Self {
-        let signers: Vec<Signer> = judged.into_iter().map(|judged| judged.signer).collect();
-        let bound = signers.iter().any(|signer| signer.bound_to_from);
-        let mut reasons = found.reasons.clone();
-        for reason in signers.iter().flat_map(|signer| &signer.reasons) {
-            let about_address = matches!(reason, Reason::NoAddress | Reason::AddressMismatch | Reason::SignedBySender);
-            // A second signer under another address is no fault by itself.
-            if !(bound && about_address) {
-                reasons.push(*reason);
-            }
-        }
-        tidy(&mut reasons);
-        Self {
-            kind: found.kind,
-            reasons,
-            decrypted: false,
-            integrity: None,
-            content_encryption: found.content_encryption.clone(),
-            recipients: found.recipients.clone(),
-            signers,
-            part: found.part.clone(),
-        }
-    }
-}
-
-/// The kinds of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerKind {
-    /// EnvelopedData.
-    Enveloped,
-    /// AuthEnvelopedData.
-    AuthEnveloped,
-    /// multipart/signed.
-    SignedDetached,
-    /// SignedData with its content inside.
-    SignedOpaque,
-    /// CompressedData.
-    Compressed,
-    /// SignedData with certificates and no signature. Never counts as signed.
-    CertsOnly,
-}
-
-impl LayerKind {
-    /// As in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Enveloped => "enveloped",
-            Self::AuthEnveloped => "auth-enveloped",
-            Self::SignedDetached => "signed-detached",
-            Self::SignedOpaque => "signed-opaque",
-            Self::Compressed => "compressed",
-            Self::CertsOnly => "certs-only",
-        }
-    }
-
-    /// Whether it claims a signature.
-    pub const fn is_signed(self) -> bool {
-        matches!(self, Self::SignedDetached | Self::SignedOpaque)
-    }
-
-    /// Whether a key is needed to go on.
-    pub const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Enveloped | Self::AuthEnveloped)
-    }
-}
-
-/// What proves that a decrypted content was not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integrity {
-    /// Authenticated encryption.
-    Authenticated,
-    /// A valid signature inside.
-    SignedInside,
-    /// Nothing.
-    Unproven,
-}
-
-impl Integrity {
-    /// As in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Authenticated => "authenticated",
-            Self::SignedInside => "signed-inside",
-            Self::Unproven => "unproven",
-        }
-    }
-}
-
-/// One recipient of an encrypted layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecipientSummary {
-    /// `rsa-oaep` …
-    pub kind: String,
-    /// RFC 4514, empty where the recipient is meant by a key identifier.
-    pub issuer: String,
-    /// Lower-case hex; the key identifier where there is no serial.
-    pub serial: String,
-}
-
-/// What the verdict rests on, so that it can be computed again.
-#[derive(Clone, Debug, Default)]
-pub struct Evidence {
-    /// The time of the check.
-    pub at: Option<Timestamp>,
-    /// Certificates of the paths, anchors apart.
-    pub certificates: Vec<Certificate>,
-    /// CRLs of their issuers.
-    pub crls: Vec<Crl>,
-    /// Anchors that paths ended at.
-    pub anchors: Vec<Certificate>,
 }
 
 #[cfg(test)]

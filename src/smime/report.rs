@@ -104,10 +104,13 @@ pub fn authentication_results(inspected: &Inspected) -> Vec<String> {
     layer.signers.iter().map(|signer| signature(signer, &of_message, layer.part.as_deref())).collect()
 }
 
-/// The reasons that none of the signers brought in.
+/// The reasons that none of the signers brought in, and that are not about what is inside the layer that decides.
 fn of_message(inspected: &Inspected, layer: &Layer) -> Vec<Reason> {
+    let around = inspected.layers.iter().take(inspected.deciding.unwrap_or_default());
+    let around: Vec<Reason> = around.flat_map(|layer| &layer.reasons).copied().collect();
+    let inside = |reason: &Reason| *reason == Reason::IntegrityUnproven && !around.contains(reason);
     let by_signer = |reason: &Reason| layer.signers.iter().any(|signer| signer.reasons.contains(reason));
-    inspected.reasons.iter().copied().filter(|reason| !by_signer(reason)).collect()
+    inspected.reasons.iter().copied().filter(|reason| !by_signer(reason) && !inside(reason)).collect()
 }
 
 fn signature(signer: &Signer, of_message: &[Reason], part: Option<&str>) -> String {

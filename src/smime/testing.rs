@@ -1,7 +1,9 @@
 //! Keys, certificates and mails that OpenSSL makes while the tests run.
 #![allow(clippy::disallowed_methods, reason = "OpenSSL takes files")]
 
-use super::inspect::{Fact, Inspected, Need, Options, Scope, Step, inspect};
+use super::inspect::{ContentKey, Fact, Inspected, Need, Options, Scope, Step, inspect};
+use crate::cms::recipient_info::RecipientIdentifier;
+use crate::keys::software::OpenKey;
 use crate::limits::Limits;
 use crate::pki::path::{AnchorSource, TrustAnchor};
 use crate::pki::{Certificate, Crl, RevocationMode};
@@ -202,6 +204,45 @@ impl Ca {
         }
     }
 
+    /// Runs OpenSSL over `content` in a file of its own: `cms LINE -binary -in FILE -outform DER`.
+    pub(super) fn cms(&self, content: &[u8], line: &str) -> Vec<u8> {
+        let name = format!("in-{}", data_encoding::HEXLOWER.encode(&crate::crypto::random::<8>()));
+        self.write(&name, content);
+        let (verb, options) = line.split_once(' ').unwrap_or((line, ""));
+        self.openssl(&format!("cms {verb} -binary -in {name} -outform DER {options}"))
+    }
+
+    /// What the private keys with these names answer to a need.
+    pub(super) fn content_keys(&self, names: &[&str], need: &Need) -> Vec<ContentKey> {
+        let Need::ContentKeys { recipients, length } = need else { return Vec::new() };
+        let mut found = Vec::new();
+        for name in names {
+            let certificate = self.certificate(name);
+            let pkcs8 = self.openssl(&format!("pkcs8 -topk8 -nocrypt -outform DER -in {name}.key"));
+            let key = OpenKey::from_pkcs8(&pkcs8).unwrap();
+            for recipient in recipients {
+                let meant = match &recipient.identifier {
+                    RecipientIdentifier::IssuerAndSerial(issuer, serial) => {
+                        certificate.issuer().matches(issuer) && certificate.serial() == serial
+                    }
+                    RecipientIdentifier::KeyIdentifier(octets) => {
+                        certificate.subject_key_identifier() == Some(octets.as_slice())
+                    }
+                    RecipientIdentifier::None => false,
+                };
+                if meant && let Ok(octets) = key.content_key(&recipient.sealed, *length) {
+                    found.push(ContentKey { key: (*name).to_owned(), octets });
+                }
+            }
+        }
+        found
+    }
+
+    /// Inspects with these private keys.
+    pub(super) fn open(&self, message: &[u8], names: &[&str]) -> Inspected {
+        finish_keys(message, self.options(), |_| Vec::new(), &[], |need| self.content_keys(names, need))
+    }
+
     /// Inspects with nothing to be had from outside.
     pub(super) fn inspect(&self, message: &[u8]) -> Inspected {
         finish(message, self.options(), |_| Vec::new())
@@ -222,13 +263,24 @@ pub(super) fn finish_with(
     answer: impl Fn(&Need) -> Vec<Certificate>,
     crls: &[Crl],
 ) -> Inspected {
+    finish_keys(message, options, answer, crls, |_| Vec::new())
+}
+
+/// As `finish_with`, with these content keys.
+pub(super) fn finish_keys(
+    message: &[u8],
+    options: Options,
+    answer: impl Fn(&Need) -> Vec<Certificate>,
+    crls: &[Crl],
+    keys: impl Fn(&Need) -> Vec<ContentKey>,
+) -> Inspected {
     let mut step = inspect(Bytes::copy_from_slice(message), options);
     for _ in 0..20 {
         match step {
             Step::Done(inspected) => return inspected,
             Step::Need(needs, paused) => {
                 let facts = needs.iter().map(|need| match need {
-                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
+                    Need::ContentKeys { .. } => Fact::ContentKeys(keys(need)),
                     Need::Certificates { .. } => Fact::Certificates(answer(need)),
                     Need::Crls { issuer } => {
                         Fact::Crls(crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())

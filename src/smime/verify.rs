@@ -38,6 +38,16 @@ pub struct Checked {
     pub signature: Option<SignatureAlgorithm>,
     /// As the signer claims it. Proves nothing.
     pub signing_time: Option<Timestamp>,
+    digest_holds: bool,
+    signature_holds: bool,
+}
+
+impl Checked {
+    /// Whether the digest is that of the content and the signature is over that digest, by the key of one of
+    /// `certificates`. Says nothing about algorithms, nor about whose key it is.
+    pub const fn holds(&self) -> bool {
+        self.digest_holds && self.signature_holds
+    }
 }
 
 type Hashed = Result<Vec<u8>, CryptoError>;
@@ -100,6 +110,8 @@ pub fn check(
         digest,
         signature: signature.ok(),
         signing_time: None,
+        digest_holds: false,
+        signature_holds: false,
     };
     algorithms(info, signature, bounds.allow_weak, &mut checked);
     match &info.signed_attributes {
@@ -185,7 +197,7 @@ fn digest_holds(attributes: &SignedAttributes, content: &Content<'_>, checked: &
     };
     let Some(digest) = checked.digest else { return };
     match content.digest(digest) {
-        Ok(actual) if actual == expected => {}
+        Ok(actual) if actual == expected => checked.digest_holds = true,
         Ok(_) => {
             checked.reasons.push(Reason::Altered);
             if content.altered_in_transit(digest, expected) {
@@ -249,6 +261,7 @@ fn find_certificate(info: &SignerInfo, certificates: &[Certificate], bounds: &Bo
     }
     if !verifying.is_empty() {
         checked.certificates = verifying;
+        checked.signature_holds = true;
         return;
     }
     checked.certificates = matching;

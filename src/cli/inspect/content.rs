@@ -1,9 +1,11 @@
-//! What a signature covers, as it was signed: the first part of multipart/signed, or the eContent of SignedData.
+//! What is inside: of an encrypted layer that was opened, the entity; else what a signature covers, as it was signed (the
+//! first part of multipart/signed, or the eContent of SignedData).
 
 use crate::cms::content_info::{ContentInfo, ContentKind};
 use crate::cms::signed_data::SignedData;
 use crate::limits::Limits;
 use crate::mail::mime::{self, Entity, Structure};
+use crate::reason::Reason;
 use crate::smime::Inspected;
 use std::borrow::Cow;
 
@@ -12,12 +14,42 @@ use std::borrow::Cow;
 pub(super) enum ContentError {
     #[error("no signed layer")]
     Unsigned,
+    #[error("encrypted, and no key here opens it")]
+    Closed,
+    #[error("what is inside could have been changed on its way; it is not written")]
+    Unproven,
     #[error("the signed layer can not be read")]
     Unreadable,
 }
 
+impl ContentError {
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Unsigned | Self::Unreadable => {
+                "`--write-content` writes what a signature covers; without a readable signature there is nothing"
+            }
+            Self::Closed => "name a recipient's key with `--key FILE.p12 --password-file FILE`",
+            Self::Unproven => {
+                "the cipher proves nothing by itself, and no signature inside does; ask the sender to sign it"
+            }
+        }
+    }
+}
+
+/// The entity inside the encrypted layers if they were opened, else what was signed.
+pub(super) fn inside(message: &[u8], inspected: &Inspected, limits: &Limits) -> Result<Vec<u8>, ContentError> {
+    if let Some(opened) = &inspected.opened {
+        return Ok(opened.entity.to_vec());
+    }
+    match signed(message, inspected, limits) {
+        Err(_) if inspected.reasons.contains(&Reason::IntegrityUnproven) => Err(ContentError::Unproven),
+        Err(_) if inspected.encrypted => Err(ContentError::Closed),
+        found => found,
+    }
+}
+
 /// The content of the outermost signed layer.
-pub(super) fn signed(message: &[u8], inspected: &Inspected, limits: &Limits) -> Result<Vec<u8>, ContentError> {
+fn signed(message: &[u8], inspected: &Inspected, limits: &Limits) -> Result<Vec<u8>, ContentError> {
     if !inspected.signed {
         return Err(ContentError::Unsigned);
     }

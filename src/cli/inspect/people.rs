@@ -54,6 +54,7 @@ fn headline(inspected: &Inspected) -> String {
             Some(from) => format!("VALID: signed by {} and not changed since", from.as_str()),
             None => "VALID".to_owned(),
         },
+        Verdict::None if inspected.decrypted => "NONE: encrypted and opened; nobody has signed it".to_owned(),
         Verdict::None if inspected.encrypted => "NONE: encrypted; who wrote it can't be told from outside".to_owned(),
         Verdict::None => "NONE: no S/MIME signature; anybody could have written it".to_owned(),
         Verdict::Invalid => format!("INVALID: {}", words::codes(&inspected.reasons)),
@@ -105,6 +106,7 @@ fn show_layer(
             ("found", if layer.reasons.is_empty() { String::new() } else { words::codes(&layer.reasons) }),
             ("part", layer.part.clone().unwrap_or_default()),
             ("cipher", layer.content_encryption.clone().unwrap_or_default()),
+            ("opened", opened(index, inspected)),
             ("integrity", integrity.unwrap_or_default().to_owned()),
             ("encrypted to", recipients.collect::<Vec<_>>().join("\n")),
         ],
@@ -113,6 +115,21 @@ fn show_layer(
         show_signer(signer, at, out)?;
     }
     Ok(())
+}
+
+/// Whether and by which keys a layer was opened; nothing for layers that need none.
+fn opened(index: usize, inspected: &Inspected) -> String {
+    let Some(layer) = inspected.layers.get(index).filter(|layer| layer.kind.is_encrypted()) else {
+        return String::new();
+    };
+    if !layer.decrypted {
+        return "no".to_owned();
+    }
+    let outside = inspected.layers.iter().take(index).filter(|layer| layer.decrypted).count();
+    match inspected.opened.as_ref().and_then(|opened| opened.keys.get(outside)) {
+        Some(keys) => format!("with key {}", keys.join(", ")),
+        None => "what came out is not shown".to_owned(),
+    }
 }
 
 fn kind(kind: LayerKind) -> &'static str {

@@ -1,6 +1,7 @@
 //! What one MIME entity claims to be, before its content is looked at.
 
-use crate::mail::mime::{Encoding, Entity, Structure};
+use super::{LayerKind, Structure};
+use crate::mail::mime::{self, Ambiguity, Encoding, Entity};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -117,7 +118,7 @@ pub(super) fn has_deciding_field_twice(bytes: &[u8], entity: &Entity) -> bool {
 }
 
 /// Decoded content, and whether readers could differ: then what a lenient one gets.
-pub(super) fn decode<'a>(structure: &Structure, bytes: &'a [u8], entity: &Entity) -> (Cow<'a, [u8]>, bool) {
+pub(super) fn decode<'a>(structure: &mime::Structure, bytes: &'a [u8], entity: &Entity) -> (Cow<'a, [u8]>, bool) {
     if let Ok(content) = structure.decode(bytes, entity) {
         return (content, false);
     }
@@ -178,4 +179,77 @@ pub(super) fn has_epilogue(bytes: &[u8], entity: &Entity) -> bool {
     let after = after.strip_prefix(b"\r\n").or_else(|| after.strip_prefix(b"\n")).unwrap_or(after);
     let line_end = after.iter().position(|octet| *octet == b'\n').map_or(after.len(), |at| at + 1);
     after.get(line_end..).is_some_and(|rest| !rest.iter().all(u8::is_ascii_whitespace))
+}
+
+/// All parts below `root` that claim to be S/MIME, outermost ones only, with their part numbers; `bound` parts at most.
+pub(super) fn parts_that_claim<'a>(
+    root: &'a Entity,
+    part: Option<&str>,
+    bound: usize,
+) -> Vec<(&'a Entity, Option<String>)> {
+    let mut waiting = vec![(root, part.map(str::to_owned))];
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    while let Some((entity, part)) = waiting.pop() {
+        looked_at += 1;
+        if looked_at > bound {
+            break;
+        }
+        // Last first, so that the first is taken next.
+        for (index, child) in entity.children.iter().enumerate().rev() {
+            let number = index + 1;
+            let part =
+                part.as_ref().map(|part| if part.is_empty() { number.to_string() } else { format!("{part}.{number}") });
+            waiting.push((child, part));
+        }
+        if entity.content_type.main != "multipart" {
+            waiting.truncate(waiting.len().saturating_sub(entity.children.len()));
+        }
+        if !std::ptr::eq(entity, root) && !matches!(claim(entity), Claim::None | Claim::Pgp) {
+            waiting.truncate(waiting.len().saturating_sub(multipart_children(entity)));
+            found.push((entity, part));
+        }
+    }
+    found
+}
+
+fn multipart_children(entity: &Entity) -> usize {
+    if entity.content_type.main == "multipart" { entity.children.len() } else { 0 }
+}
+
+/// What an unreadable CMS object was meant to be, for the report only.
+pub(super) fn kind_by_name(entity: &Entity) -> LayerKind {
+    match entity.content_type.parameter("smime-type").map(str::to_ascii_lowercase).as_deref() {
+        Some("enveloped-data") => LayerKind::Enveloped,
+        Some("authenveloped-data") => LayerKind::AuthEnveloped,
+        Some("compressed-data") => LayerKind::Compressed,
+        _ => LayerKind::SignedOpaque,
+    }
+}
+
+pub(super) fn bounded(range: &std::ops::Range<usize>, length: usize) -> std::ops::Range<usize> {
+    let end = range.end.min(length);
+    range.start.min(end)..end
+}
+
+pub(super) fn mentions_smime(bytes: &[u8]) -> bool {
+    const WORD: &[u8] = b"pkcs7-";
+    bytes.windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD))
+}
+
+pub(super) fn outgoing_structure(structure: &mime::Structure) -> Structure {
+    let broken = |ambiguity: &Ambiguity| {
+        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul | Ambiguity::FieldName)
+    };
+    let root = &structure.root;
+    if structure.ambiguities.iter().any(broken) {
+        return Structure::Broken;
+    }
+    match claim(root) {
+        Claim::Pgp => Structure::PgpMime,
+        // Told apart from encrypted once the content is known.
+        Claim::MultipartSigned | Claim::PkcsMime => Structure::SmimeSigned,
+        _ if root.content_type.is("multipart", "report") => Structure::Report,
+        _ => Structure::Plain,
+    }
 }

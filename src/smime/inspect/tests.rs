@@ -5,7 +5,10 @@ use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
 mod attacks;
+mod nested;
+mod opened;
 mod status;
+mod unproven;
 
 const SITI: &str = "Siti <siti@example.id>";
 

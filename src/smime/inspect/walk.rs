@@ -2,25 +2,32 @@
 //!
 //! Goes inwards one layer at a time, bounded by `limits.layers`. What is not the whole message is `partial`.
 //! A message attached as message/rfc822 is content like any other: its signature says nothing about this one.
+//! At an encrypted layer that is the whole message the walk waits for keys, and goes on with what they open.
 
 use super::entity::{
-    Claim, claim, decode, has_deciding_field_twice, has_epilogue, is_of_another_type, is_read_differently,
+    Claim, bounded, claim, decode, has_deciding_field_twice, is_of_another_type, kind_by_name, mentions_smime,
+    outgoing_structure, parts_that_claim,
 };
-use super::{LayerKind, Options, RecipientSummary, Scope, Structure};
+use super::{LayerKind, Options, RecipientSummary, Structure};
 use crate::asn1::Asn1Error;
-use crate::cms::enveloped_data::Envelope;
-use crate::cms::recipient_info::{Recipient, RecipientIdentifier};
-use crate::cms::{CmsError, ContentInfo, ContentKind, SignedData};
+use crate::cms::{CmsError, ContentInfo, ContentKind};
 use crate::mail::header::{self, From};
 use crate::mail::mime::{self, Ambiguity, Entity, MimeError};
 use crate::pki::Certificate;
 use crate::pki::path::Memory;
 use crate::reason::Reason;
-use crate::smime::verify::{Bounds, Checked, Content, check, tidy};
+use crate::smime::inspect::Integrity;
+use crate::smime::verify::Checked;
 use bytes::Bytes;
+use zeroize::Zeroizing;
+
+mod sealed;
+mod signed;
+
+use sealed::{Inside, Pending};
 
 /// What was found in a message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Walk {
     /// Outermost first.
     pub(super) layers: Vec<Found>,
@@ -34,6 +41,12 @@ pub(super) struct Walk {
     pub(super) warnings: Vec<String>,
     /// What the signatures may still cost.
     pub(super) memory: Memory,
+    /// The encrypted layer that waits for keys.
+    pending: Option<Pending>,
+    /// What was in the opened layers, outermost first.
+    pub(super) insides: Vec<Inside>,
+    /// Whether a private key gave a candidate.
+    pub(super) asked_private_key: bool,
 }
 
 /// One layer as its octets tell it.
@@ -46,6 +59,12 @@ pub(super) struct Found {
     pub(super) content_encryption: Option<String>,
     pub(super) signers: Vec<Checked>,
     pub(super) certificates: Vec<Certificate>,
+    pub(super) decrypted: bool,
+    pub(super) integrity: Option<Integrity>,
+    /// Whether every reader takes it for all there is: nothing stands beside it or beside a layer around it.
+    whole: bool,
+    /// Whether the octets before its content, which no signature covers, are of 7 bits.
+    plain_before: bool,
 }
 
 impl Found {
@@ -58,72 +77,121 @@ impl Found {
             content_encryption: None,
             signers: Vec::new(),
             certificates: Vec::new(),
+            decrypted: false,
+            integrity: None,
+            whole: false,
+            plain_before: false,
         }
     }
 }
 
 impl Walk {
+    /// Finds all layers that can be reached without a key.
+    pub(super) fn begin(message: &Bytes, options: &Options, from: &From) -> Self {
+        let mut walk = Self::default();
+        let level = Level { bytes: message.clone(), part: Some(String::new()), is_message: true, whole: true };
+        Walker { options, from, walk: &mut walk }.go(level);
+        walk
+    }
+
     /// Whether there is anything to judge: certificates alone are not.
     pub(super) fn has_smime(&self) -> bool {
         self.layers.iter().any(|layer| layer.kind != LayerKind::CertsOnly)
     }
 }
 
-/// An entity still to be looked into, and its IMAP part number (empty for the message, `None` where it has none).
+/// An entity still to be looked into.
 struct Level {
     bytes: Bytes,
+    /// Its IMAP part number: empty for the message, `None` where it has none.
     part: Option<String>,
+    /// The message itself, not the inside of a layer.
+    is_message: bool,
+    /// It is all there is in the layer around it, and that one in the next, up to the message.
+    whole: bool,
 }
 
-/// Finds all layers that can be reached without a key.
-pub(super) fn walk(message: &Bytes, options: &Options, from: &From) -> Walk {
-    let mut walker = Walker {
-        options,
-        from,
-        walk: Walk {
-            layers: Vec::new(),
-            partial: false,
-            ambiguous: false,
-            reasons: Vec::new(),
-            structure: Structure::Plain,
-            warnings: Vec::new(),
-            memory: Memory::default(),
-        },
-    };
-    let mut next = Some(Level { bytes: message.clone(), part: Some(String::new()) });
-    let mut depth = 0;
-    while let Some(level) = next.take() {
-        next = walker.level(&level, depth);
-        depth += 1;
+impl Level {
+    /// What is inside a CMS object, at which no part number points.
+    fn inside(content: Bytes, whole: bool) -> Self {
+        Self { bytes: with_line_ends(content), part: None, is_message: false, whole }
     }
-    walker.walk
+}
+
+/// Where a layer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is the whole message, or the whole content of the layer around it.
+    Whole,
+    /// Beside other parts.
+    Part,
+}
+
+impl Place {
+    /// What is attached to a message may be a signature of a file: partial, but no malformed mail.
+    fn forgive(self, reasons: &mut Vec<Reason>) {
+        if self == Self::Part {
+            reasons.retain(|reason| *reason != Reason::Malformed);
+        }
+    }
+}
+
+/// One entity of a level.
+struct Spot<'a> {
+    level: &'a Level,
+    structure: &'a mime::Structure,
+    entity: &'a Entity,
+    part: Option<String>,
+    place: Place,
+    /// Every reader takes it for all there is.
+    whole: bool,
+}
+
+impl Spot<'_> {
+    /// The part number of its leaf, where it has one.
+    fn leaf(&self) -> Option<String> {
+        self.part.as_ref().map(|part| if part.is_empty() { "1".to_owned() } else { part.clone() })
+    }
+
+    fn found(&self, kind: LayerKind) -> Found {
+        let before = self.level.bytes.get(..self.entity.body.start).unwrap_or_default();
+        Found { whole: self.whole, plain_before: before.is_ascii(), ..Found::new(kind, self.leaf()) }
+    }
 }
 
 struct Walker<'a> {
     options: &'a Options,
     /// What the message's own `From` says.
     from: &'a From,
-    walk: Walk,
+    walk: &'a mut Walk,
 }
 
 impl Walker<'_> {
+    /// Inwards from `level` until nothing is left, or a key is needed. Each turn takes a layer; those are bounded.
+    fn go(&mut self, level: Level) {
+        let mut next = Some(level);
+        while let Some(level) = next.take() {
+            next = self.level(&level);
+        }
+    }
+
     /// Takes what is at the root of `level`; gives what is inside, if something can be inside.
-    fn level(&mut self, level: &Level, depth: usize) -> Option<Level> {
+    fn level(&mut self, level: &Level) -> Option<Level> {
         let structure = match mime::parse(&level.bytes, &self.options.limits) {
             Ok(structure) => structure,
             Err(error) => {
-                self.unreadable(&level.bytes, &error, depth);
+                self.unreadable(level, &error);
                 return None;
             }
         };
-        if depth == 0 {
+        if level.is_message {
             self.walk.structure = outgoing_structure(&structure);
         } else {
             self.walk.ambiguous |= self.shows_another_from(&level.bytes, &structure.root);
         }
         let layers_before = self.walk.layers.len();
-        let inside = self.entities(level, &structure, depth);
-        if depth == 0 {
+        let inside = self.entities(level, &structure);
+        if level.is_message {
             self.walk.ambiguous |= !structure.ambiguities.is_empty();
             if has_deciding_field_twice(&level.bytes, &structure.root) && mentions_smime(&level.bytes) {
                 // Another reader may find a signature where this one found none.
@@ -157,12 +225,12 @@ impl Walker<'_> {
     }
 
     /// The message or the content of a layer is no MIME entity that can be read.
-    fn unreadable(&mut self, bytes: &[u8], error: &MimeError, depth: usize) {
+    fn unreadable(&mut self, level: &Level, error: &MimeError) {
         let reason = match error {
             MimeError::TooComplex => Reason::TooComplex,
             MimeError::Header(_) => Reason::Malformed,
         };
-        if depth > 0 {
+        if !level.is_message {
             if let Some(outer) = self.walk.layers.last_mut() {
                 outer.reasons.push(reason);
             }
@@ -170,26 +238,28 @@ impl Walker<'_> {
         }
         self.walk.structure = Structure::Broken;
         // A plain mail with a broken header section is not our business; one that claims S/MIME is.
-        if reason == Reason::TooComplex || mentions_smime(bytes) {
+        if reason == Reason::TooComplex || mentions_smime(&level.bytes) {
             self.walk.reasons.push(reason);
         }
     }
 
-    fn entities(&mut self, level: &Level, structure: &mime::Structure, depth: usize) -> Option<Level> {
+    fn entities(&mut self, level: &Level, structure: &mime::Structure) -> Option<Level> {
         let root = &structure.root;
-        let part = level.part.as_deref();
         if claim(root) == Claim::Pgp {
             return None;
         }
-        if let Some(inside) = self.layer(level, structure, root, part, Place::Whole) {
+        let whole = level.whole && !structure.ambiguities.iter().any(hides_a_part);
+        let spot = Spot { level, structure, entity: root, part: level.part.clone(), place: Place::Whole, whole };
+        if let Some(inside) = self.layer(spot) {
             return inside;
         }
-        let found = parts_that_claim(root, part, self.options.limits.mime_entities);
+        let found = parts_that_claim(root, level.part.as_deref(), self.options.limits.mime_entities);
         let alone = found.len() == 1;
         let mut inside = None;
         let first = self.walk.layers.len();
         for (entity, part) in found {
-            if let Some(within) = self.layer(level, structure, entity, part.as_deref(), Place::Part)
+            let spot = Spot { level, structure, entity, part, place: Place::Part, whole: false };
+            if let Some(within) = self.layer(spot)
                 && alone
             {
                 inside = within;
@@ -197,7 +267,7 @@ impl Walker<'_> {
         }
         let new = self.walk.layers.get_mut(first..).unwrap_or_default();
         if new.iter().any(|layer| layer.kind != LayerKind::CertsOnly) {
-            if depth == 0 {
+            if level.is_message {
                 self.walk.partial = true;
             } else {
                 new.iter_mut().for_each(|layer| layer.reasons.push(Reason::Partial));
@@ -206,20 +276,13 @@ impl Walker<'_> {
         inside
     }
 
-    /// The layer at `entity`, if it is one. The inner option is what is inside.
+    /// The layer at an entity, if it is one. The inner option is what is inside.
     #[expect(
         clippy::option_option,
         reason = "no layer, a layer with nothing to go on with, a layer with something inside"
     )]
-    fn layer(
-        &mut self,
-        level: &Level,
-        structure: &mime::Structure,
-        entity: &Entity,
-        part: Option<&str>,
-        place: Place,
-    ) -> Option<Option<Level>> {
-        let claim = claim(entity);
+    fn layer(&mut self, spot: Spot<'_>) -> Option<Option<Level>> {
+        let claim = claim(spot.entity);
         if matches!(claim, Claim::None | Claim::Pgp) {
             return None;
         }
@@ -228,218 +291,46 @@ impl Walker<'_> {
             return Some(None);
         }
         if claim == Claim::MultipartSigned {
-            return Some(self.multipart_signed(level, structure, entity, part));
+            return Some(self.multipart_signed(&spot));
         }
-        let part = part.map(|part| if part.is_empty() { "1".to_owned() } else { part.to_owned() });
-        let (content, lenient) = decode(structure, &level.bytes, entity);
+        let (content, lenient) = decode(spot.structure, &spot.level.bytes, spot.entity);
+        let differs = lenient || is_of_another_type(spot.entity);
+        let spot = Spot { whole: spot.whole && !differs, ..spot };
         let first = self.walk.layers.len();
         let inside = match ContentInfo::from_ber(content.into_owned(), &self.options.limits) {
-            Ok(content) if content.kind != ContentKind::Other => Some(self.cms(&content, part, place)),
+            Ok(info) if info.kind != ContentKind::Other => Some(self.cms(&info, &spot)),
             _ if claim == Claim::NamedLikeSmime => None,
             other => {
-                let mut found = Found::new(kind_by_name(entity), part);
+                let mut found = spot.found(kind_by_name(spot.entity));
                 found.reasons.push(other.map_or_else(|error| reason_of(&error), |_| Reason::Unsupported));
-                place.forgive(&mut found.reasons);
+                spot.place.forgive(&mut found.reasons);
                 self.walk.layers.push(found);
                 Some(None)
             }
         };
-        if (lenient || is_of_another_type(entity))
-            && let Some(found) = self.walk.layers.get_mut(first)
-        {
+        if differs && let Some(found) = self.walk.layers.get_mut(first) {
             found.reasons.push(Reason::Ambiguous);
         }
         inside
-    }
-
-    /// RFC 1847: exactly two parts, the second the signature over the octets of the first.
-    fn multipart_signed(
-        &mut self,
-        level: &Level,
-        structure: &mime::Structure,
-        entity: &Entity,
-        part: Option<&str>,
-    ) -> Option<Level> {
-        let within = |number: &str| {
-            part.map(|part| if part.is_empty() { number.to_owned() } else { format!("{part}.{number}") })
-        };
-        let mut found = Found::new(LayerKind::SignedDetached, within("2"));
-        if has_epilogue(&level.bytes, entity) {
-            found.reasons.push(Reason::Partial);
-        }
-        let inside = match entity.children.as_slice() {
-            [content, signature] => {
-                let bytes = level.bytes.slice(bounded(&content.whole, level.bytes.len()));
-                if bytes.is_empty() {
-                    found.reasons.push(Reason::Malformed);
-                }
-                let (signature, lenient) = decode(structure, &level.bytes, signature);
-                if lenient || is_read_differently(&level.bytes, entity) {
-                    found.reasons.push(Reason::Ambiguous);
-                }
-                self.detached(entity, signature.into_owned(), &bytes, &mut found);
-                Some(Level { bytes, part: within("1") })
-            }
-            _ => {
-                found.reasons.push(Reason::Malformed);
-                None
-            }
-        };
-        tidy(&mut found.reasons);
-        self.walk.layers.push(found);
-        inside
-    }
-
-    fn detached(&mut self, entity: &Entity, signature: Vec<u8>, content: &[u8], found: &mut Found) {
-        let signed = ContentInfo::from_ber(signature, &self.options.limits).and_then(|info| match info.kind {
-            ContentKind::Signed => SignedData::from_der(&info.content, &self.options.limits),
-            _ => Err(CmsError::Malformed("SignedData")),
-        });
-        let signed = match signed {
-            Ok(signed) => signed,
-            Err(error) => return found.reasons.push(reason_of(&error)),
-        };
-        // One reader shows what is in the multipart, another what is in the signature (I54).
-        if signed.content.is_some() {
-            found.reasons.push(Reason::Ambiguous);
-        }
-        if signed.signers.is_empty() {
-            found.reasons.push(Reason::Malformed);
-        }
-        self.signers(&signed, content, found);
-        let digests: Vec<_> = found.signers.iter().filter_map(|signer| signer.digest).collect();
-        if let Some(micalg) = entity.content_type.parameter("micalg")
-            && !digests.iter().all(|digest| names_digest(micalg, digest.micalg()))
-        {
-            self.walk.warnings.push("micalg-mismatch".to_owned());
-        }
-    }
-
-    fn signers(&self, signed: &SignedData, content: &[u8], found: &mut Found) {
-        if self.options.scope == Scope::Structure {
-            return;
-        }
-        for der in &signed.certificates {
-            // A certificate that cannot be read cannot help; the others may do.
-            if let Ok(certificate) = Certificate::from_der(der) {
-                found.certificates.push(certificate);
-            }
-        }
-        let content = Content::new(content);
-        let bounds =
-            Bounds { allow_weak: &self.options.allow_weak, limits: &self.options.limits, memory: &self.walk.memory };
-        for info in &signed.signers {
-            found.signers.push(check(signed, info, &content, &found.certificates, &bounds));
-        }
     }
 
     /// A CMS object that carries its content.
-    fn cms(&mut self, info: &ContentInfo, part: Option<String>, place: Place) -> Option<Level> {
+    fn cms(&mut self, info: &ContentInfo, spot: &Spot<'_>) -> Option<Level> {
         match info.kind {
-            ContentKind::Signed => self.opaque(info, part, place),
+            ContentKind::Signed => self.opaque(info, spot),
             ContentKind::Enveloped | ContentKind::AuthEnveloped => {
-                let kind =
-                    if info.kind == ContentKind::Enveloped { LayerKind::Enveloped } else { LayerKind::AuthEnveloped };
-                let mut found = Found::new(kind, part);
-                match Envelope::read(info) {
-                    Ok(envelope) => {
-                        found.recipients = envelope.recipients.iter().map(summary).collect();
-                        found.content_encryption = Some(envelope.content_encryption);
-                    }
-                    Err(error) => found.reasons.push(reason_of(&error)),
-                }
-                self.walk.layers.push(found);
+                self.encrypted(info, spot);
                 None
             }
-            ContentKind::Compressed | ContentKind::Other => {
-                let mut found = Found::new(LayerKind::Compressed, part);
-                found.reasons.push(Reason::Unsupported);
-                self.walk.layers.push(found);
-                None
-            }
-        }
-    }
-
-    fn opaque(&mut self, info: &ContentInfo, part: Option<String>, place: Place) -> Option<Level> {
-        let mut found = Found::new(LayerKind::SignedOpaque, part);
-        let signed = match SignedData::from_der(&info.content, &self.options.limits) {
-            Ok(signed) => signed,
-            Err(error) => {
-                found.reasons.push(reason_of(&error));
-                self.walk.layers.push(found);
-                return None;
-            }
-        };
-        if signed.signers.is_empty() {
-            if signed.content.as_ref().is_none_or(Bytes::is_empty) {
-                found.kind = LayerKind::CertsOnly;
-            } else {
-                found.reasons.push(Reason::Malformed);
-            }
-        } else if signed.content.as_ref().is_none_or(Bytes::is_empty) {
-            // A signature over nothing, or over something that is elsewhere.
-            found.reasons.push(Reason::Malformed);
-            place.forgive(&mut found.reasons);
-        }
-        let content = signed.content.clone().unwrap_or_default();
-        // An attached detached signature has no content here to be judged against.
-        if !(place == Place::Part && signed.content.is_none()) {
-            self.signers(&signed, &content, &mut found);
-        }
-        let goes_on = found.kind == LayerKind::SignedOpaque && !content.is_empty();
-        self.walk.layers.push(found);
-        goes_on.then(|| Level { bytes: with_line_ends(content), part: None })
-    }
-}
-
-/// Where a layer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It is the whole message, or the whole content of the layer around it.
-    Whole,
-    /// Beside other parts.
-    Part,
-}
-
-impl Place {
-    /// What is attached to a message may be a signature of a file: partial, but no malformed mail.
-    fn forgive(self, reasons: &mut Vec<Reason>) {
-        if self == Self::Part {
-            reasons.retain(|reason| *reason != Reason::Malformed);
+            ContentKind::Compressed => self.compressed(info, spot),
+            ContentKind::Other => None,
         }
     }
 }
 
-/// All parts below `root` that claim to be S/MIME, outermost ones only, with their part numbers; `bound` parts at most.
-fn parts_that_claim<'a>(root: &'a Entity, part: Option<&str>, bound: usize) -> Vec<(&'a Entity, Option<String>)> {
-    let mut waiting = vec![(root, part.map(str::to_owned))];
-    let mut found = Vec::new();
-    let mut looked_at = 0;
-    while let Some((entity, part)) = waiting.pop() {
-        looked_at += 1;
-        if looked_at > bound {
-            break;
-        }
-        // Last first, so that the first is taken next.
-        for (index, child) in entity.children.iter().enumerate().rev() {
-            let number = index + 1;
-            let part =
-                part.as_ref().map(|part| if part.is_empty() { number.to_string() } else { format!("{part}.{number}") });
-            waiting.push((child, part));
-        }
-        if entity.content_type.main != "multipart" {
-            waiting.truncate(waiting.len().saturating_sub(entity.children.len()));
-        }
-        if !std::ptr::eq(entity, root) && !matches!(claim(entity), Claim::None | Claim::Pgp) {
-            waiting.truncate(waiting.len().saturating_sub(multipart_children(entity)));
-            found.push((entity, part));
-        }
-    }
-    found
-}
-
-fn multipart_children(entity: &Entity) -> usize {
-    if entity.content_type.main == "multipart" { entity.children.len() } else { 0 }
+/// Whether a reader could find another whole than this one did: other parts, another type, an earlier end of the header.
+const fn hides_a_part(ambiguity: &Ambiguity) -> bool {
+    !matches!(ambiguity, Ambiguity::LongLine | Ambiguity::EightBitHeader | Ambiguity::PartHeader)
 }
 
 fn reason_of(error: &CmsError) -> Reason {
@@ -450,70 +341,25 @@ fn reason_of(error: &CmsError) -> Reason {
     }
 }
 
-/// What an unreadable CMS object was meant to be, for the report only.
-fn kind_by_name(entity: &Entity) -> LayerKind {
-    match entity.content_type.parameter("smime-type").map(str::to_ascii_lowercase).as_deref() {
-        Some("enveloped-data") => LayerKind::Enveloped,
-        Some("authenveloped-data") => LayerKind::AuthEnveloped,
-        Some("compressed-data") => LayerKind::Compressed,
-        _ => LayerKind::SignedOpaque,
-    }
-}
-
-/// `sha-256`, `sha256` and `rsa-sha256` name the same digest; several are separated by commas.
-fn names_digest(micalg: &str, digest: &str) -> bool {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', ' '], "");
-    micalg.split(',').any(|name| plain(name).trim_start_matches("rsa") == plain(digest))
-}
-
-fn summary(recipient: &Recipient) -> RecipientSummary {
-    let (issuer, serial) = match &recipient.identifier {
-        RecipientIdentifier::IssuerAndSerial(issuer, serial) => (issuer.to_string(), crate::smime::serial_hex(serial)),
-        RecipientIdentifier::KeyIdentifier(octets) => (String::new(), data_encoding::HEXLOWER.encode(octets)),
-        RecipientIdentifier::None => (String::new(), String::new()),
-    };
-    RecipientSummary { kind: recipient.transport.name().to_owned(), issuer, serial }
-}
-
-/// Some senders sign content whose lines end in LF alone. Every reader takes these for line ends, so they are
+/// Some senders sign or encrypt content whose lines end in LF alone. Every reader takes these for line ends, so they are
 /// read as such; a mixture stays as it is and counts as ambiguous.
 fn with_line_ends(content: Bytes) -> Bytes {
     if content.contains(&b'\r') || !content.contains(&b'\n') {
         return content;
     }
-    let mut out = Vec::with_capacity(content.len() + content.len() / 32);
-    for octet in content {
-        if octet == b'\n' {
+    let lines = content.iter().filter(|octet| **octet == b'\n').count();
+    // Enough from the start: what a growing vector leaves behind is not wiped.
+    let mut out = Zeroizing::new(Vec::with_capacity(content.len() + lines));
+    for octet in &content {
+        if *octet == b'\n' {
             out.push(b'\r');
         }
-        out.push(octet);
+        out.push(*octet);
     }
-    Bytes::from(out)
+    Bytes::from_owner(out)
 }
 
-fn bounded(range: &std::ops::Range<usize>, length: usize) -> std::ops::Range<usize> {
-    let end = range.end.min(length);
-    range.start.min(end)..end
-}
-
-fn mentions_smime(bytes: &[u8]) -> bool {
-    const WORD: &[u8] = b"pkcs7-";
-    bytes.windows(WORD.len()).any(|window| window.eq_ignore_ascii_case(WORD))
-}
-
-fn outgoing_structure(structure: &mime::Structure) -> Structure {
-    let broken = |ambiguity: &Ambiguity| {
-        matches!(ambiguity, Ambiguity::DuplicateField | Ambiguity::Boundary | Ambiguity::Nul | Ambiguity::FieldName)
-    };
-    let root = &structure.root;
-    if structure.ambiguities.iter().any(broken) {
-        return Structure::Broken;
-    }
-    match claim(root) {
-        Claim::Pgp => Structure::PgpMime,
-        // Told apart from encrypted once the content is known.
-        Claim::MultipartSigned | Claim::PkcsMime => Structure::SmimeSigned,
-        _ if root.content_type.is("multipart", "report") => Structure::Report,
-        _ => Structure::Plain,
-    }
+/// A slice of a level that shares its memory.
+fn slice(level: &Level, range: &std::ops::Range<usize>) -> Bytes {
+    level.bytes.slice(bounded(range, level.bytes.len()))
 }
