@@ -4,7 +4,6 @@
 //! reason, never an error and never `valid`.
 
 pub mod capabilities;
-pub mod encrypt;
 pub mod verdict;
 
 pub mod verify;
