@@ -456,7 +456,10 @@ fn p22_the_master_key_is_not_changed_under_somebody_else() {
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     let (code, said) = with(&["key", "rewrap", "--new", "new.key"]);
-    assert!(code == Some(0) && said.contains("LoadCredential=segel-master:/") && said.contains("master = \"/"), "{said}");
+    assert!(
+        code == Some(0) && said.contains("LoadCredential=segel-master:/") && said.contains("master = \"/"),
+        "{said}"
+    );
     assert!(with(&["quarantine", "list"]).1.contains("rewrap"));
     std::fs::copy(folder.path().join("new.key"), credentials.join("segel-master")).unwrap();
     assert_eq!(with(&["quarantine", "list"]).0, Some(0));
