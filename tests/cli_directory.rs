@@ -188,7 +188,7 @@ fn life(folder: &TempDir) {
     {
         assert_eq!(segel(folder, &["cert", "show", name]).0, expected, "{name}");
     }
-    assert_eq!(rows(folder, &["cert", "show", "--json", id]), [both.clone()]);
+    assert_eq!(rows(folder, &["cert", "show", "--json", id]), std::slice::from_ref(both));
     let pem = std::fs::read_to_string(folder.path().join("both.pem")).unwrap();
     assert_eq!(segel(folder, &["cert", "show", "--pem", id]).1, pem);
     let (_, shown, _) = segel(folder, &["cert", "show", id]);
