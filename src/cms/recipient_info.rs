@@ -345,3 +345,6 @@ fn issuer_and_serial(whole: &[u8]) -> Result<RecipientIdentifier, CmsError> {
     let issuer = Name::from_der(issuer.whole).map_err(|_| CmsError::Malformed("issuer"))?;
     Ok(RecipientIdentifier::IssuerAndSerial(issuer, serial.content.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

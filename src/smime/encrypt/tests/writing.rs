@@ -68,7 +68,7 @@ fn o37_gcm_writes_icvlen_and_never_repeats_itself() {
         let der = encrypt(ENTITY, cipher, &[to("e-rsa", false)]).unwrap();
         let text = asn1parse(&der);
         let lines: Vec<_> = text.lines().collect();
-        let name = cipher.name().replace("aes", "id-aes").replace("-gcm", "-GCM");
+        let name = cipher.name().replace("aes", ":aes-");
         let at = lines.iter().position(|line| line.ends_with(&name)).unwrap();
         assert!(lines[at + 1].contains("SEQUENCE"), "{text}");
         assert!(lines[at + 2].contains("l=  12 prim: OCTET STRING"), "{text}");
@@ -213,7 +213,7 @@ fn o36_large_content() {
     }
 }
 
-/// NSS reads what is written, where its tools are installed.
+/// NSS reads what is written, where its tools are installed. Key agreement is there since 3.100 only.
 #[test]
 fn o36_nss_decrypts() {
     let has = |tool: &str| Command::new(tool).arg("-H").output().is_ok();
@@ -232,7 +232,7 @@ fn o36_nss_decrypts() {
         std::fs::write(dir.path().join(name), ca.read(&format!("{name}.pem"))).unwrap();
         assert!(run("certutil", &["-A", "-d", "sql:.", "-n", name, "-t", "C,C,C", "-i", name]).0);
     }
-    for name in ["e-rsa", "e-p256", "e-p384"] {
+    for name in ["e-rsa", "e-rsa2"] {
         let p12 = format!("{}.p12", fresh(name));
         ca.openssl(&format!("pkcs12 -export -in {name}.pem -inkey {name}.key -name {name} -passout pass:x -out {p12}"));
         std::fs::write(dir.path().join("p12"), ca.read(&p12)).unwrap();
