@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test says so by failing"
 )]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests read files and say what they skip")]

@@ -24,7 +24,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Whether the end entity's own extensions allow this purpose.
-    pub(super) fn allows_end_entity(self, certificate: &Certificate) -> bool {
+    pub fn allows_end_entity(self, certificate: &Certificate) -> bool {
         self.allows_key_usage(certificate) && self.allows_extended(certificate, Position::EndEntity)
     }
 
