@@ -5,6 +5,7 @@ use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
 mod attacks;
+mod harvested;
 mod nested;
 mod opened;
 mod status;
