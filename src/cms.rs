@@ -5,6 +5,7 @@
 //! signature holds; that is `smime::verify`. What cannot be read is an error, never a guess.
 
 pub mod attributes;
+pub mod compressed_data;
 pub mod content_info;
 mod encode;
 mod read;
@@ -30,6 +31,9 @@ pub enum CmsError {
     /// The encoding itself is broken.
     #[error("broken encoding")]
     Encoding(#[source] crate::asn1::Asn1Error),
+    /// Well-formed, by something that is not implemented.
+    #[error("`{0}` not supported")]
+    Unsupported(&'static str),
     /// A value that cannot be written as DER.
     #[error("`{0}` cannot be encoded")]
     Unwritable(&'static str),

@@ -1,13 +1,16 @@
-//! Algorithm identifiers; digests and signature verification on aws-lc-rs. No private key.
+//! Algorithm identifiers; digests, signature verification, ciphers and key derivation on aws-lc-rs. No private key but the
+//! ephemeral ones that `agreement` makes and forgets.
 //!
 //! This module says whether a signature verifies. Whether an algorithm or a key is strong enough to prove anything is
 //! the callers' question (`Digest::is_weak`, `pki`). What is not implemented is `Unsupported`, never a success.
 
+pub mod agreement;
 mod cipher;
 pub(crate) mod key;
+pub mod transport;
 mod verify;
 
-pub use cipher::ContentCipher;
+pub use cipher::{ContentCipher, TAG};
 pub use verify::verify;
 
 use crate::asn1::{Fields, tag};
@@ -62,6 +65,9 @@ pub enum CryptoError {
     /// The key or the identifier breaks its format.
     #[error("malformed key or signature")]
     Malformed,
+    /// A ciphertext or wrapped key that this key does not open; never says why.
+    #[error("cannot be decrypted")]
+    Unopened,
 }
 
 impl Digest {
@@ -244,12 +250,7 @@ pub(crate) fn pss_parameters(der: &[u8]) -> Result<SignatureAlgorithm, CryptoErr
         digest = digest_identifier(field.content)?;
     }
     if let Some(field) = fields.optional(tag::context(1)).map_err(malformed)? {
-        let mut mask = Fields::within(field.content, tag::SEQUENCE).map_err(malformed)?;
-        if key::oid(mask.required(tag::OID).map_err(malformed)?.content)? != MGF1 {
-            return Err(CryptoError::Unsupported);
-        }
-        let hash = mask.required(tag::SEQUENCE).map_err(malformed)?;
-        mask_digest = digest_identifier(hash.whole)?;
+        mask_digest = mask_generation(field.content)?;
     }
     if let Some(field) = fields.optional(tag::context(2)).map_err(malformed)? {
         salt = key::small_integer(field.content)?;
@@ -267,6 +268,15 @@ pub(crate) fn pss_parameters(der: &[u8]) -> Result<SignatureAlgorithm, CryptoErr
         return Err(CryptoError::Unsupported);
     }
     Ok(SignatureAlgorithm::RsaPss { digest, salt })
+}
+
+/// The digest of a MaskGenAlgorithm, which must be MGF1 (RFC 4055 section 2.2).
+fn mask_generation(der: &[u8]) -> Result<Digest, CryptoError> {
+    let mut mask = Fields::within(der, tag::SEQUENCE)?;
+    if key::oid(mask.required(tag::OID)?.content)? != MGF1 {
+        return Err(CryptoError::Unsupported);
+    }
+    digest_identifier(mask.required(tag::SEQUENCE)?.whole)
 }
 
 /// The digest that an AlgorithmIdentifier names; its parameters are absent or NULL.

@@ -34,6 +34,9 @@ pub struct Limits {
     pub mime_entities: usize,
     /// Cryptographic layers in each other. Triple wrapping (RFC 2634 section 1.1) needs 3.
     pub layers: usize,
+    /// How many octets of content one compressed octet may become, once there are more than a MiB of them. DEFLATE reaches
+    /// 1,032 with zeros only; text stays below 20, logs and scanned pages that are mostly white reach 100 or so.
+    pub compression_ratio: usize,
     /// Nested ASN.1 values. A CMS message with certificates stays below 30.
     pub asn1_depth: usize,
     /// ASN.1 values of one structure. A CRL in a mail may hold some thousand entries of four values each.
@@ -86,6 +89,7 @@ impl Default for Limits {
             mime_depth: 50,
             mime_entities: 1000,
             layers: 8,
+            compression_ratio: 200,
             asn1_depth: 64,
             asn1_elements: 200_000,
             asn1_integer: 2049,

@@ -131,7 +131,13 @@ fn to_sign(signing: &Signing, source: &Source<'_>) -> Result<ToSign, PlanError> 
     let certificate = &signing.key.certificate;
     let (algorithm, digest) = algorithm_for(&certificate.key_info())
         .ok_or_else(|| PlanError::Key(data_encoding::HEXLOWER.encode(&certificate.sha256())))?;
-    let signer = sign::Signer { certificate: certificate.clone(), chain: signing.key.chain.clone(), algorithm, digest };
+    let signer = sign::Signer {
+        certificate: certificate.clone(),
+        chain: signing.key.chain.clone(),
+        algorithm,
+        digest,
+        encryption: None,
+    };
     let opaque = parts.form == Form::Opaque;
     let prepared = sign::prepare(&parts.entity, &signer, source.now, opaque).map_err(PlanError::Encoding)?;
     let mut fields = String::from(source.received);

@@ -12,6 +12,8 @@ pub mod inspect;
 
 pub mod sign;
 
+pub mod encrypt;
+
 pub mod report;
 
 pub use capabilities::Capabilities;

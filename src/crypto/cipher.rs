@@ -1,6 +1,15 @@
-//! Content-encryption algorithms: what they are called, how long their keys are, and what they prove.
+//! Content-encryption algorithms: what they are called, how long their keys are, what they prove, and the ciphers themselves.
+//!
+//! Whatever is wrong with a ciphertext is one error, `Unopened`: padding, tag and length of the key are not told apart.
 
+use super::CryptoError;
+use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::cipher::{
+    self, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
+};
+use aws_lc_rs::iv::FixedLength;
 use der::asn1::ObjectIdentifier;
+use zeroize::Zeroizing;
 
 /// A content-encryption algorithm of an encrypted layer (RFC 8551 section 2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,4 +101,109 @@ impl ContentCipher {
     pub const fn is_weak(self) -> bool {
         matches!(self, Self::DesEde3Cbc)
     }
+
+    /// Octets of the nonce or initialisation vector (RFC 5084 section 3.2 recommends 12, and aws-lc-rs knows no other).
+    pub const fn nonce_length(self) -> usize {
+        match self {
+            Self::DesEde3Cbc => 8,
+            Self::Aes256Cbc | Self::Aes192Cbc | Self::Aes128Cbc => 16,
+            Self::Aes256Gcm | Self::Aes192Gcm | Self::Aes128Gcm | Self::ChaCha20Poly1305 => 12,
+        }
+    }
+
+    /// Encrypts: the ciphertext, and the tag of [`TAG`] octets (empty for CBC, which is padded by RFC 5652 section 6.3).
+    ///
+    /// # Errors
+    /// `Malformed` for a key or nonce of another length and for `aad` with CBC.
+    pub fn seal(self, key: &[u8], nonce: &[u8], aad: &[u8], plain: &[u8]) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {
+        let malformed = |_| CryptoError::Malformed;
+        let mut out = Vec::with_capacity(plain.len() + BLOCK);
+        out.extend_from_slice(plain);
+        match self.primitive() {
+            Primitive::Aead(algorithm) => {
+                let key = LessSafeKey::new(UnboundKey::new(algorithm, key).map_err(malformed)?);
+                let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(malformed)?;
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut out).map_err(malformed)?;
+                Ok((out, tag.as_ref().to_vec()))
+            }
+            Primitive::Block(algorithm) if aad.is_empty() => {
+                let context = match self.nonce_length() {
+                    8 => EncryptionContext::Iv64(FixedLength::try_from(nonce).map_err(malformed)?),
+                    _ => EncryptionContext::Iv128(FixedLength::try_from(nonce).map_err(malformed)?),
+                };
+                let key = UnboundCipherKey::new(algorithm, key).map_err(malformed)?;
+                let key = PaddedBlockEncryptingKey::cbc_pkcs7(key).map_err(malformed)?;
+                key.less_safe_encrypt(&mut out, context).map_err(malformed)?;
+                Ok((out, Vec::new()))
+            }
+            Primitive::Block(_) => Err(CryptoError::Malformed),
+        }
+    }
+
+    /// Decrypts. Nothing of the content comes out before the tag is verified (I52).
+    ///
+    /// # Errors
+    /// `Unopened`, whatever the reason.
+    pub fn open(
+        self,
+        key: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let unopened = |_| CryptoError::Unopened;
+        match self.primitive() {
+            Primitive::Aead(algorithm) => {
+                if tag.len() != TAG {
+                    return Err(CryptoError::Unopened);
+                }
+                let key = LessSafeKey::new(UnboundKey::new(algorithm, key).map_err(unopened)?);
+                let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(unopened)?;
+                let mut out = Zeroizing::new(vec![0; ciphertext.len()]);
+                key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, &mut out).map_err(unopened)?;
+                Ok(out)
+            }
+            Primitive::Block(algorithm) => {
+                let context = match self.nonce_length() {
+                    8 => DecryptionContext::Iv64(FixedLength::try_from(nonce).map_err(unopened)?),
+                    _ => DecryptionContext::Iv128(FixedLength::try_from(nonce).map_err(unopened)?),
+                };
+                let key = UnboundCipherKey::new(algorithm, key).map_err(unopened)?;
+                let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).map_err(unopened)?;
+                let mut out = Zeroizing::new(ciphertext.to_vec());
+                let length = key.decrypt(&mut out, context).map_err(unopened)?.len();
+                out.truncate(length);
+                Ok(out)
+            }
+        }
+    }
+
+    fn primitive(self) -> Primitive {
+        match self {
+            Self::Aes256Gcm => Primitive::Aead(&aead::AES_256_GCM),
+            Self::Aes192Gcm => Primitive::Aead(&aead::AES_192_GCM),
+            Self::Aes128Gcm => Primitive::Aead(&aead::AES_128_GCM),
+            Self::ChaCha20Poly1305 => Primitive::Aead(&aead::CHACHA20_POLY1305),
+            Self::Aes256Cbc => Primitive::Block(&cipher::AES_256),
+            Self::Aes192Cbc => Primitive::Block(&cipher::AES_192),
+            Self::Aes128Cbc => Primitive::Block(&cipher::AES_128),
+            Self::DesEde3Cbc => Primitive::Block(triple_des()),
+        }
+    }
+}
+
+/// Octets of the tag of every authenticated cipher here.
+pub const TAG: usize = 16;
+/// Octets of the longest block, and so of the longest padding.
+const BLOCK: usize = 16;
+
+enum Primitive {
+    Aead(&'static aead::Algorithm),
+    Block(&'static cipher::Algorithm),
+}
+
+#[allow(deprecated, reason = "old mail is read, never written")]
+const fn triple_des() -> &'static cipher::Algorithm {
+    &cipher::DES_EDE3_FOR_LEGACY_USE_ONLY
 }

@@ -1,5 +1,6 @@
 //! Public keys out of SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7, RFC 3279, RFC 5480, RFC 8410).
 
+use super::transport::Oaep;
 use super::{CryptoError, ED25519, RSA_ENCRYPTION, RSASSA_PSS, SignatureAlgorithm};
 use crate::asn1::{Asn1Error, Fields, tag};
 use der::asn1::ObjectIdentifier;
@@ -13,13 +14,15 @@ pub(crate) enum PublicKey<'a> {
     Ec { curve: Curve, point: &'a [u8] },
     /// 32 octets.
     Ed25519(&'a [u8]),
+    /// 32 octets.
+    X25519(&'a [u8]),
     /// DSA, which is recognised and never used.
     Dsa,
     /// Any other kind.
     Other,
 }
 
-/// What id-RSASSA-PSS in a key allows (RFC 4055 section 1.2).
+/// What the identifier of an RSA key allows (RFC 4055 section 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pss {
     /// rsaEncryption: any use.
@@ -28,6 +31,8 @@ pub(crate) enum Pss {
     Any,
     /// id-RSASSA-PSS with parameters: this digest, at least this salt.
     Pinned(SignatureAlgorithm),
+    /// id-RSAES-OAEP, which allows SHA-256 or says nothing: no signatures at all.
+    Oaep,
 }
 
 /// The curves that tell apart what may be done with a key.
@@ -62,6 +67,11 @@ impl<'a> PublicKey<'a> {
                 Some(parameters) => Self::rsa(key, Pss::Pinned(super::pss_parameters(parameters.whole)?)),
                 None => Self::rsa(key, Pss::Any),
             },
+            RSAES_OAEP => match parameters.map(|parameters| Oaep::from_der(parameters.whole)).transpose()? {
+                None => Self::rsa(key, Pss::Oaep),
+                Some(parameters) if parameters == Oaep::sha256() => Self::rsa(key, Pss::Oaep),
+                Some(_) => Ok(Self::Other),
+            },
             EC_PUBLIC_KEY => {
                 // RFC 5480 section 2.1.1: namedCurve; explicit parameters let an attacker choose the generator.
                 let named =
@@ -69,7 +79,8 @@ impl<'a> PublicKey<'a> {
                 Ok(Self::Ec { curve: Curve::from_oid(&oid(named.content)?), point: key })
             }
             ED25519 if key.len() == 32 && parameters.is_none() => Ok(Self::Ed25519(key)),
-            ED25519 => Err(CryptoError::Malformed),
+            X25519 if key.len() == 32 && parameters.is_none() => Ok(Self::X25519(key)),
+            ED25519 | X25519 => Err(CryptoError::Malformed),
             DSA => Ok(Self::Dsa),
             _ => Ok(Self::Other),
         }
@@ -143,8 +154,10 @@ fn positive(content: &[u8]) -> Result<&[u8], CryptoError> {
     }
 }
 
-const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+pub(crate) const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
 const DSA: &str = "1.2.840.10040.4.1";
+const RSAES_OAEP: &str = "1.2.840.113549.1.1.7";
+pub(crate) const X25519: &str = "1.3.101.110";
 
 impl From<Asn1Error> for CryptoError {
     fn from(_: Asn1Error) -> Self {

@@ -32,7 +32,7 @@ pub fn verify(algorithm: SignatureAlgorithm, spki: &[u8], message: &[u8], signat
             run(ecdsa(curve, digest)?, point, message, signature)
         }
         (SignatureAlgorithm::Ed25519, PublicKey::Ed25519(key)) => run(&signature::ED25519, key, message, signature),
-        (_, PublicKey::Dsa | PublicKey::Other) => Err(CryptoError::Unsupported),
+        (_, PublicKey::Dsa | PublicKey::X25519(_) | PublicKey::Other) => Err(CryptoError::Unsupported),
         _ => Err(CryptoError::Malformed),
     }
 }
@@ -53,6 +53,7 @@ fn check_pinned(pss: Pss, digest: Digest, salt: u32) -> Result<(), CryptoError> 
         Pss::Pinned(SignatureAlgorithm::RsaPss { digest: pinned, salt: least }) if pinned != digest || salt < least => {
             Err(CryptoError::BadSignature)
         }
+        Pss::Oaep => Err(CryptoError::Malformed),
         _ => Ok(()),
     }
 }

@@ -243,7 +243,7 @@ impl Certificate {
             },
             Ok(PublicKey::Ed25519(_)) => KeyInfo::Ed25519,
             Ok(PublicKey::Dsa) => KeyInfo::Dsa,
-            Ok(PublicKey::Other) | Err(_) => KeyInfo::Other,
+            Ok(PublicKey::X25519(_) | PublicKey::Other) | Err(_) => KeyInfo::Other,
         }
     }
 

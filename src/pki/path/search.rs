@@ -284,7 +284,7 @@ fn verify(child: &Certificate, issuer: &Certificate) -> Edge {
             Edge::Unproven(Reason::WeakAlgorithm)
         }
         Err(CryptoError::Unsupported) => Edge::Unproven(Reason::Unsupported),
-        Err(CryptoError::BadSignature | CryptoError::Malformed) => Edge::Failed,
+        Err(CryptoError::BadSignature | CryptoError::Malformed | CryptoError::Unopened) => Edge::Failed,
     }
 }
 

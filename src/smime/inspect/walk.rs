@@ -8,8 +8,9 @@ use super::entity::{
 };
 use super::{LayerKind, Options, RecipientSummary, Scope, Structure};
 use crate::asn1::Asn1Error;
+use crate::cms::enveloped_data::Envelope;
 use crate::cms::recipient_info::{Recipient, RecipientIdentifier};
-use crate::cms::{CmsError, ContentInfo, ContentKind, SignedData, enveloped_data};
+use crate::cms::{CmsError, ContentInfo, ContentKind, SignedData};
 use crate::mail::header::{self, From};
 use crate::mail::mime::{self, Ambiguity, Entity, MimeError};
 use crate::pki::Certificate;
@@ -340,7 +341,7 @@ impl Walker<'_> {
                 let kind =
                     if info.kind == ContentKind::Enveloped { LayerKind::Enveloped } else { LayerKind::AuthEnveloped };
                 let mut found = Found::new(kind, part);
-                match enveloped_data::envelope(&info.content) {
+                match Envelope::read(info) {
                     Ok(envelope) => {
                         found.recipients = envelope.recipients.iter().map(summary).collect();
                         found.content_encryption = Some(envelope.content_encryption);
@@ -444,6 +445,7 @@ fn multipart_children(entity: &Entity) -> usize {
 fn reason_of(error: &CmsError) -> Reason {
     match error {
         CmsError::TooComplex(_) | CmsError::Encoding(Asn1Error::TooComplex(_)) => Reason::TooComplex,
+        CmsError::Unsupported(_) => Reason::Unsupported,
         _ => Reason::Malformed,
     }
 }
