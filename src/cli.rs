@@ -146,8 +146,10 @@ pub fn main() -> ExitCode {
             return if message.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(3) };
         }
     };
+    // Nearly every command opens keys or mail. What stands against it is told by the one that runs for long.
+    let against = crate::seal::memory::harden();
     let mut printer = Printer::standard();
-    match run(arguments, &mut printer) {
+    match run(arguments, &against, &mut printer) {
         Ok(Exit::Yes) => ExitCode::SUCCESS,
         Ok(Exit::No) => ExitCode::from(1),
         // Whoever closed the pipe (`| head`) has read enough.
@@ -159,12 +161,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, out: &mut Printer) -> Result<Exit, CliError> {
+fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Exit, CliError> {
     let given = arguments.config.as_deref();
     match arguments.command {
         #[cfg(feature = "demo")]
         Subcommands::Demo(arguments) => demo(arguments),
-        Subcommands::Serve => serve(&config_path(given)),
+        Subcommands::Serve => serve(&config_path(given), against),
         Subcommands::Check(arguments) => check::run(&arguments, &config_path(given), out),
         Subcommands::Inspect(arguments) => inspect::run(&arguments, given, out),
         Subcommands::Pki(pki::Subcommands::Verify(arguments)) => pki::verify(&arguments, out),
@@ -201,8 +203,11 @@ fn log_to_stderr() {
     }
 }
 
-fn serve(path: &Path) -> Result<Exit, CliError> {
+fn serve(path: &Path, against: &[String]) -> Result<Exit, CliError> {
     log_to_stderr();
+    for problem in against {
+        tracing::warn!("{problem}.");
+    }
     match crate::server::run(path) {
         Ok(()) => Ok(Exit::Yes),
         Err(crate::server::StartError::Config(errors)) => Err(CliError::Config(errors)),

@@ -22,6 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
+pub mod memory;
 mod rotation;
 
 pub use rotation::{Rewrapped, Rotation, install, old_name};

@@ -330,3 +330,137 @@ fn a_key_that_will_not_sign_says_so_when_it_comes_and_in_the_list() {
         assert!(segel(&folder, &["key", "list"]).1.contains(&format!("not usable: {reason}")));
     }
 }
+
+/// One value out of the database.
+fn query(folder: &TempDir, statement: &str) -> String {
+    const SCRIPT: &str = "import sqlite3, sys\nprint(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
+    let database = folder.path().join("data/segel.db");
+    let (done, said) = python(SCRIPT, &[database.to_str().unwrap(), statement], "");
+    assert!(done, "{statement}: {said}");
+    said.trim().to_owned()
+}
+
+fn read(folder: &TempDir, name: &str) -> Vec<u8> {
+    std::fs::read(folder.path().join(name)).unwrap()
+}
+
+#[test]
+fn p22_the_master_key_is_changed_and_everything_opens_as_before() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = demo();
+    let id = held(&folder);
+    let of_siti = || json(&folder, &["audit", "search", "--json", "--address", "siti@kabupaten.go.id"]);
+    let (original, before) = (output(&folder, &["quarantine", "show", "--original", &id]).stdout, of_siti());
+    let old = read(&folder, "data/master.key");
+    let wrapped = query(&folder, "SELECT hex(wrapped) FROM own_key LIMIT 1");
+    let all = "(SELECT count(*) FROM content WHERE wrapped IS NOT NULL) + (SELECT count(*) FROM secret) \
+               + (SELECT count(*) FROM record WHERE details_wrapped IS NOT NULL) \
+               + (SELECT count(*) FROM own_key WHERE wrapped IS NOT NULL) \
+               + (SELECT count(*) FROM audit_subject WHERE wrapped IS NOT NULL)";
+    let all: u64 = query(&folder, &format!("SELECT {all}")).parse().unwrap();
+
+    let done = json(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
+    // One more than there were: the key of the pseudonyms is kept from now on.
+    assert_eq!((done["keys"].as_u64(), done["left"].as_u64()), (Some(all + 1), Some(0)), "{done}");
+    assert_eq!(done["made"], true);
+    let new = read(&folder, "new.key");
+    assert!(new != old && read(&folder, "data/master.key") == new && read(&folder, "data/master.key.old") == old);
+    for name in ["new.key", "data/master.key"] {
+        assert_eq!(std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+
+    assert_eq!(segel(&folder, &["audit", "verify"]).0, 0);
+    assert_eq!(output(&folder, &["quarantine", "show", "--original", &id]).stdout, original);
+    assert!(segel(&folder, &["quarantine", "show", &id]).1.contains("Kontrak"));
+    assert_eq!(of_siti().len(), before.len());
+    assert!(json(&folder, &["key", "list", "--json"]).iter().all(|key| key["standing"] == "usable"));
+    let rotated = json(&folder, &["audit", "search", "--event", "master-rotated", "--json"]);
+    assert_eq!((&rotated[0]["public"]["from"], &rotated[0]["public"]["to"]), (&done["from"], &done["to"]));
+
+    // What is written from now on about the same person is found with what was written before.
+    let key = json(&folder, &["key", "list", "--json"]);
+    let key = key.iter().find(|key| key["addresses"][0] == "siti@kabupaten.go.id").unwrap();
+    assert_eq!(segel(&folder, &["key", "destroy", key["id"].as_str().unwrap()]).0, 0);
+    let import = ["key", "import", "--address", "siti@kabupaten.go.id", "--password-file", "pki/password.txt"];
+    let (code, _, err) = segel(&folder, &[&import[..], &["pki/siti@kabupaten.go.id.p12"]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(of_siti().len(), before.len() + 1);
+
+    // Nothing is left of the old wrapping.
+    let wrapped = data_encoding::HEXUPPER.decode(wrapped.as_bytes()).unwrap();
+    for entry in std::fs::read_dir(folder.path().join("data")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let octets = std::fs::read(&path).unwrap();
+            assert!(!octets.windows(wrapped.len()).any(|window| window == wrapped), "{}", path.display());
+        }
+    }
+
+    // A second change, when the key before the last was taken away.
+    let (code, _, err) = segel(&folder, &["key", "rewrap", "--new", "third.key"]);
+    assert!(code == 3 && err.contains("master.key.old") && err.contains("shred"), "{err}");
+    std::fs::remove_file(folder.path().join("data/master.key.old")).unwrap();
+    let (code, out, err) = segel(&folder, &["key", "rewrap", "--new", "third.key"]);
+    assert!(code == 0 && out.contains("wrapped again") && out.contains("master.key.old"), "{out}{err}");
+    assert_eq!(of_siti().len(), before.len() + 1);
+    assert_eq!(output(&folder, &["quarantine", "show", "--original", &id]).stdout, original);
+}
+
+#[test]
+fn p22_a_change_of_the_master_key_that_was_interrupted_is_told_and_goes_on() {
+    let folder = demo();
+    let at = |name: &str| folder.path().join(name);
+    let old = query(&folder, "SELECT master FROM own_key LIMIT 1");
+    let done = json(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
+    assert_eq!(done["from"], old);
+    // As after a power cut between the transaction and the new file.
+    std::fs::rename(at("data/master.key.old"), at("data/master.key")).unwrap();
+    let new = done["to"].as_str().unwrap();
+    for command in [&["quarantine", "list"][..], &["serve"], &["key", "block", "0000000000000000"]] {
+        let (code, _, err) = segel(&folder, command);
+        for text in [&old, new, "segel key rewrap --new FILE", "hint: "] {
+            assert!(code == 3 && err.contains(text), "{command:?}: {text}: {err}");
+        }
+    }
+    // Another file is no help.
+    let (code, _, err) = segel(&folder, &["key", "rewrap", "--new", "third.key"]);
+    assert!(code == 3 && err.contains(new), "{err}");
+    // In the middle of the exchange of files.
+    std::fs::hard_link(at("data/master.key"), at("data/master.key.old")).unwrap();
+    std::fs::write(at("data/master.key.next"), "half").unwrap();
+    let (code, out, err) = segel(&folder, &["key", "rewrap", "--new", "new.key"]);
+    assert!(code == 0 && out.contains("in use"), "{out}{err}");
+    assert_eq!(held(&folder).len(), 12);
+    // And once more: nothing is left to do.
+    let (code, out, err) = segel(&folder, &["key", "rewrap", "--new", "new.key"]);
+    assert!(code == 0 && out.contains("nothing to do"), "{out}{err}");
+}
+
+#[test]
+fn p22_the_master_key_is_not_changed_under_somebody_else() {
+    let folder = demo();
+    let lock = std::fs::File::options().write(true).open(folder.path().join("data/lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, _, err) = segel(&folder, &["key", "rewrap", "--new", "new.key"]);
+    assert!(code == 3 && err.contains("in use") && err.contains("stop"), "{err}");
+    assert!(!folder.path().join("new.key").exists());
+    drop(lock);
+    // A credential of systemd is not ours to replace.
+    std::fs::create_dir(folder.path().join("credentials")).unwrap();
+    std::fs::rename(folder.path().join("data/master.key"), folder.path().join("credentials/segel-master")).unwrap();
+    let credentials = folder.path().join("credentials");
+    let with = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
+        command.current_dir(folder.path()).env("CREDENTIALS_DIRECTORY", &credentials).args(["-c", "segel.toml"]);
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = with(&["key", "rewrap", "--new", "new.key"]);
+    assert!(
+        code == Some(0) && said.contains("LoadCredential=segel-master:/") && said.contains("master = \"/"),
+        "{said}"
+    );
+    assert!(with(&["quarantine", "list"]).1.contains("rewrap"));
+    std::fs::copy(folder.path().join("new.key"), credentials.join("segel-master")).unwrap();
+    assert_eq!(with(&["quarantine", "list"]).0, Some(0));
+}

@@ -285,7 +285,12 @@ impl Keys {
 
 impl KeyBackend for Keys {
     fn sign(&self, key: &str, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.opened(key)?.sign(algorithm, message)
+        let open = self.opened(key)?;
+        // RFC 8550 section 4.4.2: whoever verified it would have to refuse it.
+        match self.index().by_id.get(key).is_some_and(|held| held.entry.can_sign) {
+            true => open.sign(algorithm, message),
+            false => Err(KeyError::Signing),
+        }
     }
 
     fn content_key(&self, key: &str, sealed: &SealedKey, length: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {

@@ -30,5 +30,6 @@ mod open_relay;
 mod outgoing;
 mod queue;
 mod revocation;
+mod secrets;
 mod shutdown;
 mod size;

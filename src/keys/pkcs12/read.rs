@@ -171,9 +171,11 @@ impl Reader<'_> {
                     return Ok(());
                 }
                 let der: &OctetStringRef = bag.value.decode_as().map_err(|_: der::Error| MALFORMED)?;
-                self.contents
-                    .certificates
-                    .push(Certificate::from_der(der.as_bytes()).map_err(|_| KeyError::Malformed("certificate"))?);
+                match Certificate::from_der(der.as_bytes()) {
+                    Ok(certificate) => self.contents.certificates.push(certificate),
+                    // It may be some issuer's; the pair's own is missed later.
+                    Err(error) => self.contents.warnings.push(format!("a certificate was left out: {error}")),
+                }
             }
             // CRLs and secrets are no part of a key pair.
             _ => self.contents.warnings.push(format!("a bag of type `{}` was left out", bag.id)),
