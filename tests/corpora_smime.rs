@@ -90,7 +90,6 @@ fn judge_with(message: Vec<u8>, options: &Options, keys: Answer<'_>) -> Inspecte
                     Need::ContentKeys { recipients, length } => Fact::ContentKeys(keys(recipients, *length)),
                     Need::Certificates { .. } => Fact::Certificates(Vec::new()),
                     Need::Crls { .. } => Fact::Crls(Vec::new()),
-                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
                 });
                 step = paused.resume(facts.collect());
             }
