@@ -208,7 +208,12 @@ impl ToSign {
             Form::Clear => canonical::multipart_signed(outer, &entity, &der, micalg, &boundary),
             Form::Opaque => canonical::pkcs7_mime(outer, "signed-data", &der),
         };
-        let inner = if share.encrypts() { around(b"") } else { Vec::new() };
-        share.copies(|| (around(&outer), "signed"), &outer, &inner)
+        if !share.encrypts() {
+            return share.copies(|| (around(&outer), "signed"), b"", b"");
+        }
+        let signed = around(b"");
+        // A large mail is in memory once less while it is encrypted.
+        drop((entity, der));
+        share.copies(|| ([&outer[..], &signed].concat(), "signed"), &outer, &signed)
     }
 }
