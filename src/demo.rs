@@ -145,13 +145,16 @@ fn tell(args: &Args, out: &mut impl Write) -> Result<bool, DemoError> {
 fn make_known(out: &mut impl Write, gateway: &Gateway, folder: &Folder) -> Result<(), DemoError> {
     for address in [OTHER_PARTNER, HIDDEN_PARTNER] {
         gateway.import(folder, address)?;
-        say(out, format_args!("      an operator: segel cert import pki/{address}.pem"))?;
+        say(out, format_args!("  --  an operator runs: segel cert import pki/{address}.pem"))?;
     }
     match gateway.has_learned(PARTNER)? {
-        true => say(out, format_args!("      nobody imports {PARTNER}: her certificate came with her signed mail")),
-        false => {
-            say(out, format_args!("      nobody knows the certificate of {PARTNER}, though she has sent signed mail"))
+        true => {
+            say(out, format_args!("  --  nobody imports the certificate of {PARTNER}: it came with her signed mail"))
         }
+        false => say(
+            out,
+            format_args!("  --  nobody knows the certificate of {PARTNER}, though it came with her signed mail"),
+        ),
     }
 }
 

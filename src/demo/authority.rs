@@ -150,7 +150,9 @@ impl Authority {
         for (address, issued) in self.people {
             let certificate = parse(address, &issued)?;
             let issuer = if address == STRANGER { &stranger_root } else { &issuing };
-            folder.write(&format!("pki/{address}.pem"), issued.certificate.pem().as_bytes())?;
+            // With the CA's certificate, as people hand it out: no path to the root could be found without it.
+            let chain = format!("{}{}", issued.certificate.pem(), issuer.to_pem());
+            folder.write(&format!("pki/{address}.pem"), chain.as_bytes())?;
             folder.write(&format!("pki/{address}.key.pem"), issued.key.serialize_pem().as_bytes())?;
             let chain = std::slice::from_ref(issuer);
             let store = pkcs12::write(&issued.key.serialize_der(), &certificate, chain, PASSWORD, address)
