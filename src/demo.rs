@@ -236,7 +236,10 @@ fn conclude(out: &mut impl Write, folder: &Folder, rows: &[Row]) -> Result<(), D
     }
     if let Some(row) = first("encrypted") {
         let (file, to) = (row.file.as_deref().unwrap_or_default(), &row.to);
-        say(out, format_args!("\nOnly {to} can read what was encrypted to her; her key lies in pki/ as well:\n"))?;
+        say(
+            out,
+            format_args!("\nTo read what was encrypted to {to} you need her key. For this once it lies in pki/:\n"),
+        )?;
         say(
             out,
             format_args!(

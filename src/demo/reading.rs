@@ -60,7 +60,7 @@ fn outgoing(scenario: &Scenario, to: &str, arrived: &[u8], report: &Value, peopl
                 why.push_str(&format!("; no trace of {}", name(hidden)));
             }
             if header(&scenario.content, "subject").is_some_and(|subject| subject.contains(TAG)) {
-                why.push_str("; tag removed");
+                why.push_str(&format!("; {TAG} is gone from Subject"));
             }
             ("encrypted", why)
         }
@@ -118,7 +118,7 @@ fn incoming(to: &str, mark: &str, report: &Value) -> Outcome {
             (outcome, format!("{before}valid: signed by {signer} ({how})"))
         }
         ("none" | "", _) if says(report, "encrypted") => {
-            ("unopened", format!("no key of {}'s opens it; delivered as it came", name(to)))
+            ("unopened", format!("no key of {}'s opens it; delivered closed, as it came", name(to)))
         }
         ("none" | "", _) => ("plain", "there is no signature to judge".to_owned()),
         _ => ("marked", judged(report)),
