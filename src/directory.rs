@@ -106,8 +106,8 @@ pub enum Unfit {
     /// A CA's certificate.
     #[error("it is a CA's")]
     Authority,
-    /// Neither RSA nor ECDH on P-256, P-384 or P-521.
-    #[error("expected an RSA key, or one on P-256, P-384 or P-521")]
+    /// Neither RSA nor ECDH on P-256, P-384, P-521 or X25519.
+    #[error("expected an RSA key, or one on P-256, P-384, P-521 or X25519")]
     KeyType,
     /// keyUsage or extKeyUsage allow other things only.
     #[error(

@@ -209,3 +209,50 @@ fn explain_names_the_row_and_the_key() {
     let (_, told) = ask("siti@kabupaten.go.id", "inside");
     assert_eq!(told["keys"].as_array().map(Vec::len), Some(1), "{told}");
 }
+
+#[test]
+fn i10_inspect_opens_with_a_key_and_writes_only_what_is_proven() {
+    let folder = folder();
+    let path = folder.path();
+    let encrypt = |cipher: &str, input: &str, out: &str| {
+        openssl(
+            path,
+            &format!(
+                "cms -encrypt -binary -crlfeol {cipher} -in {input} -from siti@kabupaten.go.id -to budi@kota.example -subject Rapat -out {out} siti.pem"
+            ),
+        );
+    };
+    encrypt("-aes-256-gcm", "entity", "gcm.eml");
+    encrypt("-aes-256-cbc", "entity", "cbc.eml");
+    openssl(path, "cms -sign -binary -crlfeol -in entity -signer siti.pem -inkey siti.key -out signed");
+    encrypt("-aes-256-cbc", "signed", "both.eml");
+    let key = ["inspect", "--trust", "root.pem", "--key", "siti.p12", "--password-file", "password"];
+    let run = |more: &[&str]| run(&folder, &[&key[..], more].concat());
+    let entity = std::fs::read(path.join("entity")).unwrap();
+
+    let (code, out, _) = run(&["--json", "--write-content", "inside", "gcm.eml"]);
+    let found = json(&out);
+    assert_eq!((code, &found["verdict"], &found["decrypted"]), (1, &Value::from("none"), &Value::from(true)));
+    assert_eq!(found["layers"][0]["integrity"], "authenticated");
+    assert!(!out.contains("Selamat") && std::fs::read(path.join("inside")).unwrap() == entity);
+
+    let (code, out, _) = run(&["both.eml"]);
+    assert_eq!(code, 0, "{out}");
+    for words in ["with key ", "aes256-cbc", "proven by the signature inside"] {
+        assert!(out.contains(words), "`{words}` not in {out}");
+    }
+    assert!(!out.contains("Selamat"));
+
+    let (code, out, _) = run(&["--json", "cbc.eml"]);
+    assert_eq!((code, &json(&out)["reasons"][0]), (1, &Value::from("integrity-unproven")));
+    let (code, _, error) = run(&["--write-content", "nothing", "cbc.eml"]);
+    assert!(code == 3 && error.contains("could have been changed"), "{error}");
+    assert!(!path.join("nothing").exists());
+
+    // Without the key, and with a password that is another.
+    let (code, _, error) = self::run(&folder, &["inspect", "--write-content", "nothing", "gcm.eml"]);
+    assert!(code == 3 && error.contains("--key"), "{error}");
+    std::fs::write(path.join("other"), "other\n").unwrap();
+    let wrong = ["inspect", "--key", "siti.p12", "--password-file", "other", "gcm.eml"];
+    assert_eq!(self::run(&folder, &wrong).0, 3);
+}

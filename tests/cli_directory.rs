@@ -172,7 +172,7 @@ fn life(folder: &TempDir) {
 
     let listed = rows(folder, &["cert", "list", "--json"]);
     assert_eq!(listed.len(), 5);
-    assert_eq!(&listed[..1], &taken[..1], "as it was told");
+    assert!(taken.iter().all(|row| listed.contains(row)), "as it was told: {listed:?}");
     assert_eq!(rows(folder, &["cert", "list", "--json", "--address", "RINA@kota.example"]).len(), 1);
     let (_, table, _) = segel(folder, &["cert", "list"]);
     for words in
@@ -188,7 +188,7 @@ fn life(folder: &TempDir) {
     {
         assert_eq!(segel(folder, &["cert", "show", name]).0, expected, "{name}");
     }
-    assert_eq!(rows(folder, &["cert", "show", "--json", id]), [both.clone()]);
+    assert_eq!(rows(folder, &["cert", "show", "--json", id]), std::slice::from_ref(both));
     let pem = std::fs::read_to_string(folder.path().join("both.pem")).unwrap();
     assert_eq!(segel(folder, &["cert", "show", "--pem", id]).1, pem);
     let (_, shown, _) = segel(folder, &["cert", "show", id]);
@@ -210,12 +210,12 @@ fn life(folder: &TempDir) {
 }
 
 #[test]
-fn o32_certificates_are_imported_listed_and_blocked_without_a_server() {
+fn certificates_are_imported_listed_and_blocked_without_a_server() {
     life(&folder());
 }
 
 #[test]
-fn o32_certificates_are_imported_listed_and_blocked_beside_a_server() {
+fn certificates_are_imported_listed_and_blocked_beside_a_server() {
     let folder = folder();
     let _server = Server::start(&folder);
     life(&folder);

@@ -5,19 +5,24 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test says so by failing"
 )]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests read files and say what they skip")]
 
 use bytes::Bytes;
+use segel::cms::recipient_info::Recipient;
 use segel::crypto::Digest;
 use segel::limits::Limits;
 use segel::pki::path::{AnchorSource, TrustAnchor};
 use segel::pki::{Certificate, RevocationMode};
-use segel::smime::inspect::{Fact, Inspected, Need, Options, Scope, Step, inspect};
+use segel::smime::inspect::{ContentKey, Fact, Inspected, Need, Options, Scope, Step, inspect};
 use segel::smime::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[path = "corpora_smime/opened.rs"]
+mod opened;
 
 fn corpus(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("SEGEL_CORPORA").map(|root| PathBuf::from(root).join(name));
@@ -69,18 +74,24 @@ fn options(anchors: &[PathBuf], at: &str) -> Options {
 }
 
 fn judge(message: Vec<u8>, options: &Options) -> Inspected {
+    judge_with(message, options, &|_, _| Vec::new())
+}
+
+/// What private keys answer for these recipients and this length.
+type Answer<'a> = &'a dyn Fn(&[Recipient], usize) -> Vec<ContentKey>;
+
+fn judge_with(message: Vec<u8>, options: &Options, keys: Answer<'_>) -> Inspected {
     let mut step = inspect(Bytes::from(message), options.clone());
     loop {
         match step {
             Step::Done(inspected) => return inspected,
             Step::Need(needs, paused) => {
-                let nothing = needs.iter().map(|need| match need {
-                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
+                let facts = needs.iter().map(|need| match need {
+                    Need::ContentKeys { recipients, length } => Fact::ContentKeys(keys(recipients, *length)),
                     Need::Certificates { .. } => Fact::Certificates(Vec::new()),
                     Need::Crls { .. } => Fact::Crls(Vec::new()),
-                    Need::ContentKeys { .. } => Fact::ContentKeys(Vec::new()),
                 });
-                step = paused.resume(nothing.collect());
+                step = paused.resume(facts.collect());
             }
         }
     }
@@ -128,7 +139,7 @@ fn i55_johnny_attacks_are_never_valid() {
 const THUNDERBIRD_DIFFERENT: [(&str, &[&str]); 4] = [
     ("Date away from the signing time, which proves nothing here", &["smime/alice.future.dsig.SHA256.multipart.eml"]),
     (
-        "signature inside encryption: joins with decryption",
+        "signature inside encryption: without a key nobody sees it",
         &[
             "smime/alice.dsig.SHA1.multipart.env.eml",
             "smime/alice.dsig.SHA256.multipart.env.eml",

@@ -29,8 +29,8 @@ pub(super) struct SearchArguments {
     #[arg(long, value_name = "ID")]
     queue_id: Option<String>,
     /// What happened: accepted, refused, held, delivered, deferred, failed, notice, damaged, key-used, key-imported,
-    /// key-blocked, key-unblocked, key-destroyed, anchor-imported, anchor-removed, reloaded, started, stopped,
-    /// operator-retry, operator-read
+    /// key-blocked, key-unblocked, key-destroyed, master-rotated, anchor-imported, anchor-removed, reloaded,
+    /// started, stopped, operator-retry, operator-read
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Whose personal fields it holds: sender, recipient

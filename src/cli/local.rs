@@ -4,7 +4,7 @@ use super::print::{Printer, warning_line};
 use super::{CliError, Exit};
 use crate::config::{Config, MasterKeySource};
 use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, OpenError};
 use crate::store::{Lock, LockError};
 use std::sync::Arc;
 
@@ -72,8 +72,11 @@ fn need_master_key(config: &Config) -> Result<(), OperationError> {
 
 const NOT_OPENED: &str = "run this as the gateway's user or as root; the log of `segel serve` may say more";
 
-fn not_opened(error: &dyn std::error::Error) -> OperationError {
-    OperationError::from_error(ErrorKind::Store, error).hint(NOT_OPENED)
+fn not_opened(error: &OpenError) -> OperationError {
+    match error {
+        OpenError::OtherMasterKey(other) => OperationError::from_error(ErrorKind::Store, other).hint(other.hint()),
+        other => OperationError::from_error(ErrorKind::Store, other).hint(NOT_OPENED),
+    }
 }
 
 /// Makes a change, wherever it has to be made.

@@ -1,7 +1,12 @@
-//! Signed attributes: RFC 5652 section 11, RFC 5035 (signing certificate), RFC 6211 (algorithm protection).
+//! Signed attributes: RFC 5652 section 11, RFC 5035 (signing certificate), RFC 6211 (algorithm protection), RFC 8551
+//! section 2.5 (capabilities, key preference).
 //!
 //! Keeps the octets as they were signed. Each attribute type stands once and the known ones have one
 //! value; anything else is `Malformed`, because readers differ in which of two values they take.
+
+mod write;
+
+pub use write::{NewAttributes, Parameters, algorithm_identifier};
 
 use super::read::{Fields, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET};
 use super::{CmsError, encode};
@@ -9,8 +14,8 @@ use crate::crypto::Digest;
 use crate::limits::Limits;
 use crate::pki::Name;
 use bytes::Bytes;
+use der::Decode;
 use der::asn1::{GeneralizedTime, ObjectIdentifier, UtcTime};
-use der::{Decode, Encode};
 use jiff::Timestamp;
 use spki::AlgorithmIdentifierOwned;
 
@@ -70,6 +75,17 @@ pub struct AlgorithmProtection {
     pub digest: AlgorithmIdentifierOwned,
     /// signatureAlgorithm.
     pub signature: Option<AlgorithmIdentifierOwned>,
+}
+
+/// Which certificate a signer wants to be encrypted to (RFC 8551 section 2.5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncryptionKeyPreference {
+    /// Issuer, and the content octets of the serial's INTEGER.
+    IssuerAndSerial(Name, Vec<u8>),
+    /// subjectKeyIdentifier of a RecipientKeyIdentifier.
+    RecipientKeyId(Vec<u8>),
+    /// subjectAltKeyIdentifier, which is a SubjectKeyIdentifier in spite of its name.
+    SubjectAltKeyIdentifier(Vec<u8>),
 }
 
 impl SignedAttributes {
@@ -150,6 +166,16 @@ impl SignedAttributes {
         self.single(&ALGORITHM_PROTECTION).map(|value| read_protection(value)).transpose()
     }
 
+    /// DER of SMIMECapabilities, for `smime::Capabilities::from_der`.
+    pub fn capabilities(&self) -> Option<&[u8]> {
+        self.single(&CAPABILITIES).map(Bytes::as_ref)
+    }
+
+    /// SMIMEEncryptionKeyPreference.
+    pub fn encryption_key_preference(&self) -> Result<Option<EncryptionKeyPreference>, CmsError> {
+        self.single(&KEY_PREFERENCE).map(|value| read_preference(value)).transpose()
+    }
+
     fn single(&self, kind: &ObjectIdentifier) -> Option<&Bytes> {
         self.attributes.iter().find(|(known, _)| known == kind).and_then(|(_, values)| values.first())
     }
@@ -219,6 +245,32 @@ fn read_issuer_serial(content: &[u8]) -> Result<Option<(Name, Vec<u8>)>, CmsErro
 }
 
 /// ```text
+/// SMIMEEncryptionKeyPreference ::= CHOICE {
+///   issuerAndSerialNumber   [0] IMPLICIT IssuerAndSerialNumber,
+///   receipentKeyId          [1] IMPLICIT RecipientKeyIdentifier,
+///   subjectAltKeyIdentifier [2] IMPLICIT SubjectKeyIdentifier }
+/// ```
+fn read_preference(value: &[u8]) -> Result<EncryptionKeyPreference, CmsError> {
+    const WHAT: &str = "SMIMEEncryptionKeyPreference";
+    let mut outer = Fields::new(value, WHAT);
+    let choice = outer.next()?;
+    outer.finish()?;
+    let mut fields = Fields::new(choice.content, WHAT);
+    match choice.tag {
+        0xa0 => {
+            let issuer = fields.expect_tag(SEQUENCE)?;
+            let serial = fields.expect_tag(INTEGER)?.content.to_vec();
+            fields.finish()?;
+            let issuer = Name::from_der(issuer.whole).map_err(|_| CmsError::Malformed(WHAT))?;
+            Ok(EncryptionKeyPreference::IssuerAndSerial(issuer, serial))
+        }
+        0xa1 => Ok(EncryptionKeyPreference::RecipientKeyId(fields.expect_tag(OCTET_STRING)?.content.to_vec())),
+        0x82 => Ok(EncryptionKeyPreference::SubjectAltKeyIdentifier(choice.content.to_vec())),
+        _ => Err(CmsError::Malformed(WHAT)),
+    }
+}
+
+/// ```text
 /// CMSAlgorithmProtection ::= SEQUENCE {
 ///   digestAlgorithm DigestAlgorithmIdentifier,
 ///   signatureAlgorithm [1] SignatureAlgorithmIdentifier OPTIONAL,
@@ -235,86 +287,6 @@ fn read_protection(value: &[u8]) -> Result<AlgorithmProtection, CmsError> {
         None => None,
     };
     Ok(AlgorithmProtection { digest, signature })
-}
-
-/// What the attributes of a new signature say; each part is DER.
-#[derive(Clone, Debug)]
-pub struct NewAttributes<'a> {
-    /// Digest of the content.
-    pub message_digest: &'a [u8],
-    /// When it is signed.
-    pub signing_time: Timestamp,
-    /// SHA-256 of the signer's certificate.
-    pub certificate_sha256: &'a [u8],
-    /// DER of the issuer's Name.
-    pub issuer: &'a [u8],
-    /// Content octets of the serial's INTEGER.
-    pub serial: &'a [u8],
-    /// AlgorithmIdentifier of the digest.
-    pub digest_algorithm: &'a [u8],
-    /// AlgorithmIdentifier of the signature.
-    pub signature_algorithm: &'a [u8],
-}
-
-impl NewAttributes<'_> {
-    /// The SET in DER order, tag 0x31: contentType, messageDigest, signingTime, signingCertificateV2 and CMSAlgorithmProtection.
-    pub fn to_der(&self) -> Result<Vec<u8>, CmsError> {
-        let Some((&SEQUENCE, signature_algorithm)) = self.signature_algorithm.split_first() else {
-            return Err(CmsError::Unwritable("signature algorithm"));
-        };
-        let retagged = [&[0xa1], signature_algorithm].concat();
-        let protection = encode::tlv(SEQUENCE, &[self.digest_algorithm, &retagged]);
-        let attributes = vec![
-            attribute(&CONTENT_TYPE, &encode::identifier(&super::content_info::ID_DATA)?)?,
-            attribute(&MESSAGE_DIGEST, &encode::tlv(OCTET_STRING, &[self.message_digest]))?,
-            attribute(&SIGNING_TIME, &write_time(self.signing_time)?)?,
-            attribute(&SIGNING_CERTIFICATE_V2, &self.signing_certificate())?,
-            attribute(&ALGORITHM_PROTECTION, &protection)?,
-        ];
-        Ok(encode::set_of(SET, attributes))
-    }
-
-    fn signing_certificate(&self) -> Vec<u8> {
-        let names = encode::tlv(SEQUENCE, &[&encode::tlv(0xa4, &[self.issuer])]);
-        let issuer_serial = encode::tlv(SEQUENCE, &[&names, &encode::tlv(INTEGER, &[self.serial])]);
-        let hash = encode::tlv(OCTET_STRING, &[self.certificate_sha256]);
-        let identifier = encode::tlv(SEQUENCE, &[&hash, &issuer_serial]);
-        encode::tlv(SEQUENCE, &[&encode::tlv(SEQUENCE, &[&identifier])])
-    }
-}
-
-fn attribute(kind: &ObjectIdentifier, value: &[u8]) -> Result<Vec<u8>, CmsError> {
-    Ok(encode::tlv(SEQUENCE, &[&encode::identifier(kind)?, &encode::tlv(SET, &[value])]))
-}
-
-/// UTCTime to 2049, GeneralizedTime after (RFC 5652 section 11.3).
-fn write_time(at: Timestamp) -> Result<Vec<u8>, CmsError> {
-    let unwritable = CmsError::Unwritable("signing time");
-    let seconds = u64::try_from(at.as_second()).map_err(|_| unwritable)?;
-    let since_epoch = std::time::Duration::from_secs(seconds);
-    match UtcTime::from_unix_duration(since_epoch) {
-        Ok(time) => time.to_der(),
-        Err(_) => GeneralizedTime::from_unix_duration(since_epoch).and_then(|time| time.to_der()),
-    }
-    .map_err(|_| unwritable)
-}
-
-/// DER of an AlgorithmIdentifier without parameters, or with NULL.
-pub fn algorithm_identifier(oid: &ObjectIdentifier, parameters: Parameters) -> Result<Vec<u8>, CmsError> {
-    let parameters: &[u8] = match parameters {
-        Parameters::Absent => &[],
-        Parameters::Null => &[0x05, 0x00],
-    };
-    Ok(encode::tlv(SEQUENCE, &[&encode::identifier(oid)?, parameters]))
-}
-
-/// What stands after the identifier of an algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameters {
-    /// Nothing.
-    Absent,
-    /// NULL.
-    Null,
 }
 
 /// The first octet of a DER SET OF Attribute and what follows it: used to recognise content made to look like one.
@@ -363,5 +335,27 @@ mod tests {
         check(&[with(&MESSAGE_DIGEST, &[digest(1), digest(2)].concat())], true);
         check(&[with(&MESSAGE_DIGEST, &[])], true);
         check(&[once, with(&other, &[digest(1), digest(2)].concat())], false);
+    }
+
+    #[test]
+    fn o22_key_preferences_are_read() {
+        let check = |value: &[u8], expected: Result<EncryptionKeyPreference, CmsError>| {
+            assert_eq!(read_preference(value), expected, "{value:x?}");
+        };
+        let broken = Err(CmsError::Malformed("SMIMEEncryptionKeyPreference"));
+        let identifier = encode::tlv(OCTET_STRING, &[b"key"]);
+        check(&encode::tlv(0xa1, &[&identifier]), Ok(EncryptionKeyPreference::RecipientKeyId(b"key".to_vec())));
+        // With a date (RFC 5652 section 10.2.4).
+        let dated = encode::tlv(0xa1, &[&identifier, &encode::tlv(0x18, &[b"20260101000000Z"])]);
+        check(&dated, Ok(EncryptionKeyPreference::RecipientKeyId(b"key".to_vec())));
+        check(&encode::tlv(0x82, &[b"key"]), Ok(EncryptionKeyPreference::SubjectAltKeyIdentifier(b"key".to_vec())));
+        check(&encode::tlv(0xa3, &[&identifier]), broken.clone());
+        check(&encode::tlv(0xa1, &[]), broken.clone());
+        check(&[encode::tlv(0x82, &[b"key"]), vec![5, 0]].concat(), broken);
+        let name = encode::tlv(SEQUENCE, &[]);
+        let preference = |rest: &[u8]| encode::tlv(0xa0, &[&name, &encode::tlv(INTEGER, &[&[0, 0x80]]), rest]);
+        let expected = EncryptionKeyPreference::IssuerAndSerial(Name::from_der(&name).unwrap(), vec![0, 0x80]);
+        check(&preference(&[]), Ok(expected));
+        assert!(read_preference(&preference(&[5, 0])).is_err());
     }
 }

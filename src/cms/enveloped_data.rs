@@ -233,3 +233,6 @@ const OTHERS: [(&str, &str); 5] = [
     ("1.3.14.3.2.7", "des-cbc"),
     ("1.2.840.113549.3.2", "rc2-cbc"),
 ];
+
+#[cfg(test)]
+mod tests;

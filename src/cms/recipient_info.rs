@@ -119,6 +119,8 @@ const AES256_WRAP: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.1
 
 /// Octets of user keying material that are read. RFC 2631 asks for 64; every recipient carries a copy.
 const MOST_KEYING_MATERIAL: usize = 1024;
+/// Octets of a wrapped content key that are unwrapped: 64 of key. The longest key in use has 32.
+const LONGEST_WRAPPED: usize = 72;
 /// Octets of an ephemeral public key: an uncompressed point of P-521.
 const LONGEST_POINT: usize = 133;
 
@@ -239,8 +241,10 @@ fn key_agreement(content: &[u8], found: &mut Vec<Recipient>) -> Result<(), CmsEr
             _ => return Err(CmsError::Malformed("KeyAgreeRecipientIdentifier")),
         };
         let sealed = match &agreement {
-            Some(agreement) => SealedKey::Agreed(Agreement { wrapped, ..agreement.clone() }),
-            None => SealedKey::Unsupported,
+            Some(agreement) if wrapped.len() <= LONGEST_WRAPPED => {
+                SealedKey::Agreed(Agreement { wrapped, ..agreement.clone() })
+            }
+            _ => SealedKey::Unsupported,
         };
         found.push(Recipient { transport: Transport::Ecdh, identifier, sealed });
         if found.len() > MOST_RECIPIENTS {
@@ -345,3 +349,6 @@ fn issuer_and_serial(whole: &[u8]) -> Result<RecipientIdentifier, CmsError> {
     let issuer = Name::from_der(issuer.whole).map_err(|_| CmsError::Malformed("issuer"))?;
     Ok(RecipientIdentifier::IssuerAndSerial(issuer, serial.content.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,7 @@ fn attempt(message: &[u8], person: &Person) -> Option<Vec<u8>> {
         chain: vec![person.issuer.clone()],
         algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
         digest: Digest::Sha256,
+        encryption: None,
     };
     let prepared = prepare(&parts.entity, &signer, crate::clock::now(), false).ok()?;
     let signature = person.key.sign(prepared.to_be_signed()).ok()?;

@@ -13,7 +13,8 @@ use crate::smime::inspect::Harvest;
 use crate::store::Urgency;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use std::sync::{Arc, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,14 +148,9 @@ impl Directory {
 
     /// Told once per start, not with each mail.
     async fn conflict(&self, lesson: &Lesson<'_>, holder: &str) -> Result<(), DirectoryError> {
-        {
-            let mut told = self.0.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.len() >= MOST_CONFLICTS {
-                told.clear();
-            }
-            if !told.insert((lesson.mailbox.clone(), lesson.sha256)) {
-                return Ok(());
-            }
+        let told = (lesson.mailbox.clone(), lesson.sha256);
+        if self.told().contains(&told) {
+            return Ok(());
         }
         let (certificate, issuer) = (id_of(&lesson.sha256), lesson.harvest.encryption.issuer().to_string());
         tracing::warn!(
@@ -169,7 +165,17 @@ impl Directory {
             holder: holder.to_owned(),
             address: lesson.harvest.address.clone(),
         };
-        self.write(Vec::new(), vec![event], Urgency::Soon).await
+        self.write(Vec::new(), vec![event], Urgency::Soon).await?;
+        let mut all = self.told();
+        if all.len() >= MOST_CONFLICTS {
+            all.clear();
+        }
+        all.insert(told);
+        Ok(())
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<(String, Digest)>> {
+        self.0.conflicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -84,7 +84,9 @@ impl Index {
         let Some(entry) = entry else { return self.set_blocked(sha256, false) };
         self.set_blocked(sha256, entry.blocked);
         for binding in &entry.bindings {
-            self.mailboxes.entry(binding.mailbox.clone()).or_default().push(sha256);
+            // Nearly all mailboxes have one: no room for more.
+            let held = self.mailboxes.entry(binding.mailbox.clone()).or_insert_with(|| Vec::with_capacity(1));
+            held.push(sha256);
         }
         if entry.bindings.is_empty()
             && let Some(certificate) = entry.certificate()

@@ -89,6 +89,7 @@ async fn bindings(tx: &mut SqliteConnection, entries: &mut BTreeMap<Digest, Entr
         for (mailbox, address, sha256, kind) in page {
             let entry = Digest::try_from(sha256.as_slice()).ok().and_then(|sha256| entries.get_mut(&sha256));
             if let Some(entry) = entry {
+                entry.bindings.reserve_exact(1);
                 entry.bindings.push(binding(mailbox, address, &kind));
             }
         }

@@ -16,6 +16,7 @@ pub(super) fn receives(certificate: &Certificate) -> Result<(), Unfit> {
     }
     match certificate.key_info() {
         KeyInfo::Rsa { .. } | KeyInfo::Ec { curve: Curve::P256 | Curve::P384 | Curve::P521 } => {}
+        KeyInfo::Other if certificate.spki_der().starts_with(X25519) => {}
         _ => return Err(Unfit::KeyType),
     }
     if Purpose::EmailEncrypt.allows_end_entity(certificate) { Ok(()) } else { Err(Unfit::Usage) }
@@ -87,6 +88,8 @@ pub(super) fn announce(
     }
 }
 
+/// The beginning of every SubjectPublicKeyInfo with id-X25519 (RFC 8410 section 4).
+const X25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e];
 /// How far ahead of ours an honest sender's clock may be.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// Octets. Real programs announce less than 300.

@@ -77,6 +77,8 @@ struct Index {
     by_id: HashMap<String, Arc<Held>>,
     /// By mailbox key, those that sign, best first; without destroyed ones.
     by_mailbox: HashMap<String, Vec<Arc<Held>>>,
+    /// Keys that decrypt, by mailbox key; without blocked and destroyed ones.
+    openers: HashMap<String, Vec<Arc<Held>>>,
     /// Keys of organisations and systems that sign, best first; without destroyed ones.
     substitutes: Vec<Arc<Held>>,
     /// What a RecipientInfo may name them by; without destroyed and blocked ones.
@@ -209,6 +211,15 @@ impl Keys {
         held.into_iter().flatten().map(|held| held.entry.clone()).collect()
     }
 
+    /// The certificate that others should encrypt to for this mailbox: of those whose key can decrypt and that hold at
+    /// `now`, the one that began last.
+    pub fn encryption_certificate(&self, address: &Address, now: jiff::Timestamp) -> Option<Certificate> {
+        let index = self.index();
+        let held = index.openers.get(&address.mailbox_key())?.iter().map(|held| &held.entry.certificate);
+        let current = held.filter(|certificate| certificate.not_before() <= now && now < certificate.not_after());
+        current.max_by_key(|certificate| certificate.not_before()).cloned()
+    }
+
     /// The organisation's or system's keys with an address in `domain`, best first; none for other kinds.
     pub fn substitutes(&self, domain: &Domain, kind: KeyKind) -> Vec<KeyEntry> {
         let index = self.index();
@@ -285,7 +296,12 @@ impl Keys {
 
 impl KeyBackend for Keys {
     fn sign(&self, key: &str, algorithm: SignatureAlgorithm, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.opened(key)?.sign(algorithm, message)
+        let open = self.opened(key)?;
+        // RFC 8550 section 4.4.2: whoever verified it would have to refuse it.
+        match self.index().by_id.get(key).is_some_and(|held| held.entry.can_sign) {
+            true => open.sign(algorithm, message),
+            false => Err(KeyError::Signing),
+        }
     }
 
     fn content_key(&self, key: &str, sealed: &SealedKey, length: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -305,6 +321,11 @@ impl Index {
             }
             if !held.entry.blocked {
                 index.recipients.add(&held);
+            }
+            if held.entry.can_decrypt && !held.entry.blocked {
+                for address in &held.entry.addresses {
+                    index.openers.entry(address.mailbox_key()).or_default().push(Arc::clone(&held));
+                }
             }
             if !held.entry.can_sign {
                 continue;

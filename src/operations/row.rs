@@ -46,6 +46,7 @@ pub struct KeyRow {
     /// Why it would not sign now: reason codes.
     pub reasons: Vec<String>,
     /// What its certificate lets it do: `sign`, `decrypt`.
+    #[serde(default)]
     pub uses: Vec<String>,
 }
 

@@ -158,7 +158,13 @@ pub(super) fn signed(signing: &Signing, decided: &Decided, source: &Source<'_>) 
     let certificate = &signing.key.certificate;
     let (algorithm, digest) = algorithm_for(&certificate.key_info())
         .ok_or_else(|| PlanError::Key(data_encoding::HEXLOWER.encode(&certificate.sha256())))?;
-    let signer = sign::Signer { certificate: certificate.clone(), chain: signing.key.chain.clone(), algorithm, digest };
+    let signer = sign::Signer {
+        certificate: certificate.clone(),
+        chain: signing.key.chain.clone(),
+        encryption: signing.key.encryption.clone(),
+        algorithm,
+        digest,
+    };
     let prepared = sign::prepare(&entity, &signer, source.now, form == Form::Opaque).map_err(PlanError::Encoding)?;
     let mut fields = String::from(source.received);
     if let Some(sender) = &signing.sender {

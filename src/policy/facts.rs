@@ -83,6 +83,8 @@ pub struct SenderKey {
     pub chain: Vec<Certificate>,
     /// The addresses it was imported for.
     pub addresses: Vec<Address>,
+    /// The certificate that answers should be encrypted to, where it is another one.
+    pub encryption: Option<Certificate>,
     /// Whether it may sign now.
     pub standing: Standing,
 }

@@ -113,7 +113,7 @@ mod tests {
         check(&list(&vec![aes.clone(); MOST + 1]), None);
         check(&[], None);
         check(&list(&[vec![5, 0]]), None);
-        check(&[&list(&[aes.clone()])[..], &[0]].concat(), None);
+        check(&[&list(std::slice::from_ref(&aes))[..], &[0]].concat(), None);
         check(&list(&[write_tlv(tag::SEQUENCE, &[])]), None);
     }
 }

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 pub use super::verify::Signer;
 
 mod entity;
+mod harvest;
 mod result;
 mod walk;
 
@@ -303,6 +304,9 @@ impl State {
             ([], None) => Verdict::None,
             (reasons, _) => Verdict::of(reasons),
         };
+        let valid = deciding.filter(|_| verdict == Verdict::Valid);
+        let harvest = valid
+            .and_then(|index| harvest::harvest(self.from.mailbox()?, self.walk.layers.get(index)?, layers.get(index)?));
         Inspected {
             verdict,
             reasons: if self.options.scope == Scope::Structure { Vec::new() } else { reasons },
@@ -319,7 +323,7 @@ impl State {
             evidence,
             opened,
             asked_private_key: self.walk.asked_private_key,
-            harvest: None,
+            harvest,
         }
     }
 

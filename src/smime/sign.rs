@@ -8,6 +8,7 @@ use crate::cms::attributes::{NewAttributes, Parameters, algorithm_identifier};
 use crate::cms::signed_data::Assembly;
 use crate::crypto::{CryptoError, Digest, SignatureAlgorithm};
 use crate::pki::Certificate;
+use crate::smime::capabilities;
 use bytes::Bytes;
 use der::asn1::ObjectIdentifier;
 use jiff::Timestamp;
@@ -23,6 +24,16 @@ pub struct Signer {
     pub algorithm: SignatureAlgorithm,
     /// SHA-256 or SHA-384.
     pub digest: Digest,
+    /// The certificate that answers are to be encrypted to, if it is not the signer's own: it is put in and preferred (RFC
+    /// 8551 section 2.5.3).
+    pub encryption: Option<Certificate>,
+}
+
+impl Signer {
+    /// The encryption certificate, if it is another one.
+    fn preferred(&self) -> Option<&Certificate> {
+        self.encryption.as_ref().filter(|other| other.sha256() != self.certificate.sha256())
+    }
 }
 
 /// The signature to be made.
@@ -71,6 +82,8 @@ pub fn prepare(entity: &[u8], signer: &Signer, signing_time: Timestamp, opaque: 
         serial: signer.certificate.serial(),
         digest_algorithm: &digest_algorithm,
         signature_algorithm: &signature_algorithm,
+        capabilities: &capabilities::own(),
+        encryption: signer.preferred().map(|other| (other.issuer().der(), other.serial())),
     }
     .to_der()
     .map_err(SignError::Encoding)?;
@@ -96,7 +109,7 @@ impl Prepared {
     pub fn assemble(self, signature: &[u8]) -> Result<Vec<u8>, SignError> {
         let end_entity = &self.signer.certificate;
         let mut certificates = vec![end_entity.der().to_vec()];
-        for certificate in &self.signer.chain {
+        for certificate in self.signer.preferred().into_iter().chain(&self.signer.chain) {
             let der = certificate.der();
             if !certificate.is_self_signed() && !certificates.iter().any(|known| known == der) {
                 certificates.push(der.to_vec());

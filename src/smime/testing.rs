@@ -44,6 +44,10 @@ extendedKeyUsage=emailProtection
 [unnamed]
 subjectAltName=email:siti@example.id
 subjectKeyIdentifier=hash
+[enc]
+subjectAltName=email:siti@example.id
+keyUsage=critical,keyEncipherment
+subjectKeyIdentifier=hash
 [odd]
 subjectAltName=email:siti@example.id.evil.example
 extendedKeyUsage=emailProtection
@@ -63,6 +67,7 @@ impl Ca {
         ca.issue("budi", "/CN=Budi", "budi", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
         ca.issue("nobody", "/CN=Nobody", "nobody", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
         ca.issue("odd", "/CN=Odd", "odd", Some("issuing"), "EC -pkeyopt ec_paramgen_curve:P-256");
+        ca.issue("enc", "/CN=Siti/C=ID", "enc", Some("issuing"), "RSA -pkeyopt rsa_keygen_bits:2048");
         // A second certificate over the key of `p256`, for another address, and a bundle with it first.
         std::fs::copy(ca.dir.join("p256.key"), ca.dir.join("again.key")).unwrap();
         ca.certify("again", "/CN=Again", "again", Some("issuing"));

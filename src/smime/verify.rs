@@ -4,7 +4,8 @@
 //! reasons that can be established are reported; a broken signature does not hide a revoked certificate.
 
 use super::Verdict;
-use crate::cms::{SignedData, SignerIdentifier, SignerInfo, attributes::SignedAttributes, content_info::ID_DATA};
+use crate::cms::attributes::{EncryptionKeyPreference, SignedAttributes};
+use crate::cms::{SignedData, SignerIdentifier, SignerInfo, content_info::ID_DATA};
 use crate::crypto::{self, CryptoError, Digest, SignatureAlgorithm};
 use crate::limits::Limits;
 use crate::mail::Address;
@@ -38,8 +39,23 @@ pub struct Checked {
     pub signature: Option<SignatureAlgorithm>,
     /// As the signer claims it. Proves nothing.
     pub signing_time: Option<Timestamp>,
+    /// DER of SMIMECapabilities, as signed.
+    pub capabilities: Option<Vec<u8>>,
+    /// Which certificate the signer wants to be encrypted to.
+    pub preference: Preference,
     digest_holds: bool,
     signature_holds: bool,
+}
+
+/// SMIMEEncryptionKeyPreference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preference {
+    /// Nothing is said.
+    None,
+    /// This one.
+    Named(EncryptionKeyPreference),
+    /// Something is said that cannot be read.
+    Unreadable,
 }
 
 impl Checked {
@@ -110,6 +126,8 @@ pub fn check(
         digest,
         signature: signature.ok(),
         signing_time: None,
+        capabilities: None,
+        preference: Preference::None,
         digest_holds: false,
         signature_holds: false,
     };
@@ -187,6 +205,12 @@ fn attributes_hold(
         }
         Err(_) => checked.reasons.push(Reason::Malformed),
     }
+    checked.capabilities = attributes.capabilities().map(<[u8]>::to_vec);
+    checked.preference = match attributes.encryption_key_preference() {
+        Ok(None) => Preference::None,
+        Ok(Some(named)) => Preference::Named(named),
+        Err(_) => Preference::Unreadable,
+    };
     digest_holds(attributes, content, checked);
 }
 

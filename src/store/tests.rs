@@ -62,7 +62,25 @@ async fn a_newer_schema_is_refused() {
     let mut connection = writer::connect(&options(&path)).await.unwrap();
     sqlx::query("PRAGMA user_version = 7").execute(&mut connection).await.unwrap();
     drop(connection);
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 7, known: 1 })));
+    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 7, known: 2 })));
+}
+
+#[tokio::test]
+async fn an_older_schema_is_brought_up_and_keeps_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segel.db");
+    let mut connection = writer::connect(&options(&path)).await.unwrap();
+    sqlx::raw_sql(include_str!("migrations/0001.sql")).execute(&mut connection).await.unwrap();
+    let row = "INSERT INTO certificate (sha256, der, trust, source, added) VALUES (x'00', x'01', 'seen', 'mail', 7); \
+               PRAGMA user_version = 1";
+    sqlx::raw_sql(row).execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    let store = Store::open(&path).await.unwrap();
+    let found: (i64, Option<Vec<u8>>) =
+        sqlx::query_as("SELECT added, capabilities FROM certificate").fetch_one(store.readers()).await.unwrap();
+    assert_eq!(found, (7, None));
+    store.close().await;
+    Store::open(&path).await.unwrap();
 }
 
 #[tokio::test]

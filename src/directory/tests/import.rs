@@ -3,6 +3,7 @@
 use super::super::{Directory, DirectoryError, Trust};
 use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open};
 use crate::mail::Address;
+use crate::pki::Certificate;
 
 const BUDI: &str = "budi@kota.example";
 const RINA: &str = "rina@kota.example";
@@ -46,6 +47,41 @@ async fn p10_whom_a_certificate_stands_for_is_what_it_names_or_what_the_operator
         assert_eq!(known.chain, std::slice::from_ref(&issuing));
     }
     assert_eq!(events(&store).await, ["certificate-imported"; 4], "budi, the CA, rina, dinas");
+}
+
+/// Which keys and which uses can be encrypted to at all.
+#[tokio::test]
+async fn o31_only_what_can_be_encrypted_to_is_taken_in() {
+    let bench = Bench::new();
+    bench.pair("root", P256, "", CA);
+    let (_, _, directory) = open(&bench).await;
+    let agree = "keyUsage=keyAgreement";
+    let encipher = "keyUsage=keyEncipherment";
+    let table: [(&str, &[&str], bool); 11] = [
+        ("EC -pkeyopt ec_paramgen_curve:P-256", &[agree], true),
+        ("EC -pkeyopt ec_paramgen_curve:P-521", &[agree], true),
+        ("EC -pkeyopt ec_paramgen_curve:P-256", &[], true),
+        ("EC -pkeyopt ec_paramgen_curve:P-256", &[encipher], false),
+        ("EC -pkeyopt ec_paramgen_curve:brainpoolP256r1", &[agree], false),
+        ("X25519", &[agree], true),
+        ("ED25519", &[], false),
+        ("RSA -pkeyopt rsa_keygen_bits:2048", &[encipher], true),
+        ("RSA -pkeyopt rsa_keygen_bits:2048", &[agree], false),
+        ("X25519", &[agree, "extendedKeyUsage=emailProtection"], true),
+        ("X25519", &[agree, "extendedKeyUsage=serverAuth"], false),
+    ];
+    bench.issue("any", "root", BUDI, BOTH);
+    for (key, extensions, expected) in table {
+        bench.openssl(&format!("genpkey -algorithm {key} -out it.key")).unwrap();
+        bench.openssl("pkey -in it.key -pubout -out it.pub").unwrap();
+        let lines = [extensions, &["basicConstraints=CA:FALSE", "subjectAltName=email:budi@kota.example"]].concat();
+        bench.write("it.ext", lines.join("\n").as_bytes());
+        let issue = "x509 -req -in any.csr -force_pubkey it.pub -CA root.pem -CAkey root.key -CAcreateserial -extfile it.ext -out it.pem";
+        bench.openssl(issue).unwrap();
+        let certificate = Certificate::bundle(&bench.read("it.pem")).unwrap();
+        let taken = directory.import_certificates(&certificate, &[]).await;
+        assert_eq!(taken.is_ok(), expected, "{key} {extensions:?}: {taken:?}");
+    }
 }
 
 #[tokio::test]

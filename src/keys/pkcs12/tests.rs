@@ -109,6 +109,42 @@ fn p20_every_pair_of_a_file_is_taken() {
     assert!(found.warnings[0].contains("emailProtection"), "{:?}", found.warnings);
 }
 
+/// The AuthenticatedSafe's content in a file without a MAC: `PFX { version, ContentInfo { id-data, [0] OCTET STRING } }`.
+fn safes(file: &[u8]) -> Vec<u8> {
+    let inside = |der: &[u8]| crate::asn1::read_tlv(der).unwrap().0.content.to_vec();
+    let after = |der: &[u8]| crate::asn1::read_tlv(der).unwrap().1.to_vec();
+    let info = inside(&after(&inside(file)));
+    inside(&inside(&inside(&after(&info))))
+}
+
+#[test]
+fn p20_a_file_with_two_pairs_is_two_keys() {
+    let bench = Bench::new();
+    let mail = "siti@kabupaten.go.id";
+    bench.pair("sign", P256, mail, FOR_MAIL);
+    let to_open = ["basicConstraints=CA:FALSE", "keyUsage=keyEncipherment", "extendedKeyUsage=emailProtection"];
+    bench.pair("open", RSA, mail, &to_open);
+    let mut both = Vec::new();
+    for name in ["sign", "open"] {
+        let command = format!(
+            "pkcs12 -export -nomac -certpbe AES-256-CBC -in {name}.pem -inkey {name}.key -out {name}.p12 -passout pass:x"
+        );
+        bench.openssl(&command).unwrap();
+        both.extend(safes(&bench.read(&format!("{name}.p12"))));
+    }
+    let wrap = crate::asn1::write_tlv;
+    let content = wrap(0xa0, &wrap(0x04, &wrap(0x30, &both)));
+    let info = [&b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"[..], &content].concat();
+    let file = wrap(0x30, &[&b"\x02\x01\x03"[..], &wrap(0x30, &info)].concat());
+    bench.write("both.p12", &file);
+    let read = bench.openssl("pkcs12 -in both.p12 -passin pass:x -nodes").unwrap();
+    assert_eq!(read.matches("BEGIN PRIVATE KEY").count(), 2, "OpenSSL reads the same");
+    let found = import::pkcs12(&file, "x").unwrap();
+    let mut uses: Vec<_> = found.pairs.iter().map(|pair| (pair.uses.sign, pair.uses.decrypt)).collect();
+    uses.sort_unstable();
+    assert_eq!(uses, [(false, true), (true, false)]);
+}
+
 /// Files below a folder of the corpora, and how many of them must open.
 fn corpus(folder: &str, password: &str, at_least: usize, except: &[&str]) {
     let Some(corpora) = std::env::var_os("SEGEL_CORPORA") else {

@@ -284,6 +284,7 @@ async fn i11_every_key_is_found_by_both_kinds_of_identifier() {
         assert!(identifiers.iter().all(|identifier| world.keys.for_recipient(identifier).is_empty()));
         let entry = world.keys.import(request).await.unwrap();
         assert!(entry.can_decrypt && !entry.can_sign);
+        assert!(matches!(world.keys.sign(&entry.id, ES256, b"pesan"), Err(KeyError::Signing)));
         all.extend(identifiers.map(|identifier| (identifier, entry.id.clone())));
     }
     let find = |identifier: &RecipientIdentifier| {

@@ -43,7 +43,9 @@ fn sender_key(
     } else {
         standing(gateway, snapshot, &entry.certificate, &entry.chain, address, now)
     };
+    let encryption = address.filter(|_| !entry.can_decrypt);
     SenderKey {
+        encryption: encryption.and_then(|address| gateway.keys.encryption_certificate(address, now)),
         id: entry.id.clone(),
         kind: entry.kind,
         certificate: entry.certificate.clone(),

@@ -1,6 +1,8 @@
 //! Judged by OpenSSL and NSS: they decrypt what is written, and what they encrypt is read.
 #![allow(clippy::disallowed_methods, reason = "these programs take files")]
 
+mod corpora;
+mod programs;
 mod reading;
 mod writing;
 

@@ -5,6 +5,7 @@ use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
 mod attacks;
+mod harvested;
 mod nested;
 mod opened;
 mod status;
@@ -236,6 +237,7 @@ fn i22_algorithms_agree_with_each_other_and_with_their_protection() {
         chain: vec![ca.certificate("issuing")],
         algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
         digest: Digest::Sha256,
+        encryption: None,
     };
     let prepared = prepare(ENTITY, &signer, ca.options().at, true).unwrap();
     let signature = ca.sign("rsa", prepared.to_be_signed());

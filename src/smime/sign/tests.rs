@@ -12,6 +12,7 @@ fn signer(ca: &Ca, name: &str) -> Signer {
         chain: vec![ca.certificate("issuing"), ca.certificate("root")],
         algorithm,
         digest,
+        encryption: None,
     }
 }
 
@@ -90,6 +91,65 @@ fn o22_signed_attributes() {
 }
 
 #[test]
+fn o22_capabilities_and_key_preference() {
+    use crate::cms::attributes::EncryptionKeyPreference;
+    use crate::smime::{Capabilities, capabilities};
+    let ca = ca();
+    let check = |encryption: Option<&str>, preferred: bool| {
+        let signer = Signer { encryption: encryption.map(|name| ca.certificate(name)), ..signer(ca, "p256") };
+        let prepared = prepare(ENTITY, &signer, NOW.parse().unwrap(), false).unwrap();
+        let der = prepared.clone().assemble(&ca.sign("p256", prepared.to_be_signed())).unwrap();
+        let limits = crate::limits::Limits::default();
+        let info = crate::cms::ContentInfo::from_ber(der.clone(), &limits).unwrap();
+        let signed = crate::cms::SignedData::from_der(&info.content, &limits).unwrap();
+        let attributes = signed.signers[0].signed_attributes.as_ref().unwrap();
+        assert_eq!(attributes.as_received(), attributes.sorted());
+        assert_eq!(attributes.capabilities(), Some(capabilities::own().as_slice()));
+        let other = ca.certificate("rsa");
+        let preference = EncryptionKeyPreference::IssuerAndSerial(other.issuer().clone(), other.serial().to_vec());
+        assert_eq!(attributes.encryption_key_preference().unwrap(), preferred.then_some(preference));
+        assert_eq!(signed.certificates.iter().any(|der| der == other.der()), preferred);
+        ca.write("o22-p.der", &der);
+        ca.write("o22-p.content", ENTITY);
+        let line = "cms -verify -cades -binary -inform DER -in o22-p.der -content o22-p.content -CAfile root.pem";
+        assert_eq!(ca.openssl(line), ENTITY);
+        let text = ca.openssl("cms -cmsout -print -noout -inform DER -in o22-p.der");
+        let text = String::from_utf8(text).unwrap();
+        let found = |object: &str| text.matches(&format!("object: {object} (")).count();
+        assert_eq!(found("S/MIME Capabilities"), 1, "{text}");
+        assert_eq!(found("id-smime-aa-encrypKeyPref"), usize::from(preferred), "{text}");
+        // What was announced, in OpenSSL's words: nothing that is not decrypted.
+        for name in ["aes-256-gcm", "aes-128-gcm", "aes-256-cbc", "aes-128-cbc", "rsaesOaep"] {
+            assert!(text.contains(&format!("OBJECT            :{name}")), "{name} in {text}");
+        }
+        assert_eq!(text.matches(":dhSinglePass-stdDH-sha256kdf-scheme").count(), 2, "{text}");
+        assert!(!text.contains("des-ede3-cbc") && !text.contains("rc2"), "{text}");
+        assert!(Capabilities::from_der(attributes.capabilities().unwrap()).is_some());
+    };
+    check(Some("rsa"), true);
+    check(Some("p256"), false);
+    check(None, false);
+}
+
+#[test]
+fn o33_openssl_announces_what_it_announces() {
+    use crate::crypto::ContentCipher;
+    use crate::smime::Capabilities;
+    let ca = ca();
+    ca.write("o33.in", ENTITY);
+    let der = ca.openssl("cms -sign -binary -in o33.in -signer p256.pem -inkey p256.key -outform DER");
+    let limits = crate::limits::Limits::default();
+    let info = crate::cms::ContentInfo::from_ber(der, &limits).unwrap();
+    let signed = crate::cms::SignedData::from_der(&info.content, &limits).unwrap();
+    let attributes = signed.signers[0].signed_attributes.as_ref().unwrap();
+    let found = Capabilities::from_der(attributes.capabilities().unwrap()).unwrap();
+    let expected =
+        [ContentCipher::Aes256Cbc, ContentCipher::Aes192Cbc, ContentCipher::Aes128Cbc, ContentCipher::DesEde3Cbc];
+    assert_eq!(found, Capabilities { ciphers: expected.to_vec(), oaep: false });
+    assert_eq!(attributes.encryption_key_preference(), Ok(None));
+}
+
+#[test]
 fn o23_signing_certificate_names_issuer_and_serial_and_omits_the_default() {
     let ca = ca();
     let der = made(ca, "rsa", false, NOW);
@@ -104,12 +164,9 @@ fn o23_signing_certificate_names_issuer_and_serial_and_omits_the_default() {
     assert_eq!((issuer.der(), serial.as_slice()), (certificate.issuer().der(), certificate.serial()));
     // SHA-256 as an identifier stands nowhere inside the attribute: DEFAULT is left out in DER.
     let sha256 = [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
-    let attributes = attributes.as_received();
-    assert_eq!(
-        attributes.windows(sha256.len()).filter(|window| *window == sha256).count(),
-        1,
-        "only in CMSAlgorithmProtection"
-    );
+    let count = |octets: &[u8]| octets.windows(sha256.len()).filter(|window| *window == sha256).count();
+    let elsewhere = 1 + count(&crate::smime::capabilities::own());
+    assert_eq!(count(attributes.as_received()), elsewhere, "only in CMSAlgorithmProtection and SMIMECapabilities");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 use super::*;
 use crate::crypto::ContentCipher as Cipher;
-use std::process::Command;
 
 const WRITTEN: [Cipher; 4] = [Cipher::Aes256Gcm, Cipher::Aes128Gcm, Cipher::Aes256Cbc, Cipher::Aes128Cbc];
 
@@ -68,7 +67,7 @@ fn o37_gcm_writes_icvlen_and_never_repeats_itself() {
         let der = encrypt(ENTITY, cipher, &[to("e-rsa", false)]).unwrap();
         let text = asn1parse(&der);
         let lines: Vec<_> = text.lines().collect();
-        let name = cipher.name().replace("aes", "id-aes").replace("-gcm", "-GCM");
+        let name = cipher.name().replace("aes", ":aes-");
         let at = lines.iter().position(|line| line.ends_with(&name)).unwrap();
         assert!(lines[at + 1].contains("SEQUENCE"), "{text}");
         assert!(lines[at + 2].contains("l=  12 prim: OCTET STRING"), "{text}");
@@ -210,38 +209,5 @@ fn o36_large_content() {
         let der = encrypt(&content, cipher, &[to("e-p256", false)]).unwrap();
         assert!(opened(&read(&der).unwrap(), "e-p256") == content);
         assert!(decrypted(&der, "e-p256") == content);
-    }
-}
-
-/// NSS reads what is written, where its tools are installed.
-#[test]
-fn o36_nss_decrypts() {
-    let has = |tool: &str| Command::new(tool).arg("-H").output().is_ok();
-    if !["certutil", "pk12util", "cmsutil"].into_iter().all(has) {
-        eprintln!("skipped: the NSS tools are not installed");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let run = |tool: &str, arguments: &[&str]| {
-        let output = Command::new(tool).current_dir(dir.path()).args(arguments).output().unwrap();
-        (output.status.success(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    assert!(run("certutil", &["-N", "-d", "sql:.", "--empty-password"]).0);
-    let ca = ca();
-    for name in ["root", "issuing"] {
-        std::fs::write(dir.path().join(name), ca.read(&format!("{name}.pem"))).unwrap();
-        assert!(run("certutil", &["-A", "-d", "sql:.", "-n", name, "-t", "C,C,C", "-i", name]).0);
-    }
-    for name in ["e-rsa", "e-p256", "e-p384"] {
-        let p12 = format!("{}.p12", fresh(name));
-        ca.openssl(&format!("pkcs12 -export -in {name}.pem -inkey {name}.key -name {name} -passout pass:x -out {p12}"));
-        std::fs::write(dir.path().join("p12"), ca.read(&p12)).unwrap();
-        let (done, _, error) = run("pk12util", &["-i", "p12", "-d", "sql:.", "-W", "x", "-K", ""]);
-        assert!(done, "{error}");
-        for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc] {
-            std::fs::write(dir.path().join("in"), encrypt(ENTITY, cipher, &[to(name, false)]).unwrap()).unwrap();
-            let (done, out, error) = run("cmsutil", &["-D", "-d", "sql:.", "-i", "in"]);
-            assert!(done && out == ENTITY, "{name} {}: {error} {}", cipher.name(), String::from_utf8_lossy(&out));
-        }
     }
 }

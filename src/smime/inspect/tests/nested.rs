@@ -99,3 +99,66 @@ fn i03_layers_and_rounds_are_bounded() {
         entity = entity_of(&der);
     }
 }
+
+/// CompressedData around an entity (RFC 3274).
+fn compressed(content: &[u8], stream: impl Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+    use crate::cms::content_info::{ID_COMPRESSED_DATA, encode};
+    use flate2::{Compress, Compression, FlushCompress};
+    let mut out = Vec::with_capacity(content.len() + 1000);
+    Compress::new(Compression::best(), true).compress_vec(content, &mut out, FlushCompress::Finish).unwrap();
+    let out = stream(out);
+    let hex = |text: &[u8]| data_encoding::HEXLOWER.decode(text).unwrap();
+    let tlv = |tag: u8, parts: &[&[u8]]| {
+        let content = parts.concat();
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        // Lengths in four octets are BER, which is normalised.
+        [&[tag, 0x84][..], &length, &content].concat()
+    };
+    let explicit = tlv(0xa0, &[&tlv(0x04, &[&out])]);
+    let encapsulated = tlv(0x30, &[&hex(b"06092a864886f70d010701"), &explicit]);
+    let algorithm = hex(b"300d060b2a864886f70d0109100308");
+    encode(&ID_COMPRESSED_DATA, &tlv(0x30, &[&[2, 1, 0], &algorithm, &encapsulated])).unwrap()
+}
+
+#[test]
+fn i03_compressed_in_any_layer() {
+    let ca = ca();
+    let whole = |content: &[u8]| compressed(content, |stream| stream);
+    let signed = signed_entity(P256);
+    let inspected = check_open(&encrypted_mail(SITI, &whole(&signed)), &[], Verdict::Valid, &[]);
+    assert_eq!(kinds(&inspected), [LayerKind::Compressed, SignedDetached]);
+    assert_eq!((inspected.deciding, inspected.encrypted), (Some(1), false));
+    let around = signed_entity_of(&entity_of(&whole(ENTITY)), P256);
+    let inspected = check_open(&message(&around), &[], Verdict::Valid, &[]);
+    assert_eq!(kinds(&inspected), [SignedDetached, LayerKind::Compressed]);
+    for (cipher, kind, integrity) in [
+        ("-aes-256-gcm", AuthEnveloped, Integrity::Authenticated),
+        ("-aes-256-cbc", Enveloped, Integrity::SignedInside),
+    ] {
+        let inner = entity_of(&whole(&signed));
+        let sealed = ca.cms(&inner, &format!("-encrypt {cipher} rsa.pem"));
+        let inspected = check_open(&encrypted_mail(SITI, &sealed), &["rsa"], Verdict::Valid, &[]);
+        assert_eq!(kinds(&inspected), [kind, LayerKind::Compressed, SignedDetached]);
+        assert_eq!(inspected.layers[0].integrity, Some(integrity));
+        assert_eq!(&inspected.opened.unwrap().entity[..], inner);
+    }
+    // Compression proves nothing.
+    let sealed = ca.cms(&entity_of(&whole(ENTITY)), "-encrypt -aes-256-cbc rsa.pem");
+    let inspected = check_open(&encrypted_mail(SITI, &sealed), &["rsa"], Verdict::Indeterminate, &[IntegrityUnproven]);
+    assert_eq!(kinds(&inspected), [Enveloped]);
+}
+
+#[test]
+fn i05_compressed_content_that_breaks_or_bursts() {
+    let signed = signed_entity(P256);
+    let cut = compressed(&signed, |stream| stream[..stream.len() - 5].to_vec());
+    check_open(&encrypted_mail(SITI, &cut), &[], Verdict::Invalid, &[Malformed]);
+    let bomb = compressed(&vec![b' '; 20 << 20], |stream| stream);
+    assert!(bomb.len() < 100_000);
+    check_open(&encrypted_mail(SITI, &bomb), &[], Verdict::Indeterminate, &[TooComplex]);
+    // A bomb in what nothing authenticates is garbage like any other.
+    let ca = ca();
+    let sealed = ca.cms(&entity_of(&bomb), "-encrypt -aes-256-cbc rsa.pem");
+    let inspected = check_open(&encrypted_mail(SITI, &sealed), &["rsa"], Verdict::Indeterminate, &[IntegrityUnproven]);
+    assert_eq!(kinds(&inspected), [Enveloped]);
+}
