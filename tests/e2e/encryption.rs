@@ -190,9 +190,9 @@ fn o30_required_by_the_domain_refuses_all_and_names_who_has_no_certificate() {
     // To an own domain the same holds.
     let reply = site.write(&[BUDI], "o30-own", "x");
     assert!(reply.starts_with("550 5.7.") && reply.contains(BUDI), "{reply}");
-    let reply = site.write(&[RATNA], "o30-fine", "x");
+    let reply = site.write(&[RATNA], "o30-fine", "Rahasia.");
     assert!(reply.starts_with("250"), "{reply}");
-    assert_opens(&site.outside.find("o30-fine"), RATNA, "x");
+    assert_opens(&site.outside.find("o30-fine"), RATNA, "Rahasia.");
     assert_eq!((site.outside.mails().len(), site.inside.mails().len()), (1, 0));
     assert!(site.gateway.held().is_empty());
     for id in ["o30-domain", "o30-own"] {
@@ -336,8 +336,8 @@ fn o30_allow_downgrade_lets_mail_leave_in_clear() {
 fn o30_after_the_first_encrypted_mail_none_leaves_in_clear() {
     need!("openssl", "aiosmtpd");
     let mut site = site(&[RATNA], |setup| setup);
-    assert!(site.write(&[RATNA], "first", "x").starts_with("250"));
-    assert_opens(&site.outside.find("first"), RATNA, "x");
+    assert!(site.write(&[RATNA], "first", "Pertama.").starts_with("250"));
+    assert_opens(&site.outside.find("first"), RATNA, "Pertama.");
     let id = site.gateway.certificates(RATNA)[0]["id"].as_str().unwrap().to_owned();
     let blocked = site.gateway.segel(&["cert", "block", &id]);
     assert_eq!(blocked.code, 0, "{blocked:?}");
@@ -386,8 +386,9 @@ fn o56_what_the_client_signed_is_encrypted_as_it_is() {
         let reply = send(site.gateway.inside, SITI, &[RATNA], &[outer.as_slice(), &signed].concat());
         assert!(reply.starts_with("250"), "{reply}");
         let mail = site.outside.find(id);
-        assert_opens(&mail, RATNA, "");
+        assert!(is_encrypted(&mail));
         let inside = pki.decrypt(&mail.content, RATNA).unwrap();
+        assert_eq!(pki.verify(&inside, &[]), Ok(SITI.to_owned()));
         let body = |entity: &[u8]| {
             let at = entity.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
             entity[at..].to_vec()
