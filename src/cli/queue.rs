@@ -78,9 +78,7 @@ pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer
 
 pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QuarantineSubcommands::List(arguments) => {
-            list(&config, Filter::Held, arguments.json, "no mail is held", out)
-        }
+        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, arguments.json, "no mail is held", out),
         QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
         QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
     }

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 const KINDS: [&str; 6] = [
     // The encrypted block does not begin with 00 02.
     "padding", // The padding is right, the content key has 16 octets where AES-256 needs 32.
-    "length", // The padding and the length are right, the content key is another.
+    "length",  // The padding and the length are right, the content key is another.
     "key",
     // The content key is right; the last block of the content is not, so that its padding is wrong.
     "content", // The same with a block in the middle: the padding is right, the text is not.
-    "text", // Nothing is wrong, and a second RecipientInfo for the same key was chosen by an attacker.
+    "text",    // Nothing is wrong, and a second RecipientInfo for the same key was chosen by an attacker.
     "mixed",
 ];
 
@@ -259,12 +259,41 @@ fn welch(one: &[f64], other: &[f64]) -> f64 {
     (mean - other_mean) / (error + other_error).sqrt()
 }
 
-/// Mails of every kind in random order over several connections. `SEGEL_ORACLE_SAMPLES` of each kind.
+/// As usual for leaks in time: one in 150,000 for a single comparison without a difference.
+const THRESHOLD: f64 = 4.5;
+
+/// Welch's t between every two kinds; the largest.
+fn worst_of(what: &str, by_kind: &[Vec<f64>]) -> (f64, String) {
+    let mut worst = (0.0_f64, String::new());
+    for (name, of_kind) in KINDS.iter().zip(by_kind) {
+        let (mean, error) = moments(of_kind);
+        let deviation = (error * f64::from(u32::try_from(of_kind.len()).unwrap())).sqrt();
+        println!(
+            "{what}: {name:8} {:6} mails, mean {:.3} ms, deviation {:.3} ms",
+            of_kind.len(),
+            mean * 1e3,
+            deviation * 1e3
+        );
+    }
+    for (number, one) in KINDS.iter().enumerate() {
+        for (other_number, other) in KINDS.iter().enumerate().skip(number + 1) {
+            let t = welch(&by_kind[number], &by_kind[other_number]);
+            println!("{what}: {one:8} against {other:8} t = {t:+.2}");
+            if t.abs() > worst.0 {
+                worst = (t.abs(), format!("{what}: {one} against {other}: t = {t:+.2}"));
+            }
+        }
+    }
+    worst
+}
+
+/// Mails of every kind in random order over several connections. `SEGEL_ORACLE_SAMPLES` of each kind, else
+/// 10,000, which takes two minutes.
 #[test]
 fn i60_replies_take_the_same_time_whatever_was_wrong() {
     need!("openssl", "aiosmtpd");
-    const CONNECTIONS: usize = 16;
-    let samples = std::env::var("SEGEL_ORACLE_SAMPLES").map_or(1_000, |number| number.parse().unwrap());
+    const CONNECTIONS: usize = 32;
+    let samples = std::env::var("SEGEL_ORACLE_SAMPLES").map_or(10_000, |number| number.parse().unwrap());
     let site = site();
     let mut random = Random(0x5e9e1);
     let mails = mails(&mut random);
@@ -295,22 +324,15 @@ fn i60_replies_take_the_same_time_whatever_was_wrong() {
         |kind: usize| -> Vec<f64> { times.iter().filter(|(one, _)| *one == kind).map(|(_, took)| *took).collect() };
     let by_kind: Vec<Vec<f64>> = (0..KINDS.len()).map(of).collect();
     for (name, of_kind) in KINDS.iter().zip(&by_kind) {
-        let (mean, error) = moments(of_kind);
-        let deviation = (error * f64::from(u32::try_from(of_kind.len()).unwrap())).sqrt();
-        println!("{name:8} {:6} mails, mean {:.3} ms, deviation {:.3} ms", of_kind.len(), mean * 1e3, deviation * 1e3);
         assert!(of_kind.iter().all(|took| *took > 0.045), "{name}: a reply left before the grid's first line");
     }
-    let mut worst = (0.0_f64, String::new());
-    for (number, one) in KINDS.iter().enumerate() {
-        for (other_number, other) in KINDS.iter().enumerate().skip(number + 1) {
-            let t = welch(&by_kind[number], &by_kind[other_number]);
-            println!("{one:8} against {other:8} t = {t:+.2}");
-            if t.abs() > worst.0 {
-                worst = (t.abs(), format!("{one} against {other}: t = {t:+.2}"));
-            }
-        }
-    }
-    assert!(worst.0 < 4.5, "{}", worst.1);
+    let worst = worst_of("all", &by_kind);
+    assert!(worst.0 < THRESHOLD, "{}", worst.1);
+    // What leaves with the grid's first line varies little: there a smaller difference would show.
+    let first_line = |of_kind: &Vec<f64>| of_kind.iter().copied().filter(|took| *took < 0.075).collect();
+    let early: Vec<Vec<f64>> = by_kind.iter().map(first_line).collect();
+    let worst = worst_of("first line", &early);
+    assert!(worst.0 < THRESHOLD, "{}", worst.1);
     assert!(site.inside.mails().is_empty() && site.outside.mails().is_empty());
 }
 
@@ -321,6 +343,6 @@ fn i60_the_test_of_times_sees_a_difference_that_is_there() {
         (0..1000).map(|_| f64::from(u32::try_from(random.below(1000)).unwrap()) / 1000.0 + shift).collect()
     };
     let (one, same, other) = (sample(0.0), sample(0.0), sample(0.1));
-    assert!(welch(&one, &same).abs() < 4.5);
-    assert!(welch(&one, &other).abs() > 4.5);
+    assert!(welch(&one, &same).abs() < THRESHOLD);
+    assert!(welch(&one, &other).abs() > THRESHOLD);
 }
