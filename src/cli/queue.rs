@@ -78,9 +78,7 @@ pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer
 
 pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QuarantineSubcommands::List(arguments) => {
-            list(&config, Filter::Quarantine, arguments.json, "no mail is held", out)
-        }
+        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, arguments.json, "no mail is held", out),
         QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
         QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
     }
@@ -103,7 +101,7 @@ fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Pr
         }
         return Ok(Exit::Yes);
     }
-    if filter == Filter::Quarantine {
+    if filter == Filter::Held {
         let titles = ["id", "received", "from", "to", "verdict", "reasons", "serial"];
         out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
     } else {

@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub enum Filter {
     /// Everything that has a recipient who is pending.
     Pending,
-    /// Everything that has a recipient who is held in quarantine.
-    Quarantine,
+    /// Everything that has a recipient who is held, whatever it waits for.
+    Held,
     /// Everything that is not final.
     Open,
     /// Everything that is kept.
@@ -141,9 +141,7 @@ impl Queue {
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
-            Filter::Quarantine => {
-                "WHERE id IN (SELECT record FROM recipient WHERE state = 'held' AND class = 'quarantine')"
-            }
+            Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
             Filter::Open => "WHERE final IS NULL",
             Filter::All => "",
         };

@@ -512,7 +512,7 @@ async fn p32_held_mail_is_kept_with_its_reasons_and_not_delivered() {
     assert!(fixture.queue.commit(record).await.unwrap().is_empty());
     let fixture = fixture.restart().await;
     assert!(fixture.queue.claim(10).await.unwrap().is_empty());
-    let list = fixture.queue.list(Filter::Quarantine).await.unwrap();
+    let list = fixture.queue.list(Filter::Held).await.unwrap();
     assert_eq!(list.len(), 1);
     assert_eq!(list[0].recipients[0].state, "held");
     assert_eq!(list[0].recipients[0].class.as_deref(), Some("quarantine"));

@@ -19,14 +19,19 @@
 #[macro_use]
 mod support;
 
+mod canary;
 mod commands;
 mod corpora;
+mod decryption;
 mod durability;
+mod encryption;
 mod harness;
+mod harvesting;
 mod identity;
 mod incoming;
 mod load;
 mod open_relay;
+mod oracle;
 mod outgoing;
 mod queue;
 mod revocation;

@@ -20,25 +20,10 @@ fn c03_c15_a_retry_sends_the_same_octets() {
     let gateway = Setup::new(inside.address, outside.address).start();
     assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "c03", "x")).starts_with("250"));
     assert_eq!(outside.find("c03").kind, "defer");
-    retry_until(&gateway, &outside, 2);
+    gateway.retry_until(&outside, 2);
     let mails = outside.wait(2);
     assert_eq!(mails[1].kind, "kept");
     assert!(mails[0].content == mails[1].content, "the retry made a new copy");
-}
-
-/// Asks for a retry of what is listed until the server has seen `count` mails.
-fn retry_until(gateway: &Gateway, sink: &Sink, count: usize) {
-    for _ in 0..200 {
-        if sink.mails().len() >= count {
-            return;
-        }
-        for row in pending(gateway) {
-            // Work in progress cannot be retried; the next round asks again.
-            let _ = gateway.segel(&["queue", "retry", &id_of(&row)]);
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(100));
-    }
-    panic!("no retry: {:?}", pending(gateway));
 }
 
 #[test]
@@ -48,7 +33,7 @@ fn c16_a_connection_lost_after_the_final_dot_is_tried_again() {
     let gateway = Setup::new(inside.address, outside.address).start();
     assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "c16", "x")).starts_with("250"));
     outside.find("c16");
-    retry_until(&gateway, &outside, 2);
+    gateway.retry_until(&outside, 2);
     assert_eq!(outside.wait(2)[1].kind, "kept");
     assert!(inside.mails().is_empty(), "no notice for what is only late");
 }

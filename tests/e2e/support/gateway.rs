@@ -14,6 +14,10 @@ use tempfile::TempDir;
 pub struct Setup {
     pub deliver_to: SocketAddr,
     pub route: SocketAddr,
+    /// The own domain.
+    pub own: &'static str,
+    /// The policy file, if there is to be one.
+    pub policy: String,
     /// In `[[domain]]`, after `name` and `deliver_to`.
     pub domain: String,
     /// At the end of the file.
@@ -35,6 +39,8 @@ impl Setup {
         Self {
             deliver_to: inside,
             route: outside,
+            own: "kabupaten.go.id",
+            policy: String::new(),
             domain: String::new(),
             more: String::new(),
             crls: format!("[\"{}\", \"{}\"]", pki.path("crl.der"), pki.path("root-crl.der")),
@@ -64,14 +70,16 @@ impl Setup {
 
     fn text(&self) -> String {
         format!(
-            "[gateway]\nhostname = \"gerbang.kabupaten.go.id\"\ndata_dir = \"data\"\n\n\
+            "[gateway]\nhostname = \"gerbang.{own}\"\ndata_dir = \"data\"\n\n\
              [[listener]]\nname = \"dalam\"\nbind = \"{bind}\"\nside = \"inside\"\nclients = [\"127.0.0.1/32\"]\n\n\
              [[listener]]\nname = \"luar\"\nbind = \"127.0.0.1:0\"\nside = \"outside\"\n\n\
-             [[domain]]\nname = \"kabupaten.go.id\"\ndeliver_to = \"smtp://{deliver_to}\"\n{domain}\n\n\
+             [[domain]]\nname = \"{own}\"\ndeliver_to = \"smtp://{deliver_to}\"\n{domain}\n\n\
              [outbound]\nroute = \"smtp://{route}\"\n\n\
              [trust]\ncrls = {crls}\n[[trust.anchor]]\nfile = \"{anchor}\"\n\n\
-             [notify]\npostmaster = \"postmaster@kabupaten.go.id\"\n\n\
-             [console]\nbind = \"127.0.0.1:0\"\n{more}\n",
+             [notify]\npostmaster = \"postmaster@{own}\"\n\n\
+             {policy}[console]\nbind = \"127.0.0.1:0\"\n{more}\n",
+            own = self.own,
+            policy = if self.policy.is_empty() { "" } else { "[policy]\nfile = \"policy.toml\"\n" },
             bind = self.inside,
             deliver_to = self.deliver_to,
             route = self.route,
@@ -92,6 +100,9 @@ impl Home {
     fn make(setup: &Setup) -> Self {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         fs::write(home.configuration(), setup.text()).unwrap();
+        if !setup.policy.is_empty() {
+            fs::write(home.folder.path().join("policy.toml"), &setup.policy).unwrap();
+        }
         fs::create_dir_all(home.data()).unwrap();
         let pki = Pki::shared();
         for (address, kind) in &setup.keys {
@@ -244,6 +255,49 @@ impl Gateway {
 
     pub fn data(&self) -> PathBuf {
         self.home.data()
+    }
+
+    /// Imports the certificates of others, by the names of their files.
+    pub fn know(&self, names: &[&str]) {
+        // Nothing but the root is known: paths need what stands between.
+        for name in ["issuing"].iter().chain(names) {
+            let answer = self.segel(&["cert", "import", &Pki::shared().path(&format!("{name}.pem"))]);
+            assert_eq!(answer.code, 0, "cert import {name}: {answer:?}");
+        }
+    }
+
+    /// What is known of an address.
+    pub fn certificates(&self, address: &str) -> Vec<serde_json::Value> {
+        let all = self.segel(&["cert", "list", "--json", "--address", address]).json();
+        all.into_iter().filter(|row| row.to_string().contains(address)).collect()
+    }
+
+    /// Imports another key of `address`.
+    pub fn own_key(&self, address: &str, name: &str) {
+        let pki = Pki::shared();
+        let (password, file) = (pki.path("password"), pki.path(&format!("{name}.p12")));
+        let answer = self.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
+        assert_eq!(answer.code, 0, "key import {name}: {answer:?}");
+    }
+
+    /// What waits to be delivered.
+    pub fn queued(&self) -> Vec<serde_json::Value> {
+        self.segel(&["queue", "list", "--json"]).json()
+    }
+
+    /// Asks for a retry of everything that waits until `sink` has seen `count` mails.
+    pub fn retry_until(&self, sink: &super::Sink, count: usize) {
+        for _ in 0..200 {
+            if sink.mails().len() >= count {
+                return;
+            }
+            for row in self.queued() {
+                // Work in progress cannot be retried; the next round asks again.
+                let _ = self.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]);
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+        panic!("no retry: {:?}", self.queued());
     }
 
     /// Replaces text in the configuration.

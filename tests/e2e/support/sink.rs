@@ -11,13 +11,14 @@ use tempfile::TempDir;
 pub const PYTHON: &str = "/usr/bin/python3";
 
 const SCRIPT: &str = r#"
-import asyncio, json, os, socket, sys
+import asyncio, email, json, os, socket, sys
 from aiosmtpd.smtp import SMTP
 
 folder, options = sys.argv[1], json.loads(sys.argv[2])
 SMTP.line_length_limit = 1 << 24
 count = 0
-left = {"defer": int(options.get("defer", 0)), "drop": int(options.get("drop", 0))}
+left = {"defer": int(options.get("defer", 0)), "drop": int(options.get("drop", 0)),
+        "reject": int(options.get("reject", 0))}
 refuse = set(options.get("refuse", "").split(",")) - {""}
 later = set(options.get("later", "").split(",")) - {""}
 
@@ -52,7 +53,7 @@ class Handler:
         global count
         count += 1
         name = os.path.join(folder, "%05d" % count)
-        kind = "defer" if take("defer") else "drop" if take("drop") else "kept"
+        kind = "defer" if take("defer") else "drop" if take("drop") else "reject" if take("reject") else "kept"
         with open(name + ".eml", "wb") as file:
             file.write(envelope.original_content)
         with open(name + ".json", "w") as file:
@@ -63,6 +64,9 @@ class Handler:
             return "451 4.3.0 not now"
         if kind == "drop":
             server.transport.abort()
+        if kind == "reject":
+            mail = email.message_from_bytes(envelope.original_content)
+            return "550 5.7.1 no: %s" % mail["subject"]
         return "250 2.0.0 kept"
 
 
@@ -85,7 +89,7 @@ asyncio.run(main())
 pub struct Mail {
     pub from: String,
     pub to: Vec<String>,
-    /// `kept`, `defer` (answered 451) or `drop` (no answer).
+    /// `kept`, `defer` (answered 451), `reject` (answered 550) or `drop` (no answer).
     pub kind: String,
     pub content: Vec<u8>,
 }
@@ -103,7 +107,8 @@ impl Sink {
         Self::with(&[])
     }
 
-    /// One with faults: `defer` or `drop` (the first so many mails), `refuse` or `later` (recipients), `size`, `hide`
+    /// One with faults: `defer`, `drop` or `reject` (the first so many mails; the refusal quotes
+    /// `Subject`), `refuse` or `later` (recipients), `size`, `hide`
     /// (an extension), `port`.
     pub fn with(options: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -144,6 +149,16 @@ impl Sink {
             .stdout
             .wait(PATIENCE, |lines| lines.iter().filter_map(|line| read(line)).find(wanted))
             .unwrap_or_else(|| panic!("`{id}` did not arrive; {:?}", self.process.stderr.all()))
+    }
+
+    /// All mails whose Message-ID contains `id`, when there are `count` of them.
+    pub fn find_all(&self, id: &str, count: usize) -> Vec<Mail> {
+        let wanted = |mail: &Mail| super::fields(&mail.content, "message-id").iter().any(|value| value.contains(id));
+        let all = |lines: &[String]| lines.iter().filter_map(|line| read(line)).filter(wanted).collect::<Vec<_>>();
+        self.process
+            .stdout
+            .wait(PATIENCE, |lines| Some(all(lines)).filter(|found| found.len() >= count))
+            .unwrap_or_else(|| panic!("{count} of `{id}` did not arrive: {:?}", all(&self.process.stdout.all())))
     }
 
     /// Whether a mail whose Message-ID contains `id` is there already.
