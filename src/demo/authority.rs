@@ -105,6 +105,7 @@ impl People {
             untrusted: std::slice::from_ref(&person.issuer),
             anchors: &[anchor],
             crls: &[],
+            blocked: &std::collections::HashSet::new(),
             at: crate::clock::now(),
             limits: &Limits::default(),
         });
