@@ -149,8 +149,8 @@ async fn take(
         stop_loops(snapshot, arrival)?;
         let looked = gather::inspect(gateway, snapshot, arrival, now).await?;
         grid.applies_if(looked.inspected.asked_private_key);
-        let mut facts = gather::facts(gateway, snapshot, arrival, looked, now).await?;
-        let decided = decide(gateway, snapshot, arrival, &mut facts, now).await?;
+        let facts = gather::facts(gateway, snapshot, arrival, looked, now).await?;
+        let (facts, decided) = decide(gateway, snapshot, arrival, facts, now).await?;
         transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
     };
     let deadline = snapshot.config.accept_deadline;
@@ -168,22 +168,39 @@ async fn take(
 /// Decides; where a recipient's certificate can't be proven now, it counts since when.
 async fn decide(
     gateway: &Gateway,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
-    facts: &mut Facts,
+    facts: Facts,
     now: Timestamp,
-) -> Result<Decided, AcceptError> {
-    let policy = &snapshot.config.policy;
-    let mut decision = policy::decide(facts, policy, now);
+) -> Result<(Facts, Decided), AcceptError> {
+    let (mut facts, mut decision) = judge(gateway, snapshot, facts, now).await?;
     if matches!(&decision, Decision::Defer(refusal) if refusal.kind == RefusalKind::RecipientUnproven) {
         facts.first_seen = Some(gather::first_seen(gateway, arrival, now).await?);
-        decision = policy::decide(facts, policy, now);
+        (facts, decision) = judge(gateway, snapshot, facts, now).await?;
     }
     match decision {
-        Decision::Accept(decided) => Ok(*decided),
+        Decision::Accept(decided) => Ok((facts, *decided)),
         Decision::Refuse(refusal) => Err(AcceptError::Refused(refusal)),
         Decision::Defer(refusal) => Err(AcceptError::Deferred(refusal)),
     }
+}
+
+/// Rules times recipients: above this it is work for a thread of its own.
+const COMPARISONS: usize = 10_000;
+
+async fn judge(
+    gateway: &Gateway,
+    snapshot: &Arc<Snapshot>,
+    facts: Facts,
+    now: Timestamp,
+) -> Result<(Facts, Decision), AcceptError> {
+    let snapshot = Arc::clone(snapshot);
+    let comparisons = facts.recipients.len().saturating_mul(snapshot.config.policy.rules.len());
+    let work = move || {
+        let decision = policy::decide(&facts, &snapshot.config.policy, now);
+        (facts, decision)
+    };
+    if comparisons > COMPARISONS { gateway.cpu(work).await } else { Ok(work()) }
 }
 
 /// S19: mail that has been through too many servers, or too often through this one, goes no further.
