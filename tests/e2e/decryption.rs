@@ -395,3 +395,31 @@ fn c42_the_inside_servers_own_report_does_not_carry_it_out() {
         assert!(site.outside.mails().iter().all(|mail| fields(&mail.content, "message-id")[0].contains("c42-report")));
     }
 }
+
+#[test]
+fn i62_a_key_is_asked_once_for_each_mail() {
+    need!("openssl", "aiosmtpd");
+    let site = site();
+    let wati = certificate(WATI);
+    let made = |id: &str, order: &dyn Fn(Vec<u8>, Vec<u8>) -> Vec<Vec<u8>>| {
+        tampered(&letter(RATNA, WATI, id, "Satu kali."), &["-aes-256-cbc", &wati], Some(RATNA), |der| {
+            let one = der::enveloped(der).recipients[0];
+            let good = der[one.start..one.end].to_vec();
+            let mut chosen = good.clone();
+            let last = chosen.len() - 1;
+            chosen[last] ^= 1;
+            *der = der::with_recipients(der, &order(good, chosen));
+        })
+    };
+    site.take(&[WATI], &made("i62-good-first", &|good, chosen| vec![good, chosen]));
+    assert!(mark(&site.inside.find("i62-good-first")).contains("opened=yes"));
+    site.take(&[WATI], &made("i62-chosen-first", &|good, chosen| vec![chosen, good]));
+    assert!(is_held(&site.gateway, "i62-chosen-first", "integrity-unproven"), "{:?}", site.gateway.held());
+    // Nor does a thousand of them cost a thousand operations: milliseconds each.
+    let started = std::time::Instant::now();
+    let many = |good, chosen| std::iter::repeat_n(chosen, 1000).chain([good]).collect();
+    site.take(&[WATI], &made("i62-many", &many));
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(site.outside.mails().is_empty());
+    assert_eq!(site.inside.mails().iter().filter(|mail| mark(mail).contains("opened=yes")).count(), 1);
+}
