@@ -2,10 +2,10 @@
 //!
 //! Makes a certificate authority, stands in for the government's mail server and for the Internet, starts the gateway
 //! as the program it is (`segel serve`), sends real mail with a real client library, and says what went in, what came
-//! out and why. Everything it makes lies below one folder; every socket is on the loopback interface.
+//! out and why, in four acts: signing, verifying, encrypting, decrypting. Everything it makes lies below one folder; every socket is on the loopback interface.
 //!
-//! It never looks into the gateway: what it reports is read off the mail that arrived and off the command line's
-//! answers. If a step can't be done the demo ends with an error; an outcome that is not the expected one is shown and
+//! It never looks into the gateway: what it reports is read off the mail that arrived, as its recipient reads it with his
+//! own key, and off the command line's answers. If a step can't be done the demo ends with an error; an outcome that is not the expected one is shown and
 //! makes the exit code 1.
 
 mod authority;
@@ -13,14 +13,16 @@ mod folder;
 mod gateway;
 mod letter;
 mod outcome;
+mod reading;
 mod scenario;
 mod sink;
 mod summary;
 
-use authority::Authority;
+use authority::{Authority, HIDDEN_PARTNER, OTHER_PARTNER, PARTNER};
 use folder::Folder;
 use gateway::Gateway;
-use scenario::Direction;
+use outcome::Stage;
+use scenario::Act;
 use sink::Sink;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -63,6 +65,9 @@ pub enum DemoError {
     /// A demo mail could not be signed.
     #[error("cannot sign the mail of scenario `{0}`")]
     Signature(String),
+    /// A demo mail could not be encrypted.
+    #[error("cannot encrypt the mail of scenario `{0}`")]
+    Encryption(String),
     /// The gateway did not start, or a command failed.
     #[error("`segel {command}` failed: {output}")]
     Command {
@@ -107,14 +112,19 @@ fn tell(args: &Args, out: &mut impl Write) -> Result<bool, DemoError> {
     let inside = Sink::start("the government's mail server", folder.sub("inside"))?;
     let outside = Sink::start("the Internet", folder.sub("outside"))?;
     folder.write("segel.toml", configuration(&inside, &outside).as_bytes())?;
+    folder.write("policy.toml", scenario::POLICY.as_bytes())?;
     let gateway = Gateway::start(&folder, &people)?;
     introduce(out, &gateway, &inside, &outside)?;
 
+    let stage = Stage { gateway: &gateway, inside: &inside, outside: &outside, folder: &folder, people: &people };
     let mut rows = Vec::new();
-    for direction in [Direction::Outgoing, Direction::Incoming] {
-        say(out, format_args!("\n{}", direction.title()))?;
-        for scenario in scenario::all(&people, direction)? {
-            for row in outcome::play(&scenario, &gateway, &inside, &outside, &folder)? {
+    for act in Act::ALL {
+        say(out, format_args!("\n{:<54}{:<13}because", act.title(), "became"))?;
+        if act == Act::Encrypting {
+            make_known(out, &gateway, &folder)?;
+        }
+        for scenario in scenario::all(&people, act)? {
+            for row in outcome::play(&scenario, &stage)? {
                 say(out, format_args!("{row}"))?;
                 rows.push(row);
             }
@@ -129,6 +139,23 @@ fn tell(args: &Args, out: &mut impl Write) -> Result<bool, DemoError> {
         gateway.wait()?;
     }
     Ok(!rows.is_empty() && rows.iter().all(Row::as_expected))
+}
+
+/// Whose mail can be encrypted: two certificates are imported, a third has come with signed mail.
+fn make_known(out: &mut impl Write, gateway: &Gateway, folder: &Folder) -> Result<(), DemoError> {
+    for address in [OTHER_PARTNER, HIDDEN_PARTNER] {
+        gateway.import(folder, address)?;
+        say(out, format_args!("  --  an operator runs: segel cert import pki/{address}.pem"))?;
+    }
+    match gateway.has_learned(PARTNER)? {
+        true => {
+            say(out, format_args!("  --  nobody imports the certificate of {PARTNER}: it came with her signed mail"))
+        }
+        false => say(
+            out,
+            format_args!("  --  nobody knows the certificate of {PARTNER}, though it came with her signed mail"),
+        ),
+    }
 }
 
 fn say(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), DemoError> {
@@ -167,6 +194,8 @@ fn configuration(inside: &Sink, outside: &Sink) -> String {
          [[trust.anchor]]\n\
          file = \"pki/root.pem\"\n\
          revocation = \"hard-fail\"\n\n\
+         [policy]\n\
+         file = \"policy.toml\"\n\n\
          [notify]\n\
          postmaster = \"postmaster@{DOMAIN}\"\n\n\
          [console]\n\
@@ -195,11 +224,27 @@ fn conclude(out: &mut impl Write, folder: &Folder, rows: &[Row]) -> Result<(), D
     let root = folder.root().display();
     say(out, format_args!("  {root}/summary.json   the list above, to read by program"))?;
     say(out, format_args!("  {root}/outside/       what the Internet received; inside/ and quarantine/ likewise"))?;
-    if let Some(file) = rows.iter().find(|row| row.outcome == "signed").and_then(|row| row.file.as_deref()) {
+    let first = |outcome: &str| rows.iter().find(|row| row.outcome == outcome && row.file.is_some());
+    if let Some(file) = first("signed").and_then(|row| row.file.as_deref()) {
+        say(out, format_args!("\nAnybody can verify what was signed:\n"))?;
         say(
             out,
             format_args!(
-                "\n  openssl cms -verify -CAfile {root}/pki/root.pem -purpose smimesign -in {root}/{file} -out /dev/null"
+                "  openssl cms -verify -CAfile {root}/pki/root.pem -purpose smimesign -in {root}/{file} -out /dev/null"
+            ),
+        )?;
+    }
+    if let Some(row) = first("encrypted") {
+        let (file, to) = (row.file.as_deref().unwrap_or_default(), &row.to);
+        say(
+            out,
+            format_args!("\nTo read what was encrypted to {to} you need her key. For this once it lies in pki/:\n"),
+        )?;
+        say(
+            out,
+            format_args!(
+                "  openssl cms -decrypt -recip {root}/pki/{to}.pem -inkey {root}/pki/{to}.key.pem -in {root}/{file} | \
+                 openssl cms -verify -CAfile {root}/pki/root.pem -purpose smimesign"
             ),
         )?;
     }
@@ -211,10 +256,11 @@ fn invite(out: &mut impl Write, gateway: &Gateway, folder: &Folder) -> Result<()
         out,
         format_args!(
             "\nThe gateway runs on. Send mail of your own:\n\n  swaks --server {} --from {} --to {} --header 'Subject: Halo'\n\n\
-             It arrives in {}/outside. Ctrl-C ends the demo.",
+             It arrives in {}/outside, signed, and encrypted where the recipient's certificate is known\n\
+             (to {PARTNER}, for instance). Ctrl-C ends the demo.",
             gateway.inside(),
             authority::STAFF,
-            authority::PARTNER,
+            authority::UNCERTIFIED,
             folder.root().display(),
         ),
     )

@@ -5,11 +5,15 @@
 use super::folder::Folder;
 use super::{DOMAIN, DemoError};
 use crate::keys::pkcs12;
-use crate::pki::Certificate;
+use crate::limits::Limits;
+use crate::pki::path::{AnchorSource, Harvesting};
+use crate::pki::recipient::{self, RecipientRequest};
+use crate::pki::{Certificate, RevocationMode, TrustAnchor};
+use crate::smime::encrypt::To;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RevocationReason,
-    RevokedCertParams, RsaKeySize, SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, RevocationReason, RevokedCertParams, RsaKeySize, SanType, SerialNumber, date_time_ymd,
 };
 use std::collections::BTreeMap;
 
@@ -17,10 +21,16 @@ use std::collections::BTreeMap;
 pub(super) const STAFF: &str = "siti@kabupaten.go.id";
 /// A colleague with a key of his own.
 pub(super) const COLLEAGUE: &str = "budi@kabupaten.go.id";
-/// Whom the government writes to.
+/// A colleague without a key.
+pub(super) const KEYLESS: &str = "ani@kabupaten.go.id";
+/// Whom the government writes to. Her certificate is learned from her mail.
 pub(super) const PARTNER: &str = "rina@mitra.example";
-/// Another partner; her key signs for an address that is not hers.
+/// Another partner, with an elliptic key. It signs for an address that is not hers. An operator imports her certificate.
 pub(super) const OTHER_PARTNER: &str = "dewi@mitra.example";
+/// A partner who is written to in secret. An operator imports his certificate.
+pub(super) const HIDDEN_PARTNER: &str = "wayan@mitra.example";
+/// Somebody whose certificate nobody knows.
+pub(super) const UNCERTIFIED: &str = "eko@tamu.example";
 /// Whose certificate was revoked.
 pub(super) const REVOKED: &str = "joko@mitra.example";
 /// Who made a certificate authority of his own.
@@ -45,7 +55,14 @@ struct Issued {
     params: CertificateParams,
 }
 
-/// A person who can sign.
+/// A kind of key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rsa,
+    Elliptic,
+}
+
+/// A person who can sign and read what is encrypted.
 pub(super) struct Person {
     /// Her certificate.
     pub(super) certificate: Certificate,
@@ -55,32 +72,66 @@ pub(super) struct Person {
     pub(super) key: KeyPair,
 }
 
-/// Everybody with a certificate, by address.
-pub(super) struct People(BTreeMap<&'static str, Person>);
+/// Everybody with a certificate, by address, and the root that everybody trusts.
+pub(super) struct People {
+    by_address: BTreeMap<&'static str, Person>,
+    root: Certificate,
+}
 
 impl People {
     /// The person with this address.
     pub(super) fn person(&self, address: &str) -> Result<&Person, DemoError> {
-        self.0.get(address).ok_or_else(|| DemoError::Unusable(address.to_owned()))
+        self.by_address.get(address).ok_or_else(|| DemoError::Unusable(address.to_owned()))
+    }
+
+    /// Everybody with a certificate.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &Person)> {
+        self.by_address.iter().map(|(address, person)| (*address, person))
+    }
+
+    /// This person as somebody to encrypt to, as a partner's mail program would do it.
+    pub(super) fn to(&self, address: &str) -> Result<To, DemoError> {
+        let person = self.person(address)?;
+        let anchor = TrustAnchor {
+            certificate: self.root.clone(),
+            revocation: RevocationMode::None,
+            domains: Vec::new(),
+            source: AnchorSource::CommandLine,
+            harvest: Harvesting::default(),
+        };
+        let (key, _) = recipient::check(&RecipientRequest {
+            certificate: &person.certificate,
+            address: None,
+            untrusted: std::slice::from_ref(&person.issuer),
+            anchors: &[anchor],
+            crls: &[],
+            blocked: &std::collections::HashSet::new(),
+            at: crate::clock::now(),
+            limits: &Limits::default(),
+        });
+        let key = key.map_err(|_| DemoError::Unusable(address.to_owned()))?;
+        Ok(To { key, oaep: false })
     }
 
     /// The addresses whose keys the gateway holds.
     pub(super) fn staff(&self) -> impl Iterator<Item = &'static str> {
-        self.0.keys().copied().filter(|address| address.ends_with(&format!("@{DOMAIN}")))
+        self.by_address.keys().copied().filter(|address| address.ends_with(&format!("@{DOMAIN}")))
     }
 }
 
 impl Authority {
     /// Makes all keys, certificates and revocation lists.
     pub(super) fn make() -> Result<Self, DemoError> {
-        let root = certify(ca("Segel Demo Root", 1), None)?;
-        let issuing = certify(ca("Segel Demo Issuing CA", 2), Some(&root))?;
-        let stranger_root = certify(ca("A Stranger's Root", 1), None)?;
+        let root = certify(ca("Segel Demo Root", 1), Kind::Rsa, None)?;
+        let issuing = certify(ca("Segel Demo Issuing CA", 2), Kind::Rsa, Some(&root))?;
+        let stranger_root = certify(ca("A Stranger's Root", 1), Kind::Rsa, None)?;
         let mut people = BTreeMap::new();
-        for (serial, address) in [STAFF, COLLEAGUE, PARTNER, OTHER_PARTNER, REVOKED].into_iter().enumerate() {
-            people.insert(address, certify(end_entity(address, 16 + serial)?, Some(&issuing))?);
+        let certified = [STAFF, COLLEAGUE, PARTNER, OTHER_PARTNER, REVOKED, HIDDEN_PARTNER];
+        for (serial, address) in certified.into_iter().enumerate() {
+            let kind = if address == OTHER_PARTNER { Kind::Elliptic } else { Kind::Rsa };
+            people.insert(address, certify(end_entity(address, kind, 16 + serial)?, kind, Some(&issuing))?);
         }
-        people.insert(STRANGER, certify(end_entity(STRANGER, 16)?, Some(&stranger_root))?);
+        people.insert(STRANGER, certify(end_entity(STRANGER, Kind::Rsa, 16)?, Kind::Rsa, Some(&stranger_root))?);
         let revoked = people.get(REVOKED).and_then(|issued| issued.params.serial_number.clone());
         let crl = revocation_list(&issuing, revoked.into_iter().collect())?;
         let root_crl = revocation_list(&root, Vec::new())?;
@@ -95,11 +146,14 @@ impl Authority {
         folder.write("pki/root-crl.der", &self.root_crl)?;
         let issuing = parse("the issuing CA", &self.issuing)?;
         let stranger_root = parse("the stranger's root", &self.stranger_root)?;
+        let root = parse("the root", &self.root)?;
         let mut people = BTreeMap::new();
         for (address, issued) in self.people {
             let certificate = parse(address, &issued)?;
             let issuer = if address == STRANGER { &stranger_root } else { &issuing };
-            folder.write(&format!("pki/{address}.pem"), issued.certificate.pem().as_bytes())?;
+            // With the CA's certificate, as people hand it out: no path to the root could be found without it.
+            let chain = format!("{}{}", issued.certificate.pem(), issuer.to_pem());
+            folder.write(&format!("pki/{address}.pem"), chain.as_bytes())?;
             folder.write(&format!("pki/{address}.key.pem"), issued.key.serialize_pem().as_bytes())?;
             let chain = std::slice::from_ref(issuer);
             let store = pkcs12::write(&issued.key.serialize_der(), &certificate, chain, PASSWORD, address)
@@ -107,7 +161,7 @@ impl Authority {
             folder.write(&format!("pki/{address}.p12"), &store)?;
             people.insert(address, Person { certificate, issuer: issuer.clone(), key: issued.key });
         }
-        Ok(People(people))
+        Ok(People { by_address: people, root })
     }
 }
 
@@ -116,8 +170,11 @@ fn parse(whose: &str, issued: &Issued) -> Result<Certificate, DemoError> {
 }
 
 /// Makes a key and the certificate for it; without `issuer` it signs itself.
-fn certify(params: CertificateParams, issuer: Option<&Issued>) -> Result<Issued, DemoError> {
-    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+fn certify(params: CertificateParams, kind: Kind, issuer: Option<&Issued>) -> Result<Issued, DemoError> {
+    let key = match kind {
+        Kind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?,
+        Kind::Elliptic => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+    };
     let certificate = match issuer {
         Some(issuer) => params.signed_by(&key, &Issuer::from_params(&issuer.params, &issuer.key))?,
         None => params.self_signed(&key)?,
@@ -147,11 +204,16 @@ fn ca(common_name: &str, serial: usize) -> CertificateParams {
     params
 }
 
-fn end_entity(address: &str, serial: usize) -> Result<CertificateParams, DemoError> {
+fn end_entity(address: &str, kind: Kind, serial: usize) -> Result<CertificateParams, DemoError> {
     let name = address.split('@').next().unwrap_or(address);
     let mut params = params(name, serial);
     params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    // RFC 8551 section 4: with what content keys reach such a key.
+    let encryption = match kind {
+        Kind::Rsa => KeyUsagePurpose::KeyEncipherment,
+        Kind::Elliptic => KeyUsagePurpose::KeyAgreement,
+    };
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, encryption];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
     params.subject_alt_names = vec![SanType::Rfc822Name(address.try_into()?)];
     Ok(params)

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// First line of the configuration; says that a folder may be used again.
 pub(super) const MARKER: &str = "# Made by `segel demo`; a new run replaces it and the folders beside it.\n";
 /// What a run makes and a later run removes.
-const OWN: [&str; 8] = ["pki", "data", "inside", "outside", "quarantine", "segel.toml", "segel.log", "summary.json"];
+const OWN: [&str; 9] =
+    ["pki", "data", "inside", "outside", "quarantine", "segel.toml", "policy.toml", "segel.log", "summary.json"];
 /// What must exist before the gateway starts.
 const FOLDERS: [&str; 5] = ["pki", "data", "inside", "outside", "quarantine"];
 

@@ -3,10 +3,11 @@
 use super::authority::{PASSWORD, People};
 use super::folder::Folder;
 use super::{DemoError, failed};
-use std::ffi::OsStr;
+use serde_json::Value;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// How long the gateway may take to listen.
 const START: Duration = Duration::from_secs(30);
+/// How often to ask for what the gateway does beside the mail, and how long to wait each time.
+const LOOKS: u32 = 40;
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A running gateway; it ends with this value.
 #[derive(Debug)]
@@ -95,6 +99,64 @@ impl Gateway {
         self.program.run(arguments)
     }
 
+    /// What `segel inspect` says of a file to an outsider, who has the root, the revocation lists and perhaps a key of his
+    /// own, and nothing of the gateway's.
+    pub(super) fn inspect_outside(
+        &self,
+        folder: &Folder,
+        file: &Path,
+        whose: Option<&str>,
+    ) -> Result<Value, DemoError> {
+        let path = |name: &str| folder.sub(&format!("pki/{name}")).into_os_string();
+        let mut arguments: Vec<OsString> =
+            ["inspect", "--json", "--revocation", "hard-fail"].map(OsString::from).into();
+        let mut add = |option: &str, file: OsString| arguments.extend([option.into(), file]);
+        add("--trust", path("root.pem"));
+        add("--crl", path("crl.der"));
+        add("--crl", path("root-crl.der"));
+        if let Some(address) = whose {
+            add("--key", path(&format!("{address}.p12")));
+            add("--password-file", path("password.txt"));
+        }
+        arguments.push(file.as_os_str().to_owned());
+        let mut command = Command::new(&self.program.executable);
+        command.args(&arguments).env_remove("SEGEL_CONFIG").stdin(Stdio::null());
+        report(&answer(command, "inspect")?)
+    }
+
+    /// What `segel inspect` says of a file with all that the gateway has.
+    pub(super) fn inspect(&self, file: &Path) -> Result<Value, DemoError> {
+        report(&self.ask(&["inspect".as_ref(), "--json".as_ref(), file.as_os_str()])?)
+    }
+
+    /// Imports a partner's certificate, as an operator does.
+    pub(super) fn import(&self, folder: &Folder, address: &str) -> Result<(), DemoError> {
+        let file = folder.sub(&format!("pki/{address}.pem"));
+        self.program.must(&["cert".as_ref(), "import".as_ref(), file.as_os_str()])
+    }
+
+    /// Waits until a usable certificate of this partner was learned from mail; false if none is.
+    pub(super) fn has_learned(&self, address: &str) -> Result<bool, DemoError> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                thread::sleep(LOOK);
+            }
+            let list = ["cert", "list", "--json", "--address", address].map(OsStr::new);
+            let answer = self.ask(&list)?;
+            let is = |row: &Value, key: &str, word: &str| row.get(key).and_then(Value::as_str) == Some(word);
+            let learned = |row: Value| is(&row, "source", "mail") && is(&row, "standing", "usable");
+            if answer
+                .output
+                .split(|octet| *octet == b'\n')
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .any(learned)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Waits until the server ends, at Ctrl-C for instance.
     pub(super) fn wait(mut self) -> Result<(), DemoError> {
         self.server.wait().map(|_| ()).map_err(|source| failed("wait for `segel serve`", source))
@@ -128,15 +190,7 @@ impl Program {
 
     fn run(&self, arguments: &[&OsStr]) -> Result<Answer, DemoError> {
         let name = arguments.iter().take(2).map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let output =
-            self.command(arguments).output().map_err(|source| failed(format!("run `segel {name}`"), source))?;
-        // 0 is yes, 1 is no; everything else is no answer.
-        match output.status.code() {
-            Some(0 | 1) => Ok(Answer { output: output.stdout, yes: output.status.success() }),
-            _ => {
-                Err(DemoError::Command { command: name, output: String::from_utf8_lossy(&output.stderr).into_owned() })
-            }
-        }
+        answer(self.command(arguments), &name)
     }
 
     fn must(&self, arguments: &[&OsStr]) -> Result<(), DemoError> {
@@ -147,6 +201,23 @@ impl Program {
         let command = arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         Err(DemoError::Command { command, output: String::from_utf8_lossy(&answer.output).into_owned() })
     }
+}
+
+fn answer(mut command: Command, name: &str) -> Result<Answer, DemoError> {
+    let output = command.output().map_err(|source| failed(format!("run `segel {name}`"), source))?;
+    // 0 is yes, 1 is no; everything else is no answer.
+    match output.status.code() {
+        Some(0 | 1) => Ok(Answer { output: output.stdout, yes: output.status.success() }),
+        _ => Err(DemoError::Command {
+            command: name.to_owned(),
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }),
+    }
+}
+
+fn report(answer: &Answer) -> Result<Value, DemoError> {
+    serde_json::from_slice(&answer.output)
+        .map_err(|error| DemoError::Command { command: "inspect --json".to_owned(), output: error.to_string() })
 }
 
 /// Copies the server's log to a file and reports each listener it names, until the server ends.

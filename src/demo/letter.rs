@@ -1,10 +1,12 @@
-//! The demo's mails: plain ones, and signed ones as a partner's mail program makes them.
+//! The demo's mails: plain ones, and signed and encrypted ones as a partner's mail program makes them.
 
 use super::DemoError;
 use super::authority::Person;
-use crate::crypto::{Digest, SignatureAlgorithm};
+use crate::crypto::{ContentCipher, Digest, SignatureAlgorithm};
 use crate::limits::Limits;
-use crate::mail::canonical::{canonical, multipart_signed};
+use crate::mail::canonical::{as_it_is, canonical, multipart_signed, pkcs7_mime};
+use crate::pki::certificate::KeyInfo;
+use crate::smime::encrypt::{To, encrypt, smime_type};
 use crate::smime::sign::{Signer, prepare};
 use rcgen::SigningKey;
 
@@ -36,7 +38,10 @@ fn attempt(message: &[u8], person: &Person) -> Option<Vec<u8>> {
     let signer = Signer {
         certificate: person.certificate.clone(),
         chain: vec![person.issuer.clone()],
-        algorithm: SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
+        algorithm: match person.certificate.key_info() {
+            KeyInfo::Ec { .. } => SignatureAlgorithm::Ecdsa(Digest::Sha256),
+            _ => SignatureAlgorithm::RsaPkcs1(Digest::Sha256),
+        },
         digest: Digest::Sha256,
         encryption: None,
     };
@@ -44,6 +49,36 @@ fn attempt(message: &[u8], person: &Person) -> Option<Vec<u8>> {
     let signature = person.key.sign(prepared.to_be_signed()).ok()?;
     let der = prepared.assemble(&signature).ok()?;
     Some(multipart_signed(&parts.outer, &parts.entity, &der, "sha-256", "=_segel_demo_boundary"))
+}
+
+/// What CBC encrypts at a time.
+const BLOCK: usize = 16;
+const CIPHER: ContentCipher = ContentCipher::Aes256Cbc;
+
+/// `message` encrypted to one certificate in CBC mode, as most mail programs still do it. With `change` somebody who has no
+/// key changes one word of it into another on the way: octets of the block before are flipped, and that block is lost.
+pub(super) fn encrypted(
+    scenario: &str,
+    message: &[u8],
+    to: To,
+    change: Option<(&str, &str)>,
+) -> Result<Vec<u8>, DemoError> {
+    seal(message, to, change).ok_or_else(|| DemoError::Encryption(scenario.to_owned()))
+}
+
+fn seal(message: &[u8], to: To, change: Option<(&str, &str)>) -> Option<Vec<u8>> {
+    let parts = as_it_is(message, &Limits::default()).ok()?;
+    let mut der = encrypt(&parts.entity, CIPHER, &[to]).ok()?;
+    if let Some((word, other)) = change {
+        // The ciphertext ends the structure: whole blocks, the last one with padding.
+        let ciphertext = der.len().checked_sub((parts.entity.len() / BLOCK + 1) * BLOCK)?;
+        let place = parts.entity.windows(word.len()).position(|window| window == word.as_bytes())?;
+        let before = (ciphertext + place).checked_sub(BLOCK)?;
+        for (octet, (old, new)) in der.get_mut(before..)?.iter_mut().zip(word.bytes().zip(other.bytes())) {
+            *octet ^= old ^ new;
+        }
+    }
+    Some(pkcs7_mime(&parts.outer, smime_type(CIPHER), &der))
 }
 
 /// `message` with one word of its text changed on the way; the length stays.

@@ -1,14 +1,15 @@
-//! Plays a scenario and reads the outcome off what arrived.
+//! Plays a scenario and finds out what became of it.
 
+use super::authority::People;
 use super::folder::Folder;
 use super::gateway::Gateway;
 use super::letter::message_id;
-use super::scenario::{Direction, Scenario};
-use super::sink::{Sink, header};
+use super::reading::{self, Finding};
+use super::scenario::{Direction, Recipient, Scenario};
+use super::sink::{Received, Sink};
 use super::{DemoError, Row, failed};
 use lettre::address::{Address, Envelope};
 use lettre::{SmtpTransport, Transport};
-use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,25 +17,31 @@ use std::time::Duration;
 const LOOKS: u32 = 40;
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Where the story plays.
+pub(super) struct Stage<'a> {
+    /// The gateway.
+    pub(super) gateway: &'a Gateway,
+    /// The government's mail server.
+    pub(super) inside: &'a Sink,
+    /// The Internet.
+    pub(super) outside: &'a Sink,
+    /// Where everything lies.
+    pub(super) folder: &'a Folder,
+    /// Who has a certificate.
+    pub(super) people: &'a People,
+}
+
 /// Sends the mail and reports one row per recipient.
-pub(super) fn play(
-    scenario: &Scenario,
-    gateway: &Gateway,
-    inside: &Sink,
-    outside: &Sink,
-    folder: &Folder,
-) -> Result<Vec<Row>, DemoError> {
-    let (door, exit) = match scenario.direction {
-        Direction::Outgoing => (gateway.inside(), outside),
-        Direction::Incoming => (gateway.outside(), inside),
+pub(super) fn play(scenario: &Scenario, stage: &Stage<'_>) -> Result<Vec<Row>, DemoError> {
+    let door = match scenario.direction {
+        Direction::Outgoing => stage.gateway.inside(),
+        Direction::Incoming => stage.gateway.outside(),
     };
     match send(scenario, door)? {
         Reply::Refused(text) => Ok(scenario.to.iter().map(|to| row(scenario, to, refused(&text))).collect()),
-        Reply::Accepted(text) => scenario
-            .to
-            .iter()
-            .map(|to| Ok(row(scenario, to, find(scenario, to, &text, gateway, exit, folder)?)))
-            .collect(),
+        Reply::Accepted(text) => {
+            scenario.to.iter().map(|to| Ok(row(scenario, to, find(scenario, to, &text, stage)?))).collect()
+        }
     }
 }
 
@@ -43,27 +50,18 @@ enum Reply {
     Refused(String),
 }
 
-/// What became of the mail for one recipient.
-struct Finding {
-    outcome: &'static str,
-    verdict: Option<String>,
-    reasons: Vec<String>,
-    file: Option<String>,
-    why: String,
-}
-
-fn row(scenario: &Scenario, to: &str, finding: Finding) -> Row {
+fn row(scenario: &Scenario, to: &Recipient, finding: Finding) -> Row {
     Row {
         scenario: scenario.name.to_owned(),
         direction: scenario.direction,
         from: scenario.from.to_owned(),
-        to: to.to_owned(),
-        expected: scenario.expected.to_owned(),
+        to: to.address.to_owned(),
+        expected: to.expected.to_owned(),
         outcome: finding.outcome.to_owned(),
         verdict: finding.verdict,
         reasons: finding.reasons,
         file: finding.file,
-        about: scenario.about,
+        about: to.about,
         why: finding.why,
     }
 }
@@ -74,7 +72,7 @@ fn send(scenario: &Scenario, door: SocketAddr) -> Result<Reply, DemoError> {
         text.parse::<Address>().map_err(|error| failed(format!("use address `{text}`"), std::io::Error::other(error)))
     };
     let reverse_path = scenario.reverse_path.map(address).transpose()?;
-    let recipients = scenario.to.iter().map(|to| address(to)).collect::<Result<Vec<_>, _>>()?;
+    let recipients = scenario.to.iter().map(|to| address(to.address)).collect::<Result<Vec<_>, _>>()?;
     let envelope = Envelope::new(reverse_path, recipients)
         .map_err(|error| failed("make the envelope", std::io::Error::other(error)))?;
     let client = SmtpTransport::builder_dangerous(door.ip().to_string()).port(door.port()).build();
@@ -99,84 +97,28 @@ fn refused(reply: &str) -> Finding {
 }
 
 /// Looks where mail arrives and where it is held, until it is found.
-fn find(
-    scenario: &Scenario,
-    to: &str,
-    reply: &str,
-    gateway: &Gateway,
-    exit: &Sink,
-    folder: &Folder,
-) -> Result<Finding, DemoError> {
+fn find(scenario: &Scenario, to: &Recipient, reply: &str, stage: &Stage<'_>) -> Result<Finding, DemoError> {
+    let exit = match scenario.direction {
+        Direction::Outgoing => stage.outside,
+        Direction::Incoming => stage.inside,
+    };
     for _ in 0..LOOKS {
-        if let Some(received) = exit.wait_for(&message_id(scenario.name), to, LOOK) {
-            let report = inspect(gateway, received.file())?;
-            return Ok(delivered(scenario, &received.content, &report, folder.relative(received.file())));
+        if let Some(received) = exit.wait_for(&message_id(scenario.name), to.address, LOOK) {
+            return delivered(scenario, to.address, &received, stage);
         }
-        if let Some(id) = held(gateway, reply)? {
-            return quarantined(scenario, &id, gateway, folder);
+        if let Some(id) = held(stage.gateway, reply)? {
+            return quarantined(scenario, &id, stage);
         }
     }
-    Err(DemoError::Lost { scenario: scenario.name.to_owned(), to: to.to_owned() })
+    Err(DemoError::Lost { scenario: scenario.name.to_owned(), to: to.address.to_owned() })
 }
 
-/// What `segel inspect` says of a file.
-fn inspect(gateway: &Gateway, file: &std::path::Path) -> Result<Value, DemoError> {
-    let answer = gateway.ask(&["inspect".as_ref(), "--json".as_ref(), file.as_os_str()])?;
-    serde_json::from_slice(&answer.output)
-        .map_err(|error| DemoError::Command { command: "inspect --json".to_owned(), output: error.to_string() })
-}
-
-fn delivered(scenario: &Scenario, arrived: &[u8], report: &Value, file: String) -> Finding {
-    let says = |key: &str| report.get(key).and_then(Value::as_bool) == Some(true);
-    let verdict = text(report, "verdict");
-    let outcome = match scenario.direction {
-        Direction::Outgoing if below_trace(arrived, &scenario.content) => {
-            if says("signed") || says("encrypted") {
-                "unchanged"
-            } else {
-                "plain"
-            }
-        }
-        Direction::Outgoing if says("encrypted") => "encrypted",
-        Direction::Outgoing if says("signed") => {
-            if verdict == "valid" {
-                "signed"
-            } else {
-                "marked"
-            }
-        }
-        Direction::Outgoing => "plain",
-        Direction::Incoming => marking(&header(arrived, "segel-verdict").unwrap_or_default()),
-    };
-    let reasons = reasons(report);
-    let why = match (outcome, signer(report)) {
-        ("unchanged", _) => format!("not an octet differs from what was sent; {verdict}"),
-        ("plain", _) if scenario.reverse_path.is_none() => "notices of machines pass unsigned".to_owned(),
-        ("plain", _) => "there is no signature to judge".to_owned(),
-        ("signed" | "verified", Some(signer)) => format!("{verdict}: {signer}"),
-        _ => format!("{verdict}: {}", reasons.join(", ")),
-    };
-    Finding { outcome, verdict: Some(verdict), reasons, file: Some(file), why }
-}
-
-/// The outcome that the gateway's own mark stands for.
-fn marking(mark: &str) -> &'static str {
-    let (verdict, items) = mark.split_once(';').unwrap_or((mark, ""));
-    match verdict.trim() {
-        "valid" if items.contains("encrypted=yes") => "decrypted",
-        "valid" => "verified",
-        "none" | "" => "plain",
-        _ => "marked",
-    }
-}
-
-/// Whether `arrived` is `sent` below trace fields and nothing else.
-fn below_trace(arrived: &[u8], sent: &[u8]) -> bool {
-    arrived.strip_suffix(sent).is_some_and(|above| {
-        String::from_utf8_lossy(above)
-            .lines()
-            .all(|line| line.starts_with("Received:") || line.starts_with([' ', '\t']))
-    })
+/// Mail that left is read with its recipient's key, if he has one; mail that came in lies open where it should.
+fn delivered(scenario: &Scenario, to: &str, received: &Received, stage: &Stage<'_>) -> Result<Finding, DemoError> {
+    let whose = Some(to).filter(|to| scenario.direction == Direction::Outgoing && stage.people.person(to).is_ok());
+    let report = stage.gateway.inspect_outside(stage.folder, received.file(), whose)?;
+    let finding = reading::delivered(scenario, to, &received.content, &report, stage.people);
+    Ok(Finding { file: Some(stage.folder.relative(received.file())), ..finding })
 }
 
 /// The queue id, if the mail that was accepted with `reply` is held.
@@ -190,61 +132,10 @@ fn held(gateway: &Gateway, reply: &str) -> Result<Option<String>, DemoError> {
         .map(str::to_owned))
 }
 
-fn quarantined(scenario: &Scenario, id: &str, gateway: &Gateway, folder: &Folder) -> Result<Finding, DemoError> {
+fn quarantined(scenario: &Scenario, id: &str, stage: &Stage<'_>) -> Result<Finding, DemoError> {
     let name = format!("quarantine/{}.eml", scenario.name);
-    let original = gateway.ask(&["quarantine".as_ref(), "show".as_ref(), "--original".as_ref(), id.as_ref()])?;
-    folder.write(&name, &original.output)?;
-    let report = inspect(gateway, &folder.sub(&name))?;
-    let reasons = reasons(&report);
-    let why = format!("{}: {}; held with the evidence", text(&report, "verdict"), reasons.join(", "));
-    Ok(Finding { outcome: "quarantined", verdict: Some(text(&report, "verdict")), reasons, file: Some(name), why })
-}
-
-fn text(report: &Value, key: &str) -> String {
-    report.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn reasons(report: &Value) -> Vec<String> {
-    let list = report.get("reasons").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// Who signed, with what, in a few words.
-fn signer(report: &Value) -> Option<String> {
-    let signer = report.pointer("/layers/0/signers/0")?;
-    let word = |key: &str| signer.get(key).and_then(Value::as_str).unwrap_or("?");
-    Some(format!("signed by {} ({}, {})", word("address"), word("signature"), word("digest")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{below_trace, marking};
-
-    #[test]
-    fn marks_are_read() {
-        let cases = [
-            ("valid; signer=\"a@b\"; id=x; by=y", "verified"),
-            ("valid; encrypted=yes; id=x", "decrypted"),
-            ("invalid; reasons=altered", "marked"),
-            ("indeterminate; reasons=untrusted", "marked"),
-            ("none; id=x", "plain"),
-            ("", "plain"),
-        ];
-        for (mark, outcome) in cases {
-            assert_eq!(marking(mark), outcome, "{mark}");
-        }
-    }
-
-    #[test]
-    fn only_trace_fields_may_stand_above_unchanged_mail() {
-        let cases: [(&[u8], bool); 4] = [
-            (b"Received: from a\r\n\tby b\r\nFrom: c\r\n\r\nd", true),
-            (b"From: c\r\n\r\nd", true),
-            (b"X-Added: a\r\nFrom: c\r\n\r\nd", false),
-            (b"Received: from a\r\nFrom: c\r\n\r\ne", false),
-        ];
-        for (arrived, unchanged) in cases {
-            assert_eq!(below_trace(arrived, b"From: c\r\n\r\nd"), unchanged);
-        }
-    }
+    let original = stage.gateway.ask(&["quarantine".as_ref(), "show".as_ref(), "--original".as_ref(), id.as_ref()])?;
+    stage.folder.write(&name, &original.output)?;
+    let report = stage.gateway.inspect(&stage.folder.sub(&name))?;
+    Ok(Finding { file: Some(name), ..reading::quarantined(&report) })
 }

@@ -45,7 +45,7 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.as_expected() { "ok  " } else { "BAD " };
-        write!(f, "  {mark}{:<48}{:<14}{}", self.about, self.outcome, self.why)?;
+        write!(f, "  {mark}{:<48}{:<13}{}", self.about, self.outcome, self.why)?;
         if self.as_expected() { Ok(()) } else { write!(f, "; expected {}", self.expected) }
     }
 }

@@ -6,6 +6,7 @@
 
 mod from;
 pub mod lenient;
+mod tag;
 mod texts;
 
 use super::{Address, line_end, span};
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use from::{From, from};
+pub use tag::Comparable;
 pub use texts::{FromTexts, from_texts, misleading_name};
 
 /// One header field as byte ranges of the message it was parsed from.

@@ -5,7 +5,6 @@ use crate::keys::KeyEntry;
 use crate::mail::{Address, Domain};
 use crate::pipeline::{Gateway, gather};
 use crate::pki::path::{self, AnchorSource, PolicyInputs};
-use crate::pki::recipient::{self, RecipientRequest};
 use crate::pki::{Harvesting, PathRequest, Purpose, RevocationMode, TrustAnchor};
 use crate::policy::Standing;
 use crate::reason::Reason;
@@ -223,15 +222,8 @@ fn certificate_standing(gateway: &Gateway, listed: &Listed) -> Standing {
         return standing_of(report.reasons);
     }
     let one = |address| {
-        let (key, _) = recipient::check(&RecipientRequest {
-            certificate,
-            address: (!listed.bound_by_operator).then_some(address),
-            untrusted: &untrusted,
-            anchors: &snapshot.anchors,
-            crls: &crls,
-            at,
-            limits: &snapshot.limits,
-        });
+        let address = (!listed.bound_by_operator).then_some(address);
+        let (key, _) = gather::encryption_certificate(gateway, &snapshot, certificate, &untrusted, address, at);
         standing_of(key.err().unwrap_or_default())
     };
     listed.addresses.iter().map(one).find(|standing| *standing != Standing::Usable).unwrap_or(Standing::Usable)

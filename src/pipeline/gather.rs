@@ -37,7 +37,7 @@ pub async fn facts(
         }
         Side::Outside | Side::Inside => None,
     };
-    let mut facts = Facts {
+    let facts = Facts {
         side: arrival.side,
         envelope: arrival.envelope.clone(),
         from_texts: header::from_texts(&arrival.content, &snapshot.limits),
@@ -51,28 +51,34 @@ pub async fn facts(
         inspected,
         unopened,
     };
-    if arrival.side == Side::Inside {
-        outgoing(gateway, snapshot, arrival, &mut facts, now).await?;
+    match arrival.side {
+        Side::Inside => outgoing(gateway, snapshot, arrival, facts, now).await,
+        Side::Outside => Ok(facts),
     }
-    Ok(facts)
 }
 
-/// What is asked about outgoing mail only: the sender's keys, the recipients' certificates, what rules look at.
+/// What is asked about outgoing mail only: the sender's keys, the recipients' certificates, what rules look at. Text may be
+/// long and recipients many, so this is work for a thread of its own.
 async fn outgoing(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
-    facts: &mut Facts,
+    mut facts: Facts,
     now: Timestamp,
-) -> Result<(), AcceptError> {
-    recipients::header_facts(snapshot, arrival, facts);
-    let From::Mailbox(from) = facts.inspected.from.clone() else { return Ok(()) };
-    let (own, substitutes) = signing_keys(gateway, snapshot, &from, now);
-    (facts.own_keys, facts.substitutes) = (own, substitutes);
-    if recipients::may_encrypt(snapshot, &from, facts) {
-        facts.recipients = recipients::look_up(gateway, snapshot, arrival, now).await?;
-    }
-    Ok(())
+) -> Result<Facts, AcceptError> {
+    let (workers, snapshot, arrival) = (Arc::clone(gateway), Arc::clone(snapshot), arrival.clone());
+    let gateway = Arc::clone(gateway);
+    workers
+        .cpu(move || {
+            recipients::content_facts(&snapshot, &arrival.content, &mut facts);
+            let From::Mailbox(from) = facts.inspected.from.clone() else { return facts };
+            (facts.own_keys, facts.substitutes) = signing_keys(&gateway, &snapshot, &from, now);
+            if recipients::may_encrypt(&snapshot, &from, &facts) {
+                facts.recipients = recipients::look_up(&gateway, &snapshot, &arrival, now);
+            }
+            facts
+        })
+        .await
 }
 
 /// One row remembers the first sight: SHA-256 of the reverse-path and the message as it came, below our trace fields.

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::mail::Address;
 use crate::reason::Reason;
 use jiff::Timestamp;
+use std::collections::HashSet;
 
 /// A certificate that may be encrypted to at this moment. Only [`check`] makes one.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct RecipientRequest<'a> {
     pub anchors: &'a [TrustAnchor],
     /// CRLs from anywhere.
     pub crls: &'a [Crl],
+    /// Certificates that an operator has blocked, by SHA-256 of their DER: none may stand on the path.
+    pub blocked: &'a HashSet<[u8; 32]>,
     /// The moment of encrypting.
     pub at: Timestamp,
     /// Budgets.
@@ -54,9 +57,13 @@ pub fn check(request: &RecipientRequest<'_>) -> (Result<RecipientKey, Vec<Reason
         allow_weak: &[],
         limits: request.limits,
     });
-    let result = match report.reasons.as_slice() {
-        [] => Ok(RecipientKey { certificate: request.certificate.clone() }),
-        reasons => Err(reasons.to_vec()),
-    };
-    (result, report)
+    let mut reasons = report.reasons.clone();
+    if report.chain.iter().chain([request.certificate]).any(|one| request.blocked.contains(&one.sha256())) {
+        reasons.push(Reason::BlockedLocally);
+        reasons.sort_unstable();
+    }
+    match reasons.as_slice() {
+        [] => (Ok(RecipientKey { certificate: request.certificate.clone() }), report),
+        _ => (Err(reasons), report),
+    }
 }

@@ -34,14 +34,23 @@ pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits
     out
 }
 
+/// Whether a field of this name stands in the header section, in any case.
+pub fn has(section: &[u8], name: &str) -> bool {
+    Fields::of(section).any(|field| is_named(span(section, field), name))
+}
+
+fn is_named(field: &[u8], name: &str) -> bool {
+    let named = field.split(|octet| *octet == b':').next().unwrap_or_default();
+    named.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+}
+
 /// The header section without the fields of this name, in any case. All other bytes stay.
 pub fn without(section: &[u8], name: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(section.len());
     let mut fields = Fields::of(section);
     for field in fields.by_ref() {
         let bytes = span(section, field);
-        let named = bytes.split(|octet| *octet == b':').next().unwrap_or_default();
-        if !named.trim_ascii().eq_ignore_ascii_case(name.as_bytes()) {
+        if !is_named(bytes, name) {
             out.extend_from_slice(bytes);
         }
     }

@@ -126,12 +126,18 @@ fn together(visible: &[(usize, &EncryptTo)]) -> Vec<Group> {
     groups
 }
 
-/// The content without the tags and fields that made rules fire.
+/// The content without the tags and fields that made rules fire, and without those that name hidden recipients (O40).
 fn without_triggers<'a>(decided: &Decided, source: &Source<'a>) -> Cow<'a, [u8]> {
-    match decided.removals() {
+    let mut content = match decided.removals() {
         removals if removals.is_empty() => Cow::Borrowed(source.content),
         removals => Cow::Owned(trigger::remove(source.content, removals, source.limits)),
+    };
+    for name in ["Bcc", "Resent-Bcc"] {
+        if mark::has(&content, name) {
+            content = Cow::Owned(mark::without(&content, name));
+        }
     }
+    content
 }
 
 /// Copies that nobody signs here.
@@ -208,7 +214,12 @@ impl ToSign {
             Form::Clear => canonical::multipart_signed(outer, &entity, &der, micalg, &boundary),
             Form::Opaque => canonical::pkcs7_mime(outer, "signed-data", &der),
         };
-        let inner = if share.encrypts() { around(b"") } else { Vec::new() };
-        share.copies(|| (around(&outer), "signed"), &outer, &inner)
+        if !share.encrypts() {
+            return share.copies(|| (around(&outer), "signed"), b"", b"");
+        }
+        let signed = around(b"");
+        // A large mail is in memory once less while it is encrypted.
+        drop((entity, der));
+        share.copies(|| ([&outer[..], &signed].concat(), "signed"), &outer, &signed)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::mark;
 use crate::limits::Limits;
-use crate::mail::header::{HeaderSection, decode_words};
+use crate::mail::header::{Comparable, HeaderSection, decode_words};
 use crate::mail::span;
 use crate::policy::Removals;
 
@@ -39,14 +39,14 @@ fn untagged(message: &[u8], removals: &Removals, limits: &Limits) -> Option<Vec<
     Some(out)
 }
 
-/// `subject` without any of `tags`, in any case, and without the blank that followed each.
+/// `subject` without any of `tags`, however they are spelled, and without the blank that followed each.
 fn without_tags(subject: &str, tags: &[String]) -> String {
     let mut kept = subject.to_owned();
-    for tag in tags.iter().filter(|tag| !tag.is_empty()) {
+    for tag in tags.iter().map(|tag| Comparable::of(tag)) {
         // Each round takes out at least one character.
-        while let Some((start, end)) = find(&kept, tag) {
-            let before = kept.get(..start).unwrap_or_default();
-            let after = kept.get(end..).unwrap_or_default();
+        while let Some(place) = Comparable::of(&kept).find(&tag) {
+            let before = kept.get(..place.start).unwrap_or_default();
+            let after = kept.get(place.end..).unwrap_or_default();
             kept = if before.is_empty() || before.ends_with(' ') {
                 format!("{before}{}", after.trim_start_matches(' '))
             } else {
@@ -55,24 +55,6 @@ fn without_tags(subject: &str, tags: &[String]) -> String {
         }
     }
     kept.trim().to_owned()
-}
-
-/// Where `tag` stands in `text`, compared in lower case character by character.
-fn find(text: &str, tag: &str) -> Option<(usize, usize)> {
-    let tag = tag.to_lowercase();
-    for (start, _) in text.char_indices() {
-        let mut seen = String::new();
-        for (offset, character) in text.get(start..).unwrap_or_default().char_indices() {
-            seen.extend(character.to_lowercase());
-            if seen == tag {
-                return Some((start, start + offset + character.len_utf8()));
-            }
-            if !tag.starts_with(&seen) {
-                break;
-            }
-        }
-    }
-    None
 }
 
 /// As it stands in a field: as it is where that is short ASCII, else in encoded words of at most 75 characters (RFC 2047
@@ -119,6 +101,7 @@ mod tests {
             "Subject: =?UTF-8?B?R2FqaSDDvA==?=\r\n\r\n",
         );
         check("Subject: [raha[rahasia]sia] x\r\n\r\n", "Subject: x\r\n\r\n");
+        check("Subject: [raha\u{200b}sia] Gaji\r\n\r\n", "Subject: Gaji\r\n\r\n");
         check("Subject: Gaji\r\n\r\n[rahasia]", "Subject: Gaji\r\n\r\n[rahasia]");
     }
 }

@@ -225,20 +225,6 @@ impl Decided {
     pub fn reasons(&self) -> &[Reason] {
         &self.reasons
     }
-
-    /// Mail that leaves as it came.
-    fn unchanged(facts: &Facts, rule: &'static str) -> Decision {
-        let recipients = facts.envelope.recipients.iter();
-        let recipients = recipients.map(|to| ForRecipient::deliver(to, Form::Clear, rule.to_owned())).collect();
-        Decision::Accept(Box::new(Self {
-            recipients,
-            signing: None,
-            mark: Mark::None,
-            rule,
-            reasons: Vec::new(),
-            removals: Removals::default(),
-        }))
-    }
 }
 
 /// Decides what happens to a message. `now` is the time of receipt.
@@ -298,14 +284,14 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
             rule: "from-not-one-mailbox",
         });
     };
-    // A server inside may write its reports under another name; what they return decides.
-    let returned = policy.domains.first().filter(|_| facts.returns_opened);
-    let Some(domain) = policy.domain(from.domain()).or(returned) else {
-        return Decided::unchanged(facts, "foreign-from");
-    };
-    let (rule, signing) = match vouched(facts, policy, domain, from) {
-        Ok(signature) => signature,
-        Err(decision) => return *decision,
+    let domain = policy.domain(from.domain());
+    let (rule, signing) = match domain {
+        Some(domain) => match vouched(facts, policy, domain, from) {
+            Ok(signature) => signature,
+            Err(decision) => return *decision,
+        },
+        // Redirects and lists are never signed for; rules hold for them too.
+        None => ("foreign-from", None),
     };
     match protect::recipients(facts, policy, domain, from, now) {
         Err(Outcome::Refuse(refusal)) => Decision::Refuse(refusal),
@@ -315,7 +301,7 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
             let mut reasons: Vec<Reason> = reasons.collect();
             reasons.sort_unstable();
             reasons.dedup();
-            let removals = removals(facts, policy);
+            let removals = protect::removals(facts, policy);
             Decision::Accept(Box::new(Decided { recipients, signing, mark: Mark::None, rule, reasons, removals }))
         }
     }
@@ -327,7 +313,6 @@ type Signature = (&'static str, Option<Signing>);
 /// The reverse-path against `From`, then the domain's `sign`.
 fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
     let vouched = match &facts.envelope.reverse_path {
-        _ if facts.returns_opened => return Ok(("returns-opened-mail", None)),
         ReversePath::Null => return Ok(("null-reverse-path", None)),
         ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
     };
@@ -341,21 +326,6 @@ fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address
             rule: "unvouched-refused",
         }))),
     }
-}
-
-/// Every tag and field that a rule looks at leaves the mail, whether or not the rule held for anybody: what it meant is
-/// nobody's business outside (O31).
-fn removals(facts: &Facts, policy: &Policy) -> Removals {
-    let mut removals = Removals::default();
-    for rule in &policy.rules {
-        removals
-            .tags
-            .extend(rule.subject.iter().filter(|tag| protect::contains_tag(&facts.triggers.subject, tag)).cloned());
-        let names = rule.field.iter().map(|(name, _)| name);
-        let is_there = |name: &&String| facts.triggers.fields.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
-        removals.fields.extend(names.filter(is_there).cloned());
-    }
-    removals
 }
 
 /// The domain's `sign` for a vouched sender.

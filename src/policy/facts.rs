@@ -131,8 +131,10 @@ pub struct RecipientFacts {
 /// What the rules look at in the header section of outgoing mail.
 #[derive(Clone, Debug, Default)]
 pub struct Triggers {
-    /// `Subject`, encoded words decoded.
+    /// `Subject`, encoded words decoded; several fields one after the other.
     pub subject: String,
+    /// There is more of it than is looked at: then every tag counts as found.
+    pub cut: bool,
     /// Fields that rules name: name as the rule has it, value.
     pub fields: Vec<(String, String)>,
 }

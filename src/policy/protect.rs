@@ -3,11 +3,12 @@
 //! "When possible" is not "when convenient": no certificate known means that it is not possible; one that is known and
 //! can't be proven now means a deferral, then a hold, never clear. Going back to clear needs `allow_downgrade`.
 
-use super::decide::{ForRecipient, Form, HoldClass, Refusal, RefusalKind, Treatment, codes};
+use super::decide::{ForRecipient, Form, HoldClass, Refusal, RefusalKind, Removals, Treatment, codes};
 use super::facts::{RecipientCertificate, RecipientFacts, RecipientStanding};
 use super::{DomainPolicy, Encrypt, Facts, Policy, Rule};
 use crate::crypto::ContentCipher;
-use crate::mail::Address;
+use crate::mail::header::Comparable;
+use crate::mail::{Address, ReversePath};
 use crate::pki::RecipientKey;
 use crate::reason::Reason;
 use crate::smime::inspect::Structure;
@@ -36,14 +37,15 @@ const FLOOR: [ContentCipher; 4] =
 pub(super) fn recipients(
     facts: &Facts,
     policy: &Policy,
-    domain: &DomainPolicy,
+    domain: Option<&DomainPolicy>,
     from: &Address,
     now: Timestamp,
 ) -> Result<Vec<ForRecipient>, Outcome> {
+    let fired = fired(facts, policy, from);
     let (mut refused, mut unproven) = (Vec::new(), Vec::new());
     let mut all = Vec::with_capacity(facts.envelope.recipients.len());
     for (address, known) in facts.envelope.recipients.iter().zip(&facts.recipients) {
-        let (wanted, by) = wanted(facts, policy, domain, from, address);
+        let (wanted, by) = wanted(facts, policy, domain, &fired, address);
         match protection(facts, policy, domain, wanted, address, known) {
             Protection::Clear(why) => all.push(ForRecipient::deliver(address, Form::Clear, by.unwrap_or(why))),
             Protection::Encrypted(to) => {
@@ -83,34 +85,50 @@ fn refusal(kind: RefusalKind, who: Vec<(Address, String)>, rule: &'static str) -
 fn wanted(
     facts: &Facts,
     policy: &Policy,
-    domain: &DomainPolicy,
-    from: &Address,
+    domain: Option<&DomainPolicy>,
+    fired: &[&Rule],
     to: &Address,
 ) -> (Encrypt, Option<String>) {
-    // What came encrypted does not leave in clear, whoever returns it.
-    if facts.returns_opened {
+    // What came encrypted does not leave in clear, whoever sends it on.
+    if facts.returns_opened && policy.domain(to.domain()).is_none() {
         return (Encrypt::Required, Some("returns-opened-mail".to_owned()));
     }
-    match policy.rules.iter().find(|rule| matches(rule, facts, from, to)) {
+    match fired.iter().find(|rule| rule.matches_envelope(facts.side, to)) {
         Some(rule) => (rule.encrypt, Some(rule.name.clone())),
-        None => (domain.encrypt, None),
+        None => (domain.map_or(Encrypt::Never, |domain| domain.encrypt), None),
     }
 }
 
-/// Whether a rule holds for this recipient of this mail.
-fn matches(rule: &Rule, facts: &Facts, from: &Address, to: &Address) -> bool {
-    rule.matches_envelope(facts.side, to)
-        && (rule.from.is_empty() || rule.from.iter().any(|one| one.matches(from)))
-        && rule.subject.as_ref().is_none_or(|tag| contains_tag(&facts.triggers.subject, tag))
-        && rule.field.as_ref().is_none_or(|(name, value)| {
-            let same = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
-            facts.triggers.fields.iter().filter(same).any(|(_, found)| found.trim().eq_ignore_ascii_case(value))
-        })
+/// The rules that hold for this mail, whoever its recipient is. Looked at once: a subject may be long, recipients many.
+fn fired<'a>(facts: &Facts, policy: &'a Policy, from: &Address) -> Vec<&'a Rule> {
+    let subject = Comparable::of(&facts.triggers.subject);
+    let holds = |rule: &&Rule| {
+        (rule.from.is_empty() || rule.from.iter().any(|one| one.matches(from)))
+            && rule.subject.as_ref().is_none_or(|tag| has_tag(facts, &subject, tag))
+            && rule.field.as_ref().is_none_or(|(name, value)| {
+                let same = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
+                facts.triggers.fields.iter().filter(same).any(|(_, found)| found.trim().eq_ignore_ascii_case(value))
+            })
+    };
+    policy.rules.iter().filter(holds).collect()
 }
 
-/// Whether `subject` holds `tag`, without regard to case.
-pub fn contains_tag(subject: &str, tag: &str) -> bool {
-    subject.to_lowercase().contains(&tag.to_lowercase())
+fn has_tag(facts: &Facts, subject: &Comparable, tag: &str) -> bool {
+    facts.triggers.cut || subject.contains(&Comparable::of(tag))
+}
+
+/// Every tag and field that a rule looks at leaves the mail, whether or not the rule held for anybody: what it meant is
+/// nobody's business outside (O31).
+pub(super) fn removals(facts: &Facts, policy: &Policy) -> Removals {
+    let mut removals = Removals::default();
+    let subject = Comparable::of(&facts.triggers.subject);
+    for rule in &policy.rules {
+        removals.tags.extend(rule.subject.iter().filter(|tag| has_tag(facts, &subject, tag)).cloned());
+        let names = rule.field.iter().map(|(name, _)| name);
+        let is_there = |name: &&String| facts.triggers.fields.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
+        removals.fields.extend(names.filter(is_there).cloned());
+    }
+    removals
 }
 
 enum Protection {
@@ -125,7 +143,7 @@ enum Protection {
 fn protection(
     facts: &Facts,
     policy: &Policy,
-    domain: &DomainPolicy,
+    domain: Option<&DomainPolicy>,
     wanted: Encrypt,
     address: &Address,
     known: &RecipientFacts,
@@ -133,7 +151,9 @@ fn protection(
     if facts.already_encrypted && !facts.returns_opened {
         return Protection::Clear("already-encrypted".to_owned());
     }
-    let report = facts.inspected.structure == Structure::Report;
+    // Programs write reports without a reverse-path (RFC 3461 section 6, RFC 8098 section 3); people may label anything so.
+    let automatic = matches!(facts.envelope.reverse_path, ReversePath::Null);
+    let report = automatic && facts.inspected.structure == Structure::Report;
     match wanted {
         Encrypt::Never => return Protection::Clear("encrypt-never".to_owned()),
         // Programs read reports; they leave encrypted only where nothing may leave in clear (O57).
@@ -142,11 +162,12 @@ fn protection(
     }
     if let Some((certificate, key)) = usable(known) {
         let capabilities = certificate.capabilities.as_ref();
+        let default = domain.map_or(ContentCipher::Aes256Cbc, |domain| domain.content_encryption);
         return Protection::Encrypted(Box::new(EncryptTo {
             id: certificate.id.clone(),
             key: key.clone(),
             oaep: capabilities.is_some_and(|announced| announced.oaep),
-            ciphers: ciphers(capabilities.map_or(&[], |announced| &announced.ciphers), domain.content_encryption),
+            ciphers: ciphers(capabilities.map_or(&[], |announced| &announced.ciphers), default),
             hidden: known.hidden,
         }));
     }
@@ -170,14 +191,13 @@ fn usable(known: &RecipientFacts) -> Option<(&RecipientCertificate, &RecipientKe
     })
 }
 
-/// What stands against the known certificates. Empty: none is known that is meant for encryption.
+/// What stands against the known certificates. Empty: none is known (the directory keeps none that is for signatures
+/// alone).
 fn reasons(known: &RecipientFacts) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for certificate in &known.certificates {
         match &certificate.standing {
             RecipientStanding::Unknown => reasons.push(Reason::RevocationUnknown),
-            // A certificate for signatures alone says nothing about encryption.
-            RecipientStanding::Rejected(found) if found.contains(&Reason::NotForMail) => {}
             RecipientStanding::Rejected(found) => reasons.extend_from_slice(found),
             RecipientStanding::Usable(_) | RecipientStanding::Unconfirmed => {}
         }

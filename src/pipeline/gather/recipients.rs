@@ -1,22 +1,26 @@
 //! What is known about the recipients of outgoing mail, and what rules look at in its header section.
 
-use super::super::{AcceptError, Arrival, Gateway, Snapshot};
-use super::{path_material, same_mailbox};
+use super::super::{Arrival, Gateway, Snapshot};
+use super::path_material;
+use crate::crypto::ContentCipher;
 use crate::directory::{KnownCertificate, Trust};
 use crate::limits::Limits;
 use crate::mail::header::{self, HeaderSection};
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, mime};
 use crate::pki::{Certificate, PathReport, RecipientKey, recipient};
 use crate::plan::mark;
 use crate::policy::{Encrypt, Facts, RecipientCertificate, RecipientFacts, RecipientStanding, Triggers};
 use crate::reason::Reason;
-use crate::smime::inspect::Structure;
+use crate::smime::inspect::{RecipientSummary, Structure};
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::collections::HashSet;
 
-/// Reads off the header section what the decision about outgoing mail looks at.
-pub(super) fn header_facts(snapshot: &Snapshot, arrival: &Arrival, facts: &mut Facts) {
-    let content = &arrival.content;
+/// Octets of `Subject` that tags are looked for in. RFC 5322 section 2.1.1 wants lines below 998; nobody reads more.
+const SUBJECT: usize = 16 << 10;
+
+/// Reads off the mail what the decision about outgoing mail looks at.
+pub(super) fn content_facts(snapshot: &Snapshot, content: &[u8], facts: &mut Facts) {
+    facts.returns_opened = mark::returns_opened(content, &snapshot.config.hostname, &snapshot.limits);
     let Ok(headers) = HeaderSection::parse(content, &snapshot.limits) else { return };
     let text = |name: &str| {
         let fields = headers.named(content, name);
@@ -31,82 +35,93 @@ pub(super) fn header_facts(snapshot: &Snapshot, arrival: &Arrival, facts: &mut F
             triggers.fields.extend(text(name).into_iter().map(|value| (name.clone(), value)));
         }
     }
-    // A second Subject is no way around a rule.
-    let subjects: Vec<String> = text("Subject").iter().map(|text| header::decode_words(text).into_owned()).collect();
-    triggers.subject = subjects.join("\n");
+    // A second Subject is no way around a rule, and neither is a long one.
+    let subjects = text("Subject");
+    triggers.cut = subjects.iter().map(String::len).sum::<usize>() > SUBJECT;
+    if !triggers.cut {
+        triggers.subject = subjects.iter().map(|text| header::decode_words(text)).collect::<Vec<_>>().join("\n");
+    }
     facts.triggers = triggers;
-    facts.already_encrypted = is_encrypted(facts, &text("Content-Type"));
-    let automatic =
-        matches!(arrival.envelope.reverse_path, ReversePath::Null) || facts.inspected.structure == Structure::Report;
-    facts.returns_opened = automatic && mark::returns_opened(content, &snapshot.config.hostname, &snapshot.limits);
+    facts.already_encrypted = is_encrypted(snapshot, content, facts);
 }
 
 /// Whether the outermost layer is an encrypted one that can be read as such; a promise in a field is not enough.
-fn is_encrypted(facts: &Facts, content_type: &[String]) -> bool {
-    let pgp = |value: &String| value.trim().to_ascii_lowercase().starts_with("multipart/encrypted");
+fn is_encrypted(snapshot: &Snapshot, content: &[u8], facts: &Facts) -> bool {
     match facts.inspected.structure {
-        Structure::SmimeEncrypted => {
-            facts.inspected.layers.first().is_some_and(|layer| {
-                layer.kind.is_encrypted() && layer.reasons.is_empty() && !layer.recipients.is_empty()
-            })
-        }
-        Structure::PgpMime => content_type.len() == 1 && content_type.iter().all(pgp),
+        Structure::SmimeEncrypted => facts.inspected.layers.first().is_some_and(|layer| {
+            let to_somebody =
+                |recipient: &RecipientSummary| recipient.kind.starts_with("rsa") || recipient.kind == "ecdh";
+            let cipher = layer.content_encryption.as_deref().and_then(ContentCipher::from_name);
+            layer.kind.is_encrypted()
+                && layer.reasons.is_empty()
+                && cipher.is_some_and(|cipher| !cipher.is_weak())
+                && layer.recipients.iter().any(to_somebody)
+        }),
+        Structure::PgpMime => is_pgp_encrypted(content, &snapshot.limits),
         Structure::Plain | Structure::SmimeSigned | Structure::Report | Structure::Broken => false,
     }
+}
+
+/// RFC 3156 section 4: two parts, `Version: 1` and the armoured message, and nothing beside them that anybody could read.
+fn is_pgp_encrypted(content: &[u8], limits: &Limits) -> bool {
+    let Ok(structure) = mime::parse(content, limits) else { return false };
+    let root = &structure.root;
+    let [control, data] = root.children.as_slice() else { return false };
+    let text = |entity| structure.decode(content, entity).map(|text| text.trim_ascii().to_vec()).unwrap_or_default();
+    let armour = text(data);
+    structure.ambiguities.is_empty()
+        && root.content_type.is("multipart", "encrypted")
+        && !root.text_outside_parts
+        && control.content_type.is("application", "pgp-encrypted")
+        && text(control).eq_ignore_ascii_case(b"Version: 1")
+        && data.content_type.is("application", "octet-stream")
+        && armour.starts_with(b"-----BEGIN PGP MESSAGE-----")
+        && armour.ends_with(b"-----END PGP MESSAGE-----")
+        && armour.windows(9).filter(|window| window == b"-----END ").count() == 1
 }
 
 /// Whether any recipient could be encrypted to: only then are certificates looked at.
 pub(super) fn may_encrypt(snapshot: &Snapshot, from: &Address, facts: &Facts) -> bool {
     let policy = &snapshot.config.policy;
     let own = policy.domain(from.domain());
-    facts.returns_opened || own.is_some_and(|domain| domain.encrypt != Encrypt::Never || !policy.rules.is_empty())
+    facts.returns_opened || !policy.rules.is_empty() || own.is_some_and(|domain| domain.encrypt != Encrypt::Never)
 }
 
 /// Certificates of every recipient with their standing, in the envelope's order.
-pub(super) async fn look_up(
-    gateway: &Arc<Gateway>,
-    snapshot: &Arc<Snapshot>,
+pub(super) fn look_up(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
     arrival: &Arrival,
     now: Timestamp,
-) -> Result<Vec<RecipientFacts>, AcceptError> {
-    let named = named(arrival, &snapshot.limits);
-    let recipients = arrival.envelope.recipients.clone();
-    let known: Vec<_> = recipients.iter().map(|address| gateway.directory.for_mailbox(address)).collect();
-    if known.iter().all(Vec::is_empty) {
-        // The usual case is no work for another thread.
-        return Ok(recipients.iter().map(|address| fact(gateway, address, Vec::new(), &named)).collect());
-    }
-    let (gateway, snapshot) = (Arc::clone(gateway), Arc::clone(snapshot));
-    let workers = Arc::clone(&gateway);
-    workers
-        .cpu(move || {
-            let all = recipients.iter().zip(known).map(|(address, known)| {
-                let judged = known.into_iter().map(|known| judge(&gateway, &snapshot, known, address, now));
-                fact(&gateway, address, judged.collect(), &named)
-            });
-            all.collect()
-        })
-        .await
+) -> Vec<RecipientFacts> {
+    let named = named(&arrival.content, &snapshot.limits);
+    let of = |address: &Address| {
+        let known = gateway.directory.for_mailbox(address).into_iter();
+        let certificates = known.map(|known| judge(gateway, snapshot, known, address, now)).collect();
+        fact(gateway, address, certificates, &named)
+    };
+    arrival.envelope.recipients.iter().map(of).collect()
 }
 
 fn fact(
     gateway: &Gateway,
     address: &Address,
     certificates: Vec<RecipientCertificate>,
-    named: &[Address],
+    named: &HashSet<String>,
 ) -> RecipientFacts {
     RecipientFacts {
         certificates,
         encrypted_before: gateway.directory.encrypted_before(address),
-        hidden: !same_mailbox(named, address),
+        hidden: !named.contains(&address.mailbox_key()),
         asked_keys: Vec::new(),
     }
 }
 
-/// The mailboxes in `To` and `Cc`: everybody else in the envelope is hidden.
-fn named(arrival: &Arrival, limits: &Limits) -> Vec<Address> {
-    let Ok(headers) = HeaderSection::parse(&arrival.content, limits) else { return Vec::new() };
-    ["To", "Cc"].iter().flat_map(|name| header::mailboxes(&arrival.content, &headers, name)).collect()
+/// The mailboxes in `To` and `Cc`, by their keys: everybody else in the envelope is hidden.
+fn named(content: &[u8], limits: &Limits) -> HashSet<String> {
+    let Ok(headers) = HeaderSection::parse(content, limits) else { return HashSet::new() };
+    let mailboxes = ["To", "Cc"].iter().flat_map(|name| header::mailboxes(content, &headers, name));
+    mailboxes.map(|address| address.mailbox_key()).collect()
 }
 
 fn judge(
@@ -148,6 +163,7 @@ pub fn encryption_certificate(
         untrusted: &untrusted,
         anchors: &snapshot.anchors,
         crls: &crls,
+        blocked: &gateway.directory.blocked(),
         at: now,
         limits: &snapshot.limits,
     })

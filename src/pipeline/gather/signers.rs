@@ -81,6 +81,10 @@ pub fn standing(
         allow_weak: &[],
         limits: &snapshot.limits,
     });
+    let blocked = gateway.directory.blocked();
+    if report.chain.iter().any(|one| blocked.contains(&one.sha256())) {
+        return Standing::Unusable(vec![Reason::BlockedLocally]);
+    }
     match report.reasons.as_slice() {
         [] => Standing::Usable,
         [Reason::RevocationUnknown] => Standing::Unknown,

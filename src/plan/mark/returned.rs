@@ -1,19 +1,16 @@
 //! Finding mail of ours in a report that returns it: what this gateway has opened must not leave in clear (C42).
 
 use crate::limits::Limits;
-use crate::mail::header::lenient::{Fields, name_and_value};
 use crate::mail::mime::{self, Encoding, Entity};
 use crate::mail::span;
-use memchr::memchr_iter;
 
 /// What [`super::segel_verdict`] says of a copy that was opened.
 pub(super) const OPENED: &str = "opened=yes";
 
-/// Whether the body of `message`, as it is or in a part that is encoded, holds a `Segel-Verdict` by `hostname` that says
-/// that the mail below it was opened here.
+/// Whether `message`, in its header section, in its body or in a part that is encoded, holds a `Segel-Verdict` by
+/// `hostname` that says that the mail below it was opened here: a bounce, a redirect or a forwarded mail.
 pub fn returns_opened(message: &[u8], hostname: &str, limits: &Limits) -> bool {
-    let header = Fields::of(message).end();
-    if holds_mark(span(message, header..message.len()), hostname) {
+    if holds_mark(message, hostname) {
         return true;
     }
     let Ok(structure) = mime::parse(message, limits) else { return false };
@@ -21,7 +18,10 @@ pub fn returns_opened(message: &[u8], hostname: &str, limits: &Limits) -> bool {
     let mut waiting: Vec<&Entity> = vec![&structure.root];
     while let Some(entity) = waiting.pop() {
         waiting.extend(&entity.children);
-        if matches!(entity.encoding, Encoding::Base64 | Encoding::QuotedPrintable)
+        // What else is encoded is nothing that shows a header section.
+        let is_text = matches!(entity.content_type.main.as_str(), "text" | "message");
+        if is_text
+            && matches!(entity.encoding, Encoding::Base64 | Encoding::QuotedPrintable)
             && structure.decode(message, entity).is_ok_and(|content| holds_mark(&content, hostname))
         {
             return true;
@@ -30,27 +30,29 @@ pub fn returns_opened(message: &[u8], hostname: &str, limits: &Limits) -> bool {
     false
 }
 
+/// The name may stand anywhere in a line: servers indent, quote and dress up what they return. What follows it within the
+/// length of such a field decides.
 fn holds_mark(text: &[u8], hostname: &str) -> bool {
-    const NAME: &[u8] = b"segel-verdict";
-    let starts = std::iter::once(0).chain(memchr_iter(b'\n', text).map(|at| at + 1));
-    for start in starts {
-        let rest = span(text, start..text.len());
-        // Some servers quote what they return.
-        let quoted = rest.iter().take_while(|octet| matches!(octet, b'>' | b' ' | b'|')).count();
-        let rest = span(rest, quoted..rest.len());
-        if rest.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) && is_opened(rest, hostname) {
-            return true;
-        }
-    }
-    false
+    const NAME: &[u8] = b"egel-verdict";
+    // All letters but the first are rarer than that.
+    memchr::memchr2_iter(b'S', b's', text).any(|at| {
+        let rest = span(text, at + 1..text.len());
+        rest.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+            && is_opened(span(rest, NAME.len()..rest.len().min(NAME.len() + FIELD)), hostname)
+    })
 }
 
-fn is_opened(field: &[u8], hostname: &str) -> bool {
-    let Some(whole) = Fields::of(field).next() else { return false };
-    let Some((_, value)) = name_and_value(span(field, whole)) else { return false };
-    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
-    let items: Vec<&str> = value.split(';').map(str::trim).collect();
-    items.contains(&OPENED) && items.iter().any(|item| item.strip_prefix("by=") == Some(hostname))
+/// Octets behind the name in which the field's items stand, markup and quoting included.
+const FIELD: usize = 2048;
+
+fn is_opened(value: &[u8], hostname: &str) -> bool {
+    let visible = |octet: &&u8| !matches!(**octet, b' ' | b'\t' | b'\r' | b'\n' | b'>' | b'|');
+    let value: Vec<u8> = value.iter().filter(visible).map(u8::to_ascii_lowercase).collect();
+    let holds = |wanted: &[u8]| memchr::memmem::find(&value, wanted);
+    match (holds(OPENED.as_bytes()), holds(format!("by={hostname}").as_bytes())) {
+        (Some(opened), Some(by)) => opened < by,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +70,8 @@ mod tests {
         check(&format!("--b\r\nContent-Type: message/rfc822\r\n\r\n{mark}\r\nSubject: x\r\n\r\ny\r\n--b--\r\n"), true);
         check(&format!("{}\r\n\r\n", mark.to_uppercase().replace("GATE.EXAMPLE", "gate.example")), true);
         check(&format!("> {mark}\r\n"), true);
+        check(&format!("\t{}\r\n", mark.replace("\r\n", "\r\n\t")), true);
+        check(&format!("<p>{}</p>\r\n", mark.replace(";\r\n", ";<br>\r\n")), true);
         let encoded = data_encoding::BASE64.encode(format!("{mark}\r\nSubject: x\r\n").as_bytes());
         check(
             &format!(
@@ -78,5 +82,7 @@ mod tests {
         check("Segel-Verdict: valid; encrypted=yes; id=x; by=gate.example\r\n", false);
         check("Segel-Verdict: valid; opened=yes; id=x; by=other.example\r\n", false);
         check("nothing\r\n", false);
+        let redirected = format!("{mark}\r\nFrom: rina@mitra.example\r\n\r\ntext\r\n");
+        assert!(returns_opened(redirected.as_bytes(), "gate.example", &Limits::default()));
     }
 }

@@ -37,6 +37,7 @@ fn key() -> &'static RecipientKey {
             untrusted: &[],
             anchors: &[anchor],
             crls: &[],
+            blocked: &std::collections::HashSet::new(),
             at: "2026-11-22T00:00:00Z".parse().unwrap(),
             limits: &Limits::default(),
         };
@@ -96,8 +97,8 @@ fn o30_o32_required_and_when_possible_by_what_is_known() {
         (&["blocked-locally"], deferred, refused),
         (&["untrusted", "unknown"], deferred, deferred),
         (&["seen"], clear, refused),
-        // A certificate for signatures alone is no encryption certificate.
-        (&["not-for-mail"], clear, refused),
+        // The directory keeps none that is for signatures alone: a CA on the path is not for mail.
+        (&["not-for-mail"], deferred, refused),
         (&["not-for-mail", "revoked"], deferred, refused),
     ];
     for (known, when_possible, when_required) in table {
@@ -206,6 +207,10 @@ fn o56_o57_what_is_encrypted_already_and_what_programs_read() {
     facts.returns_opened = true;
     assert_eq!(outcome(&facts, &possible), "encrypted: returns-opened-mail");
     facts.recipients[0].certificates.clear();
+    let inside = facts.envelope.recipients.clone();
+    facts.envelope.recipients = vec![address("siti@example.go.id")];
+    assert_eq!(outcome(&facts, &possible), "clear: report");
+    facts.envelope.recipients = inside;
     assert_eq!(outcome(&facts, &possible), "refuse encrypt-required-refused NoRecipientCertificate");
     facts.inspected.from = from("mailer-daemon@server.internal");
     assert_eq!(outcome(&facts, &possible), "refuse encrypt-required-refused NoRecipientCertificate");

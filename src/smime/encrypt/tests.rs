@@ -58,6 +58,7 @@ fn to(name: &str, oaep: bool) -> To {
         untrusted: &[ca.certificate("issuing")],
         anchors: &options.anchors,
         crls: &[],
+        blocked: &std::collections::HashSet::new(),
         at: options.at,
         limits: &Limits::default(),
     });
