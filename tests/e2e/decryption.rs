@@ -423,3 +423,27 @@ fn i62_a_key_is_asked_once_for_each_mail() {
     assert!(site.outside.mails().is_empty());
     assert_eq!(site.inside.mails().iter().filter(|mail| mark(mail).contains("opened=yes")).count(), 1);
 }
+
+#[test]
+fn c43_a_redirect_of_decrypted_mail_does_not_carry_it_out() {
+    need!("openssl", "aiosmtpd");
+    let site = site();
+    site.gateway.know(&[LILIS]);
+    site.take(&[WATI], &with_canaries("c43-opened", RATNA, RATNA));
+    let delivered = site.inside.find("c43-opened");
+    for path in [WATI, RATNA, ""] {
+        let reply = send(site.gateway.inside, path, &["luar@lain.example"], &delivered.content);
+        assert!(reply.starts_with("550 5.7."), "from <{path}>: {reply}");
+        let reply = send(site.gateway.inside, path, &["luar@lain.example", LILIS], &delivered.content);
+        assert!(reply.starts_with("550 5.7."), "from <{path}>: {reply}");
+    }
+    // To whom it can be encrypted it goes.
+    let reply = send(site.gateway.inside, WATI, &[LILIS], &delivered.content);
+    assert!(reply.starts_with("250"), "{reply}");
+    let mail = site.outside.find("c43-opened");
+    assert_eq!(mail.to, [LILIS]);
+    assert!(!String::from_utf8_lossy(body(&mail.content)).contains("kenari"));
+    let inside = Pki::shared().decrypt(&mail.content, LILIS).unwrap();
+    assert!(String::from_utf8_lossy(&inside).contains("kenari-isi"));
+    assert_eq!(site.outside.mails().len(), 1);
+}
