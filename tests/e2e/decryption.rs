@@ -395,3 +395,55 @@ fn c42_the_inside_servers_own_report_does_not_carry_it_out() {
         assert!(site.outside.mails().iter().all(|mail| fields(&mail.content, "message-id")[0].contains("c42-report")));
     }
 }
+
+#[test]
+fn i62_a_key_is_asked_once_for_each_mail() {
+    need!("openssl", "aiosmtpd");
+    let site = site();
+    let wati = certificate(WATI);
+    let made = |id: &str, order: &dyn Fn(Vec<u8>, Vec<u8>) -> Vec<Vec<u8>>| {
+        tampered(&letter(RATNA, WATI, id, "Satu kali."), &["-aes-256-cbc", &wati], Some(RATNA), |der| {
+            let one = der::enveloped(der).recipients[0];
+            let good = der[one.start..one.end].to_vec();
+            let mut chosen = good.clone();
+            let last = chosen.len() - 1;
+            chosen[last] ^= 1;
+            *der = der::with_recipients(der, &order(good, chosen));
+        })
+    };
+    site.take(&[WATI], &made("i62-good-first", &|good, chosen| vec![good, chosen]));
+    assert!(mark(&site.inside.find("i62-good-first")).contains("opened=yes"));
+    site.take(&[WATI], &made("i62-chosen-first", &|good, chosen| vec![chosen, good]));
+    assert!(is_held(&site.gateway, "i62-chosen-first", "integrity-unproven"), "{:?}", site.gateway.held());
+    // Nor does a thousand of them cost a thousand operations: milliseconds each.
+    let started = std::time::Instant::now();
+    let many = |good, chosen| std::iter::repeat_n(chosen, 1000).chain([good]).collect();
+    site.take(&[WATI], &made("i62-many", &many));
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(site.outside.mails().is_empty());
+    assert_eq!(site.inside.mails().iter().filter(|mail| mark(mail).contains("opened=yes")).count(), 1);
+}
+
+#[test]
+fn c43_a_redirect_of_decrypted_mail_does_not_carry_it_out() {
+    need!("openssl", "aiosmtpd");
+    let site = site();
+    site.gateway.know(&[LILIS]);
+    site.take(&[WATI], &with_canaries("c43-opened", RATNA, RATNA));
+    let delivered = site.inside.find("c43-opened");
+    for path in [WATI, RATNA, ""] {
+        let reply = send(site.gateway.inside, path, &["luar@lain.example"], &delivered.content);
+        assert!(reply.starts_with("550 5.7."), "from <{path}>: {reply}");
+        let reply = send(site.gateway.inside, path, &["luar@lain.example", LILIS], &delivered.content);
+        assert!(reply.starts_with("550 5.7."), "from <{path}>: {reply}");
+    }
+    // To whom it can be encrypted it goes.
+    let reply = send(site.gateway.inside, WATI, &[LILIS], &delivered.content);
+    assert!(reply.starts_with("250"), "{reply}");
+    let mail = site.outside.find("c43-opened");
+    assert_eq!(mail.to, [LILIS]);
+    assert!(!String::from_utf8_lossy(body(&mail.content)).contains("kenari"));
+    let inside = Pki::shared().decrypt(&mail.content, LILIS).unwrap();
+    assert!(String::from_utf8_lossy(&inside).contains("kenari-isi"));
+    assert_eq!(site.outside.mails().len(), 1);
+}

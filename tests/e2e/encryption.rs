@@ -416,12 +416,15 @@ fn o57_a_report_passes_in_clear_where_encryption_is_not_required() {
         "Content-Type: text/plain; charset=utf-8",
         "Content-Type: multipart/report; report-type=disposition-notification; boundary=b",
     );
-    for (setting, encrypted) in [("when-possible", false), ("required", true)] {
+    // A program writes it without a reverse-path; what a person labels so is a mail like any other.
+    for (setting, path, encrypted) in
+        [("when-possible", "", false), ("when-possible", SITI, true), ("required", "", true)]
+    {
         let site = site(&[RATNA], |setup| setup.domain(&format!("encrypt = \"{setting}\"\n")));
-        let reply = send(site.gateway.inside, SITI, &[RATNA], report.as_bytes());
+        let reply = send(site.gateway.inside, path, &[RATNA], report.as_bytes());
         assert!(reply.starts_with("250"), "{reply}");
         let mail = site.outside.find("o57-report");
-        assert_eq!(is_encrypted(&mail), encrypted, "{setting}");
+        assert_eq!(is_encrypted(&mail), encrypted, "{setting} <{path}>");
         assert!(encrypted || below_trace(&mail.content) == report.as_bytes());
     }
 }
@@ -475,4 +478,61 @@ fn o30_mail_within_an_own_domain_is_encrypted_too() {
     let mail = site.inside.find("within");
     assert_eq!(mail.to, [WATI]);
     assert_opens(&mail, WATI, "Untuk Wati.");
+}
+
+#[test]
+fn c03_c15_a_retry_of_encrypted_mail_sends_the_same_octets() {
+    need!("openssl", "aiosmtpd");
+    Pki::with_mailboxes();
+    let (inside, outside) = (Sink::start(), Sink::with(&[("defer", "1")]));
+    let mut gateway = Setup::new(inside.address, outside.address).start();
+    gateway.know(&[RATNA]);
+    let reply = send(gateway.inside, SITI, &[RATNA], &letter(SITI, RATNA, "c15-encrypted", "Rahasia."));
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(outside.find("c15-encrypted").kind, "defer");
+    assert_eq!(gateway.stop(), Some(0));
+    gateway.start();
+    gateway.retry_until(&outside, 2);
+    let mails = outside.wait(2);
+    assert_eq!(mails[1].kind, "kept");
+    assert!(mails[0].content == mails[1].content, "the retry made a new copy");
+    assert_opens(&mails[1], RATNA, "Rahasia.");
+}
+
+#[test]
+fn o57_automatic_replies_are_encrypted_where_it_is_required() {
+    need!("openssl", "aiosmtpd");
+    let site = site(&[RATNA], |setup| setup.domain("encrypt = \"required\"\n"));
+    let reply = send(site.gateway.inside, "", &[RATNA], &letter(SITI, RATNA, "o57-vacation", "Sedang cuti."));
+    assert!(reply.starts_with("250"), "{reply}");
+    let mail = site.outside.find("o57-vacation");
+    assert_eq!(mail.from, "");
+    let inside = Pki::shared().decrypt(&mail.content, RATNA).unwrap();
+    assert!(String::from_utf8_lossy(&inside).contains("Sedang cuti."));
+    assert!(!String::from_utf8_lossy(&mail.content).contains("Sedang cuti."));
+    let reply = send(site.gateway.inside, "", &[TANPA], &letter(SITI, TANPA, "o57-nobody", "Sedang cuti."));
+    assert!(reply.starts_with("550 5.7."), "{reply}");
+}
+
+#[test]
+fn o34_o35_recipients_who_read_different_things() {
+    need!("openssl", "aiosmtpd");
+    // Both have announced what OpenSSL announces; nobody reads the other's copy where they are apart.
+    let site = site(&[], |setup| setup);
+    for name in [RATNA, DODI] {
+        let signed = Pki::shared().sign(&letter(name, SITI, &format!("hello-{name}"), "x"), name);
+        assert!(send(site.gateway.outside, name, &[SITI], &signed).starts_with("250"));
+        for _ in 0..300 {
+            if !site.gateway.certificates(name).is_empty() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+    assert!(site.write(&[RATNA, DODI], "o35-learned", "Bersama.").starts_with("250"));
+    let mail = site.outside.find("o35-learned");
+    assert_eq!(mail.to, [RATNA, DODI]);
+    assert!(Pki::shared().print(&mail.content).contains("aes-256-cbc"));
+    assert_opens(&mail, RATNA, "Bersama.");
+    assert_opens(&mail, DODI, "Bersama.");
 }

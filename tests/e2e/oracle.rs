@@ -337,7 +337,7 @@ fn i60_replies_take_the_same_time_whatever_was_wrong() {
 }
 
 #[test]
-fn i60_the_test_of_times_sees_a_difference_that_is_there() {
+fn the_comparison_of_times_sees_a_difference_that_is_there() {
     let mut random = Random(7);
     let mut sample = |shift: f64| -> Vec<f64> {
         (0..1000).map(|_| f64::from(u32::try_from(random.below(1000)).unwrap()) / 1000.0 + shift).collect()

@@ -78,6 +78,21 @@ pub fn encrypted_key(der: &[u8], recipient: Element) -> Element {
     inside(der, recipient)[3]
 }
 
+/// The same EnvelopedData with other RecipientInfos.
+pub fn with_recipients(der: &[u8], recipients: &[Vec<u8>]) -> Vec<u8> {
+    let info = inside(der, element(der, 0));
+    let fields = inside(der, inside(der, info[1])[0]);
+    let mut made = Vec::new();
+    for (number, field) in fields.iter().enumerate() {
+        match number {
+            1 => made.extend(encode(0x31, &recipients.concat())),
+            _ => made.extend_from_slice(&der[field.start..field.end]),
+        }
+    }
+    let content_type = &der[info[0].start..info[0].end];
+    encode(0x30, &[content_type, &encode(0xa0, &encode(0x30, &made))].concat())
+}
+
 /// An S/MIME body of a CMS object: base64 in lines.
 pub fn base64(der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
