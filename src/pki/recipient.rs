@@ -54,9 +54,16 @@ pub fn check(request: &RecipientRequest<'_>) -> (Result<RecipientKey, Vec<Reason
         allow_weak: &[],
         limits: request.limits,
     });
-    let result = match report.reasons.as_slice() {
-        [] => Ok(RecipientKey { certificate: request.certificate.clone() }),
-        reasons => Err(reasons.to_vec()),
+    let mut reasons = report.reasons.clone();
+    // A key that nothing can be sealed to is known now: later it would only be a failure that never ends.
+    if !reasons.contains(&Reason::WeakAlgorithm) && !request.certificate.key_receives() {
+        reasons.push(Reason::Unsupported);
+        reasons.sort_unstable();
+        reasons.dedup();
+    }
+    let result = match reasons.is_empty() {
+        true => Ok(RecipientKey { certificate: request.certificate.clone() }),
+        false => Err(reasons),
     };
     (result, report)
 }

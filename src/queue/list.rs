@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub enum Filter {
     /// Everything that has a recipient who is pending.
     Pending,
-    /// Everything that has a recipient who is held in quarantine.
-    Quarantine,
+    /// Everything that has a recipient who is held, for whatever reason.
+    Held,
     /// Everything that is not final.
     Open,
     /// Everything that is kept.
@@ -40,6 +40,8 @@ pub struct RecordView {
     pub header_from: Option<String>,
     /// Message-ID.
     pub message_id: Option<String>,
+    /// Why recipients are held: `quarantine`, `awaiting-key`, `operator` …; several with commas, null where none is.
+    pub class: Option<String>,
     /// `valid`, `invalid`, `indeterminate` or `none`.
     pub verdict: String,
     /// Reason codes.
@@ -141,9 +143,7 @@ impl Queue {
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
-            Filter::Quarantine => {
-                "WHERE id IN (SELECT record FROM recipient WHERE state = 'held' AND class = 'quarantine')"
-            }
+            Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
             Filter::Open => "WHERE final IS NULL",
             Filter::All => "",
         };
@@ -295,6 +295,7 @@ impl RecordRow {
             reverse_path: self.reverse_path,
             header_from: self.header_from,
             message_id: self.message_id,
+            class: classes(&recipients),
             verdict: self.verdict,
             reasons: codes(&self.reasons),
             signer: self.signer,
@@ -338,6 +339,18 @@ impl RecipientRow {
             leased: self.leased,
         }
     }
+}
+
+/// The classes of the held recipients, each once, in the envelope's order.
+fn classes(recipients: &[RecipientView]) -> Option<String> {
+    let mut classes: Vec<&str> = Vec::new();
+    let held = recipients.iter().filter(|recipient| recipient.state == "held");
+    for class in held.filter_map(|recipient| recipient.class.as_deref()) {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    (!classes.is_empty()).then(|| classes.join(","))
 }
 
 fn codes(text: &str) -> Vec<String> {
