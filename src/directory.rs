@@ -16,6 +16,7 @@ use crate::store::{Store, StoreError};
 use anchors::{Action, Change, Changed};
 use index::{Digest, Entry, Index};
 use jiff::Timestamp;
+use recent::Recent;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
@@ -27,6 +28,7 @@ mod harvest;
 mod import;
 mod index;
 mod listing;
+mod recent;
 mod rows;
 mod rules;
 mod write;
@@ -78,6 +80,9 @@ pub enum DirectoryError {
     /// It names no address, and none was given.
     #[error("the certificate of {0} names no address")]
     NoAddress(String),
+    /// It names more addresses than anybody looks at.
+    #[error("the certificate of {0} names more than 1,000 addresses, and counts as naming none")]
+    TooManyAddresses(String),
     /// An address is for one end entity.
     #[error("expected one end entity's certificate to bind the address to, found {0}")]
     NotOne(usize),
@@ -109,6 +114,9 @@ pub enum Unfit {
     /// Neither RSA nor ECDH on P-256, P-384, P-521 or X25519.
     #[error("expected an RSA key, or one on P-256, P-384, P-521 or X25519")]
     KeyType,
+    /// Nothing can be sealed to its very key: a point off its curve, an even modulus, an exponent beyond 33 bits.
+    #[error("its public key cannot be used: a point off its curve, an even modulus or too large an exponent")]
+    Key,
     /// keyUsage or extKeyUsage allow other things only.
     #[error(
         "expected key usage keyEncipherment (RSA) or keyAgreement (EC), and emailProtection where there is an extended key usage"
@@ -209,6 +217,8 @@ struct Inner {
     store: Store,
     audit: Audit,
     index: RwLock<Index>,
+    /// Certificates that somebody works with now, so that one that stands for many is parsed once.
+    recent: Recent,
     /// Conflicts that were told of since the start: mailbox and certificate.
     conflicts: Mutex<HashSet<(String, Digest)>>,
     /// One change at a time, so that an older reading of the store never takes the place of a newer one.
@@ -231,6 +241,7 @@ impl Directory {
             store,
             audit,
             index: RwLock::default(),
+            recent: Recent::default(),
             conflicts: Mutex::default(),
             changing: tokio::sync::Mutex::new(()),
         }));
@@ -348,8 +359,13 @@ impl Directory {
         known
     }
 
+    /// Whether [`Directory::for_mailbox`] has any, without parsing them.
+    pub fn knows(&self, address: &Address) -> bool {
+        !self.index().of_mailbox(&address.mailbox_key()).is_empty()
+    }
+
     fn known(&self, sha256: &Digest, entry: &Entry, mailbox: &str) -> Option<KnownCertificate> {
-        let certificate = entry.certificate()?;
+        let certificate = self.0.recent.parsed(sha256, entry)?;
         Some(KnownCertificate {
             id: id_of(sha256),
             trust: entry.trust,

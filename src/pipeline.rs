@@ -4,6 +4,7 @@
 //! nothing bounces; a fact that can't be had now is `451`, and the sender's own queue keeps the mail. Until the commit
 //! nothing is stored, so a client that goes away, or a deadline that passes, leaves nothing behind.
 
+mod budget;
 pub mod explain;
 pub mod gateway;
 pub mod gather;
@@ -13,6 +14,7 @@ pub mod record;
 pub mod reply;
 pub mod transform;
 
+pub use budget::Room;
 pub use gateway::{Gateway, OpenError, Snapshot};
 
 use crate::clock;
@@ -79,6 +81,9 @@ pub enum AcceptError {
         /// Those that name this gateway.
         own: usize,
     },
+    /// The memory for making copies is spent.
+    #[error("no memory for the copies now")]
+    NoRoom,
     /// `accept_deadline` passed.
     #[error("the deadline for accepting passed")]
     Deadline,
@@ -105,6 +110,7 @@ impl AcceptError {
         match self {
             Self::Refused(refusal) | Self::Deferred(refusal) => refusal.rule,
             Self::Looping { .. } => "loop",
+            Self::NoRoom => "busy",
             Self::Deadline => "deadline",
             Self::Plan(_) | Self::Signing(_) => "not-signed",
             Self::Queue(_) => "not-stored",
@@ -154,12 +160,15 @@ async fn take(
         transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
     };
     let deadline = snapshot.config.accept_deadline;
-    let made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    let mut made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    // Storing the copies takes memory too.
+    let room = std::mem::take(&mut made.room);
     let learned = harvest::of(snapshot, &made);
     let record = record::of(snapshot, arrival, made, id, now);
     let encrypted_to = record.encrypted_to.clone();
     commitment.begin();
     gateway.commit(record).await.map_err(AcceptError::Queue)?;
+    drop(room);
     gateway.directory.remember_encrypted(&encrypted_to);
     harvest::keep(gateway, snapshot, learned, now);
     Ok(())

@@ -94,7 +94,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
         (&["frobnicate"], 2),
         (&["inspect"], 2),
         (&["inspect", "--at", "yesterday", "a.eml"], 2),
-        (&["inspect", "--key", "a.p12", "a.eml"], 2),
+        (&["inspect", "--password-file", "a.txt", "a.eml"], 2),
         (&["pki", "verify", "a.pem"], 2),
         (&["key", "import", "a.p12"], 2),
     ];

@@ -178,13 +178,12 @@ fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result
     let certificate = &listed.certificate;
     let chain: Vec<String> =
         opened.gateway.directory.issuers(certificate).iter().map(|issuer| issuer.subject().to_string()).collect();
-    let named: Vec<&str> = certificate.addresses().iter().map(Address::as_str).collect();
     out.line(&format!("certificate {}", row.id))?;
     out.labelled(
         2,
         &[
             ("stands for", stands_for(&row)),
-            ("names", named.join(", ")),
+            ("names", if certificate.is_ca() { String::new() } else { words::addresses(certificate) }),
             ("subject", row.subject.clone()),
             ("issuer", row.issuer.clone()),
             ("serial", row.serial.clone()),

@@ -194,14 +194,13 @@ fn people(
     };
     out.line(&verdict)?;
     out.line("")?;
-    let addresses: Vec<&str> = end_entity.addresses().iter().map(Address::as_str).collect();
     out.labelled(
         2,
         &[
             ("certificate", end_entity.subject().to_string()),
             ("issuer", end_entity.issuer().to_string()),
             ("serial", end_entity.serial_hex()),
-            ("addresses", if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }),
+            ("addresses", words::addresses(end_entity)),
             ("key", words::key(&end_entity.key_info())),
             ("valid", words::validity(end_entity, at)),
             ("judged at", format!("{at:.0}")),

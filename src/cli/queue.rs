@@ -20,7 +20,7 @@ pub(super) enum QueueSubcommands {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum QuarantineSubcommands {
-    /// Shows mail that is held
+    /// Shows mail that is held, and as what: in quarantine, for want of a key, by the operator
     List(ListArguments),
     /// Shows everything known of one mail, but not its content
     Show(ShowArguments),
@@ -102,7 +102,7 @@ fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Pr
         return Ok(Exit::Yes);
     }
     if filter == Filter::Held {
-        let titles = ["id", "received", "from", "to", "verdict", "reasons", "serial"];
+        let titles = ["id", "received", "class", "from", "to", "verdict", "reasons", "serial"];
         out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
     } else {
         let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
@@ -116,6 +116,7 @@ fn held_row(record: &RecordView) -> Vec<String> {
     vec![
         record.queue_id.clone(),
         seconds(&record.received),
+        record.class.clone().unwrap_or_default(),
         sender(record),
         held.map(|recipient| recipient.address.as_str()).collect::<Vec<_>>().join(","),
         record.verdict.clone(),
@@ -286,9 +287,15 @@ fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) ->
         out.line(&format!("  {file}"))?;
     }
     out.line("")?;
-    out.line("OpenSSL alone verifies it again, as of its arrival; run there:")?;
-    out.line("")?;
-    out.line(&format!("  {}", openssl(&bundle)))?;
+    if is_signed(&bundle) {
+        out.line("OpenSSL alone verifies it again, as of its arrival; run there:")?;
+        out.line("")?;
+        out.line(&format!("  {}", openssl(&bundle)))?;
+    } else {
+        out.line(
+            "Outermost there is no signature that OpenSSL could verify; record.json says what was decided and why.",
+        )?;
+    }
     Ok(Exit::Yes)
 }
 
@@ -304,10 +311,11 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|source| CliError::Write { path: dir.to_owned(), source })?;
     let record = serde_json::to_vec_pretty(&bundle.shown).map_err(std::io::Error::from)?;
-    let readme = format!(
-        "The mail as it arrived is original.eml; record.json says what was decided and why.\nVerify it again with OpenSSL alone:\n\n    {}\n",
-        openssl(bundle)
-    );
+    let mut readme = "The mail as it arrived is original.eml; record.json says what was decided and why.\n".to_owned();
+    readme.push_str(&match is_signed(bundle) {
+        true => format!("Verify it again with OpenSSL alone:\n\n    {}\n", openssl(bundle)),
+        false => "Outermost there is no signature that OpenSSL could verify.\n".to_owned(),
+    });
     let mut files =
         vec![("original.eml", bundle.original.to_vec()), ("record.json", record), ("README.txt", readme.into_bytes())];
     for (name, label, list) in [
@@ -337,6 +345,12 @@ fn pem(label: &str, file: &EvidenceFile) -> String {
     let lines: Vec<String> =
         base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// Whether the outermost layer is a signed one: of another OpenSSL's `cms -verify` can say nothing.
+fn is_signed(bundle: &EvidenceBundle) -> bool {
+    let kind = bundle.shown.details.pointer("/report/layers/0/kind").and_then(serde_json::Value::as_str);
+    kind.is_some_and(|kind| kind.starts_with("signed-"))
 }
 
 /// The command line that verifies the bundle; as of the time of arrival.

@@ -1,5 +1,6 @@
 //! Reason codes and states in plain words: what was found, and what a person can do about it.
 
+use crate::mail::Address;
 use crate::pki::certificate::KeyInfo;
 use crate::pki::revocation::{RevocationStatus, Source, Status};
 use crate::pki::{Certificate, Purpose};
@@ -224,6 +225,15 @@ pub(super) fn key(key: &KeyInfo) -> String {
         KeyInfo::Dsa => "DSA".to_owned(),
         KeyInfo::Other => "of an unknown kind".to_owned(),
     }
+}
+
+/// The addresses that a certificate names.
+pub(super) fn addresses(certificate: &Certificate) -> String {
+    if certificate.has_too_many_names() {
+        return "more than 1,000, so none of them counts".to_owned();
+    }
+    let named: Vec<&str> = certificate.addresses().iter().map(Address::as_str).collect();
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
 }
 
 /// SHA-256 in groups of four digits, which people can compare.

@@ -358,3 +358,16 @@ fn rules_of_the_policy_file_are_read_and_what_they_can_not_do_is_an_error() {
         assert_eq!(first, (policy.as_path(), line, key), "{text}: {errors:#?}");
     }
 }
+
+#[test]
+fn a_policy_file_that_is_named_has_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segel.toml");
+    assert!(from_text(&path, GOOD).is_ok());
+    for name in ["policy.toml", "./policy.toml", "other.toml"] {
+        let errors = from_text(&path, &format!("{GOOD}\n[policy]\nfile = \"{name}\"\n")).unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(), ["policy.file"], "{name}");
+    }
+    std::fs::write(folder.path().join("policy.toml"), "").unwrap();
+    assert!(from_text(&path, &format!("{GOOD}\n[policy]\nfile = \"policy.toml\"\n")).is_ok());
+}

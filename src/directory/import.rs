@@ -110,6 +110,9 @@ impl Directory {
 
 /// The mailboxes to bind, each once.
 fn chosen(certificate: &Certificate, asked: &[Address]) -> Result<Vec<Address>, DirectoryError> {
+    if certificate.has_too_many_names() {
+        return Err(DirectoryError::TooManyAddresses(certificate.subject().to_string()));
+    }
     let named = certificate.addresses();
     if named.is_empty() && asked.is_empty() {
         return Err(DirectoryError::NoAddress(certificate.subject().to_string()));

@@ -19,7 +19,10 @@ pub(super) fn receives(certificate: &Certificate) -> Result<(), Unfit> {
         KeyInfo::Other if certificate.spki_der().starts_with(X25519) => {}
         _ => return Err(Unfit::KeyType),
     }
-    if Purpose::EmailEncrypt.allows_end_entity(certificate) { Ok(()) } else { Err(Unfit::Usage) }
+    if !Purpose::EmailEncrypt.allows_end_entity(certificate) {
+        return Err(Unfit::Usage);
+    }
+    if certificate.key_receives() { Ok(()) } else { Err(Unfit::Key) }
 }
 
 /// What is known for a mailbox: who issued it and what it is worth. Blocked ones are left out by the caller: they hold

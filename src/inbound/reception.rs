@@ -88,7 +88,7 @@ impl GatewayReception {
     /// Whoever is not named in the mail has an encrypted copy of his own; who that is shows only later. So many copies of a
     /// large mail are too many for one transaction.
     fn has_room_for_copies(&self, address: &Address, before: &[Address], declared: u64) -> Result<(), Reply> {
-        let has_certificate = |one: &&Address| !self.gateway.directory.for_mailbox(one).is_empty();
+        let has_certificate = |one: &&Address| self.gateway.directory.knows(one);
         if self.listener.side == Side::Outside || declared == 0 || before.is_empty() || !has_certificate(&address) {
             return Ok(());
         }

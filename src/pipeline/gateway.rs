@@ -1,6 +1,7 @@
 //! The parts that every session, worker and operation shares, and the view of the configuration they work with.
 
 use super::AcceptError;
+use super::budget::Budget;
 use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
@@ -44,6 +45,7 @@ pub struct Gateway {
     pub audit: Audit,
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
+    pub(super) budget: Budget,
     handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
 }
 
@@ -133,6 +135,7 @@ impl Gateway {
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config))
             .hold_at_most(config.limits.memory / 4);
+        let budget = Budget::new(config.limits.memory);
         let crls = Crls::new(config.crls.clone());
         let snapshot = Arc::new(Snapshot::new(config, crls, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -144,6 +147,7 @@ impl Gateway {
             audit,
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
+            budget,
             handoff: RwLock::new(None),
         })
     }
@@ -291,10 +295,11 @@ fn keep_master_key(config: &Config) -> Result<(), OpenError> {
 
 /// Who notices come from and where they go.
 fn notices(config: &Config) -> Notices {
-    let routes = config.clone();
+    let (routes, domains) = (config.clone(), config.policy.domains.clone());
     Notices {
         hostname: config.hostname.clone(),
         postmaster: config.postmaster.clone(),
+        own: Arc::new(move |domain| domains.iter().any(|own| own.domain.same(domain))),
         router: Arc::new(move |domain| routes.next_hop(domain).clone()),
     }
 }

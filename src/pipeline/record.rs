@@ -15,7 +15,7 @@ use serde_json::json;
 /// The record of an accepted message: the original, the finished copy, each recipient's state, the verdict with what it
 /// rests on, and the audit events, all for one transaction.
 pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now: Timestamp) -> NewRecord {
-    let Made { facts, decided, copies } = made;
+    let Made { facts, decided, copies, room: _ } = made;
     let decided = &decided;
     let headers = Headers::read(snapshot, arrival);
     let inspected = &facts.inspected;

@@ -19,6 +19,7 @@ pub fn of(error: &AcceptError) -> Reply {
         AcceptError::Refused(refusal) => refused(refusal),
         AcceptError::Deferred(refusal) => deferred(refusal),
         AcceptError::Looping { .. } => Reply::new(554, 4, 6, "too many hops, this mail is looping"),
+        AcceptError::NoRoom => Reply::new(452, 3, 1, "Too busy to take a message of this size now"),
         AcceptError::Deadline => Reply::new(451, 3, 2, "not finished in time, try again later"),
         AcceptError::Plan(_) | AcceptError::Signing(_) => {
             Reply::new(451, 7, 5, "cannot sign or encrypt now, try again later")
@@ -137,6 +138,7 @@ mod tests {
         for (error, expected) in [
             (AcceptError::Looping { received: 101, own: 0 }, "554 5.4.6"),
             (AcceptError::Deadline, "451 4.3.2"),
+            (AcceptError::NoRoom, "452 4.3.1"),
             (AcceptError::Signing(crate::keys::KeyError::Signing), "451 4.7.5"),
             (AcceptError::Worker, "451 4.3.0"),
         ] {

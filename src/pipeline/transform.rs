@@ -1,5 +1,6 @@
 //! Makes the finished copies: the plan is pure, the private key acts in between.
 
+use super::budget::{self, Room};
 use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyBackend;
@@ -19,6 +20,8 @@ pub struct Made {
     pub decided: Decided,
     /// The copies for the recipients that are delivered to; none where every recipient's mail is held.
     pub copies: Copies,
+    /// The room that they take; to be kept until they are stored.
+    pub room: Room,
 }
 
 /// Makes the copies, on a worker thread: signing and encrypting are work for a CPU.
@@ -33,8 +36,9 @@ pub async fn transform(
 ) -> Result<Made, AcceptError> {
     if !decided.recipients().iter().any(ForRecipient::is_delivered) {
         let copies = Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] };
-        return Ok(Made { facts, decided, copies });
+        return Ok(Made { facts, decided, copies, room: Room::default() });
     }
+    let room = room(gateway, arrival, &facts, &decided).await?;
     let id = id.to_string();
     let trace = trace(snapshot, arrival, &id, now);
     let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
@@ -57,9 +61,18 @@ pub async fn transform(
                 waiting.finish(&signature.map_err(AcceptError::Signing)?).map_err(AcceptError::Plan)?
             }
         };
-        Ok(Made { facts, decided, copies })
+        Ok(Made { facts, decided, copies, room })
     };
     gateway.cpu(work).await?
+}
+
+/// Room for the copies. A refusal would tell that a private key was asked and for whom: such mail waits.
+async fn room(gateway: &Gateway, arrival: &Arrival, facts: &Facts, decided: &Decided) -> Result<Room, AcceptError> {
+    let octets = budget::estimate(arrival.content.len(), decided);
+    if facts.inspected.asked_private_key {
+        return gateway.budget.wait(arrival.side, octets).await.ok_or(AcceptError::Worker);
+    }
+    gateway.budget.take(arrival.side, octets).ok_or(AcceptError::NoRoom)
 }
 
 fn trace(snapshot: &Snapshot, arrival: &Arrival, id: &str, now: Timestamp) -> String {

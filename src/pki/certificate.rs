@@ -18,11 +18,27 @@ use bytes::Bytes;
 use der::Decode;
 use extensions::Extensions;
 use jiff::Timestamp;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A parsed certificate over its original DER. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Certificate(Arc<Parsed>);
+
+/// A certificate that somebody else keeps, or does not any more.
+#[derive(Clone, Debug)]
+pub struct WeakCertificate(Weak<Parsed>);
+
+impl WeakCertificate {
+    /// The certificate, if it is still kept.
+    pub fn upgrade(&self) -> Option<Certificate> {
+        self.0.upgrade().map(Certificate)
+    }
+
+    /// Whether nobody keeps it any more.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
 
 struct Parsed {
     der: Bytes,
@@ -42,6 +58,7 @@ struct Parsed {
     /// certval's view as a trust anchor; made when first needed.
     anchor: OnceLock<Option<certval::PDVTrustAnchorChoice>>,
     addresses: OnceLock<Option<Vec<Address>>>,
+    receives: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Parsed {
@@ -159,6 +176,7 @@ impl Certificate {
             validated,
             anchor: OnceLock::new(),
             addresses: OnceLock::new(),
+            receives: OnceLock::new(),
         })))
     }
 
@@ -289,7 +307,7 @@ impl Certificate {
     }
 
     /// Whether it has more names than anybody looks at; then it names no address.
-    pub(super) fn has_too_many_names(&self) -> bool {
+    pub fn has_too_many_names(&self) -> bool {
         self.read_addresses().is_none()
     }
 
@@ -299,6 +317,16 @@ impl Certificate {
             Some(texts.iter().filter_map(|text| Address::parse(text).ok()).collect())
         };
         self.0.addresses.get_or_init(read).as_deref()
+    }
+
+    /// Whether a content key can be sealed to its public key; tried once.
+    pub fn key_receives(&self) -> bool {
+        *self.0.receives.get_or_init(|| crypto::transport::is_usable(&self.0.spki))
+    }
+
+    /// The same certificate, for as long as somebody else keeps it.
+    pub fn downgrade(&self) -> WeakCertificate {
+        WeakCertificate(Arc::downgrade(&self.0))
     }
 
     /// Whether one of the addresses is this mailbox.

@@ -58,12 +58,18 @@ pub fn check(request: &RecipientRequest<'_>) -> (Result<RecipientKey, Vec<Reason
         limits: request.limits,
     });
     let mut reasons = report.reasons.clone();
+    // A key that nothing can be sealed to is known now: later it would only be a failure that never ends.
+    if !reasons.contains(&Reason::WeakAlgorithm) && !request.certificate.key_receives() {
+        reasons.push(Reason::Unsupported);
+    }
     if report.chain.iter().chain([request.certificate]).any(|one| request.blocked.contains(&one.sha256())) {
         reasons.push(Reason::BlockedLocally);
-        reasons.sort_unstable();
     }
-    match reasons.as_slice() {
-        [] => (Ok(RecipientKey { certificate: request.certificate.clone() }), report),
-        _ => (Err(reasons), report),
-    }
+    reasons.sort_unstable();
+    reasons.dedup();
+    let result = match reasons.is_empty() {
+        true => Ok(RecipientKey { certificate: request.certificate.clone() }),
+        false => Err(reasons),
+    };
+    (result, report)
 }

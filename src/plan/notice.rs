@@ -40,14 +40,35 @@ pub struct NoticeRequest<'a> {
     pub arrived: Timestamp,
     /// When the notice is made.
     pub now: Timestamp,
-    /// The original message; only its header section is returned.
+    /// The original message; only of its header section anything is returned.
     pub original: &'a [u8],
+    /// How much of it.
+    pub returned: Returned,
     /// At least one.
     pub failures: &'a [Failure],
     /// Random; the boundary of the report.
     pub boundary: &'a str,
     /// `Message-ID` of the notice, without angle brackets.
     pub message_id: &'a str,
+}
+
+/// What of the original's header section goes back. Blind-copy recipients never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Every field: the reader has written it, or has it already.
+    Header,
+    /// `Message-ID` and `Date`: enough to find the mail again, for a reader outside who may not know its subject (C43).
+    Identification,
+}
+
+impl Returned {
+    fn takes(self, name: &[u8]) -> bool {
+        let is = |wanted: &str| name.trim_ascii_end().eq_ignore_ascii_case(wanted.as_bytes());
+        match self {
+            Self::Header => !is("Bcc") && !is("Resent-Bcc"),
+            Self::Identification => is("Message-ID") || is("Date"),
+        }
+    }
 }
 
 /// Octets of the original's header section that are returned. Its trace and subject stand far above this.
@@ -61,7 +82,7 @@ pub fn failure(request: &NoticeRequest<'_>) -> Transformed {
     let report = ContentType::new("multipart/report")
         .attribute("report-type", "delivery-status")
         .attribute("boundary", request.boundary);
-    let headers = returned_headers(request.original);
+    let headers = returned_headers(request.original, request.returned);
     // Quoted-printable would be wrong for what must stay readable by programs, so all parts are ASCII already.
     let part = |kind: &'static str, text: String| {
         MimePart::new(ContentType::new(kind), text.into_bytes()).transfer_encoding("7bit")
@@ -164,9 +185,10 @@ fn printable(text: &str) -> String {
     out
 }
 
-/// The header section of the original, ASCII and capped at a line's end.
-fn returned_headers(original: &[u8]) -> String {
+/// The header section of the original as far as it goes back, ASCII and capped at a line's end.
+fn returned_headers(original: &[u8], returned: Returned) -> String {
     let mut text = String::new();
+    let mut taken = false;
     let mut at = 0;
     loop {
         let (end, next) = line_end(original, at);
@@ -174,12 +196,20 @@ fn returned_headers(original: &[u8]) -> String {
             return text;
         }
         let content = original.get(at..end).unwrap_or_default();
+        at = next;
+        // A folded line belongs to the field above it; a line without a colon is no field.
+        if !matches!(content.first(), Some(b' ' | b'\t')) {
+            let colon = content.iter().position(|octet| *octet == b':');
+            taken = colon.and_then(|colon| content.get(..colon)).is_some_and(|name| returned.takes(name));
+        }
+        if !taken {
+            continue;
+        }
         text.extend(content.iter().map(|octet| match octet {
             b'\t' | b' '..=b'~' => char::from(*octet),
             _ => '?',
         }));
         text.push_str("\r\n");
-        at = next;
     }
 }
 
@@ -190,7 +220,7 @@ fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, NoticeRequest, failure};
+    use super::{Failure, NoticeRequest, Returned, failure, returned_headers};
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -207,6 +237,21 @@ print(p[2].get_content().strip().replace("\r\n", "\n").splitlines())
 "#;
 
     #[test]
+    fn c43_blind_copies_never_go_back_and_a_stranger_reads_no_subject() {
+        let original = b"Received: from a\r\n\tby b\r\nSubject: [rahasia]\r\n two\r\nMessage-Id: <1@x>\r\nbcc : a@b.example,\r\n\
+            \tc@d.example\r\nResent-Bcc: e@f.example\r\nDate: today\r\n folded\r\nno field\r\nX: y\r\n\r\nSubject: body\r\n";
+        for (returned, expected) in [
+            (
+                Returned::Header,
+                "Received: from a\r\n\tby b\r\nSubject: [rahasia]\r\n two\r\nMessage-Id: <1@x>\r\nDate: today\r\n folded\r\nX: y\r\n",
+            ),
+            (Returned::Identification, "Message-Id: <1@x>\r\nDate: today\r\n folded\r\n"),
+        ] {
+            assert_eq!(returned_headers(original, returned), expected);
+        }
+    }
+
+    #[test]
     fn c40_failure_is_a_report_that_others_read() {
         let request = NoticeRequest {
             hostname: "gerbang.example",
@@ -216,6 +261,7 @@ print(p[2].get_content().strip().replace("\r\n", "\n").splitlines())
             arrived: "2026-11-22T03:00:00Z".parse().unwrap(),
             now: "2026-11-22T04:00:00Z".parse().unwrap(),
             original: b"Subject: halo\r\nX: \xffy\r\n\r\nsecret body\r\n",
+            returned: Returned::Header,
             failures: &[
                 Failure {
                     recipient: "tidak@ada.example".into(),

@@ -40,6 +40,8 @@ pub struct RecordView {
     pub header_from: Option<String>,
     /// Message-ID.
     pub message_id: Option<String>,
+    /// Why recipients are held: `quarantine`, `awaiting-key`, `operator` …; several with commas, null where none is.
+    pub class: Option<String>,
     /// `valid`, `invalid`, `indeterminate` or `none`.
     pub verdict: String,
     /// Reason codes.
@@ -293,6 +295,7 @@ impl RecordRow {
             reverse_path: self.reverse_path,
             header_from: self.header_from,
             message_id: self.message_id,
+            class: classes(&recipients),
             verdict: self.verdict,
             reasons: codes(&self.reasons),
             signer: self.signer,
@@ -336,6 +339,18 @@ impl RecipientRow {
             leased: self.leased,
         }
     }
+}
+
+/// The classes of the held recipients, each once, in the envelope's order.
+fn classes(recipients: &[RecipientView]) -> Option<String> {
+    let mut classes: Vec<&str> = Vec::new();
+    let held = recipients.iter().filter(|recipient| recipient.state == "held");
+    for class in held.filter_map(|recipient| recipient.class.as_deref()) {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    (!classes.is_empty()).then(|| classes.join(","))
 }
 
 fn codes(text: &str) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::{Delivery, Direction, Queue, QueueError, QueueId};
 use crate::audit::Event;
 use crate::config::NextHop;
 use crate::mail::{Address, BodyType, Domain, ReversePath};
-use crate::plan::notice::{Failure, NoticeRequest, failure};
+use crate::plan::notice::{Failure, NoticeRequest, Returned, failure};
 use crate::smime::Verdict;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub struct Notices {
     pub hostname: String,
     /// Who hears of double bounces.
     pub postmaster: Address,
+    /// Whether a domain is an own one.
+    pub own: Arc<dyn Fn(&Domain) -> bool + Send + Sync>,
     /// The next hop of a domain.
     pub router: Arc<dyn Fn(&Domain) -> NextHop + Send + Sync>,
 }
@@ -50,6 +52,9 @@ impl Queue {
             (Addressee::Sender, ReversePath::Mailbox(sender)) => (sender.clone(), FAILURE),
             _ => (notices.postmaster.clone(), DOUBLE_BOUNCE),
         };
+        // The reverse-path is what the client said: with one outside, a subject would leave in clear by way of a failure.
+        let foreign = delivery.direction == Direction::Outgoing && !(notices.own)(to.domain());
+        let returned = if foreign && rule == FAILURE { Returned::Identification } else { Returned::Header };
         let original = match self.0.open_content(original, original_context(&delivery.queue_id)).await {
             Ok(original) => original,
             // A notice without the header section is better than none.
@@ -66,6 +71,7 @@ impl Queue {
             arrived: delivery.received,
             now,
             original: &original,
+            returned,
             failures,
             boundary: &format!("segel-{}-{id}", QueueId::random()),
             message_id: &message_id,

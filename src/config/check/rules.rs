@@ -10,19 +10,14 @@ use toml::Spanned;
 /// Rules that look at the same mail one after the other, for every recipient: a thousand is a mistake.
 const RULES: usize = 1000;
 
-/// `[policy] file`. The name is a default; the file has to exist only if somebody names it otherwise.
+/// `[policy] file`. Whoever writes the name means a file: only where the key is absent may there be none.
 #[expect(clippy::disallowed_methods, reason = "this module is part of the reader of the operator's files")]
 pub(super) fn rules(file: &File, directory: &Path, findings: &mut Findings<'_>) -> Vec<Rule> {
     let written = key(&file.policy, |policy| &policy.file);
     let path = directory.join(text(written).unwrap_or("policy.toml"));
     let content = match std::fs::read_to_string(&path) {
         Ok(content) => content,
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound
-                && text(written).is_none_or(|name| name == "policy.toml") =>
-        {
-            return Vec::new();
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && written.is_none() => return Vec::new(),
         Err(error) => {
             let offset = written.map_or(0, |written| written.span().start);
             let problem = format!("expected a readable file `{}`, found: {error}", path.display());

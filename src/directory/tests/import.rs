@@ -2,8 +2,12 @@
 
 use super::super::{Directory, DirectoryError, Trust};
 use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open};
+use crate::limits::Limits;
 use crate::mail::Address;
-use crate::pki::Certificate;
+use crate::pki::path::AnchorSource;
+use crate::pki::recipient::{RecipientRequest, check};
+use crate::pki::{Certificate, Harvesting, RevocationMode, TrustAnchor};
+use crate::reason::Reason;
 
 const BUDI: &str = "budi@kota.example";
 const RINA: &str = "rina@kota.example";
@@ -118,4 +122,88 @@ async fn a_blocked_certificate_is_known_by_its_digest_at_once() {
         ["certificate-blocked", "certificate-unblocked", "certificate-blocked"],
         "one event for each change"
     );
+}
+
+#[tokio::test]
+async fn s14_a_certificate_for_many_mailboxes_is_parsed_once_while_it_is_in_use() {
+    let bench = Bench::new();
+    bench.pair("root", P256, "", CA);
+    let many: Vec<String> = (0..200).map(|number| format!("p{number}@kota.example")).collect();
+    let certificate = bench.issue("many", "root", &many.join(",email:"), BOTH);
+    let (_, _, directory) = open(&bench).await;
+    directory.import_certificates(std::slice::from_ref(&certificate), &[]).await.unwrap();
+    let known: Vec<_> = many.iter().map(|whom| directory.for_mailbox(&address(whom)).remove(0).certificate).collect();
+    let first = known[0].addresses().as_ptr();
+    assert!(known.iter().all(|certificate| certificate.addresses().as_ptr() == first));
+    let weak = known[0].downgrade();
+    drop(known);
+    assert!(weak.is_gone(), "only as long as somebody needs it");
+    assert!(directory.knows(&address("P7@Kota.example")) && !directory.knows(&address("p200@kota.example")));
+}
+
+#[tokio::test]
+async fn o31_a_key_that_nothing_can_be_sealed_to_is_not_taken_in() {
+    let bench = Bench::new();
+    bench.pair("root", P256, "", CA);
+    bench.issue("any", "root", BUDI, BOTH);
+    bench.openssl("pkey -in any.key -pubout -outform DER -out any.spki").unwrap();
+    let (good, mut bad) = (bench.read("any.spki"), bench.read("any.spki"));
+    *bad.last_mut().unwrap() ^= 1;
+    // OpenSSL makes no certificate for such a key; nobody verifies the CA's signature when a certificate is taken in.
+    bench.openssl("x509 -in any.pem -outform DER -out any.der").unwrap();
+    let mut der = bench.read("any.der");
+    let at = der.windows(good.len()).position(|window| window == good).unwrap();
+    der[at..at + bad.len()].copy_from_slice(&bad);
+    let certificate = Certificate::from_der(&der).unwrap();
+    let (_, _, directory) = open(&bench).await;
+    let error = directory.import_certificates(&[certificate], &[]).await.unwrap_err();
+    assert!(format!("{error:?}").ends_with("why: Key }"), "{error:?}");
+    assert!(directory.digests().is_empty());
+}
+
+/// As when such a certificate was taken in by an older version: it counts as none that can be used, and mail to it is not
+/// deferred without end.
+#[test]
+fn o31_a_key_that_nothing_can_be_sealed_to_is_unsupported() {
+    let bench = Bench::new();
+    let good = bench.pair("self", P256, BUDI, BOTH);
+    let mut der = good.der().to_vec();
+    let at = der.windows(good.spki_der().len()).position(|window| window == good.spki_der()).unwrap();
+    der[at + good.spki_der().len() - 1] ^= 1;
+    let bad = Certificate::from_der(&der).unwrap();
+    for (certificate, expected) in [(good, None), (bad, Some(vec![Reason::Unsupported]))] {
+        // Its own anchor: nothing is verified with the key, nor is a signature over it.
+        let anchor = TrustAnchor {
+            certificate: certificate.clone(),
+            revocation: RevocationMode::None,
+            domains: Vec::new(),
+            source: AnchorSource::CommandLine,
+            harvest: Harvesting::default(),
+        };
+        let (result, _) = check(&RecipientRequest {
+            certificate: &certificate,
+            address: Some(&address(BUDI)),
+            untrusted: &[],
+            anchors: &[anchor],
+            crls: &[],
+            blocked: &std::collections::HashSet::new(),
+            at: crate::clock::now(),
+            limits: &Limits::default(),
+        });
+        assert_eq!(result.err(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_with_more_names_than_anybody_looks_at_says_so() {
+    let bench = Bench::new();
+    bench.pair("root", P256, "", CA);
+    let many: Vec<String> = (0..1001).map(|number| format!("p{number}@kota.example")).collect();
+    let certificate = bench.issue("many", "root", &many.join(",email:"), BOTH);
+    let (_, _, directory) = open(&bench).await;
+    for addresses in [vec![], vec![address("p1@kota.example")]] {
+        let error = directory.import_certificates(std::slice::from_ref(&certificate), &addresses).await.unwrap_err();
+        assert!(matches!(error, DirectoryError::TooManyAddresses(_)), "{error:?}");
+        assert!(error.to_string().contains("more than 1,000 addresses"), "{error}");
+    }
 }
