@@ -10,7 +10,7 @@ pub(crate) mod key;
 pub mod transport;
 mod verify;
 
-pub use cipher::{ContentCipher, TAG};
+pub use cipher::{ContentCipher, TAG, Unpadded};
 pub use verify::verify;
 
 use crate::asn1::{Fields, tag};

@@ -66,7 +66,8 @@ pub struct Limits {
     pub rsa_bits_max: usize,
     /// Rounds of `smime::inspect` in which facts are gathered.
     pub gather_rounds: usize,
-    /// RecipientInfos of one layer that name keys of ours and are tried (I62): a person and the offices that he holds.
+    /// Keys of one mailbox that are asked for one layer, and different content keys that are tried there (I62): a person and
+    /// the offices that he holds.
     pub content_keys: usize,
     /// Octets of a CRL file.
     pub crl: usize,

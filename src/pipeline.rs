@@ -119,8 +119,8 @@ impl AcceptError {
     }
 }
 
-/// Takes a message or says why not: the reply is 250 only after the commit. Where a private key was asked, the reply
-/// leaves on a time grid, so that it does not tell what the key has found.
+/// Takes a message or says why not: the reply is 250 only after the commit. Where a private key could open something, the
+/// reply leaves on a time grid, so that it tells neither what a key has found nor whether there is one.
 pub async fn accept(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
@@ -129,7 +129,7 @@ pub async fn accept(
 ) -> Reply {
     let id = QueueId::random();
     let now = clock::now();
-    let grid = grid::Grid::default();
+    let grid = Arc::new(grid::Grid::of(arrival.content.len()));
     let reply = match take(gateway, snapshot, &arrival, commitment, &grid, &id, now).await {
         Ok(()) => reply::accepted(&id),
         Err(error) => {
@@ -147,14 +147,13 @@ async fn take(
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
     commitment: &Commitment,
-    grid: &grid::Grid,
+    grid: &Arc<grid::Grid>,
     id: &QueueId,
     now: Timestamp,
 ) -> Result<(), AcceptError> {
     let ready = async {
         stop_loops(snapshot, arrival)?;
-        let looked = gather::inspect(gateway, snapshot, arrival, now).await?;
-        grid.applies_if(looked.inspected.asked_private_key);
+        let looked = gather::inspect(gateway, snapshot, arrival, grid, now).await?;
         let facts = gather::facts(gateway, snapshot, arrival, looked, now).await?;
         let (facts, decided) = decide(gateway, snapshot, arrival, facts, now).await?;
         transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await

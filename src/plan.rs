@@ -21,6 +21,7 @@ use crate::smime::encrypt::EncryptError;
 use crate::smime::inspect::{Inspected, Structure};
 use crate::smime::report;
 use crate::smime::sign::SignError;
+use crate::smtp::data::{self, form};
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -156,13 +157,8 @@ fn incoming(decided: &Decided, source: &Source<'_>) -> Copies {
         }
     }
     let mut copies = Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] };
-    let inside = source.inspected.opened.as_ref();
-    match inside.and_then(|inside| opened::message(&inside.entity, &marks(source, source.inspected, true), source)) {
-        Some(bytes) if !opened.is_empty() => {
-            let content = Transformed { bytes: Bytes::from(bytes) };
-            copies.add(Copy { content, treatment: "decrypted" }, &opened);
-        }
-        // What can't be put together stays closed.
+    match opened_copy(source) {
+        Some(content) if !opened.is_empty() => copies.add(Copy { content, treatment: "decrypted" }, &opened),
         _ => unopened.append(&mut opened),
     }
     let as_it_came = |inspected: &Inspected| {
@@ -177,6 +173,13 @@ fn incoming(decided: &Decided, source: &Source<'_>) -> Copies {
         copies.add(Copy { content: as_it_came(inspected), treatment: "unopened" }, &unopened);
     }
     copies
+}
+
+/// What can't be put together, or can't be sent, stays closed: the reader's own program may still open it.
+fn opened_copy(source: &Source<'_>) -> Option<Transformed> {
+    let inside = source.inspected.opened.as_ref()?;
+    let bytes = opened::message(&inside.entity, &marks(source, source.inspected, true), source)?;
+    (form(&bytes) != data::Form::Unsendable).then(|| Transformed { bytes: Bytes::from(bytes) })
 }
 
 /// Our fields on top of incoming mail.
@@ -213,3 +216,6 @@ fn algorithm_for(key: &KeyInfo) -> Option<(SignatureAlgorithm, Digest)> {
 fn boundary(random: &[u8; 16]) -> String {
     format!("=_segel_{}", data_encoding::HEXLOWER.encode(random))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ pub use write::NewEnvelope;
 use super::read::{Fields, INTEGER, OCTET_STRING, SEQUENCE, SET};
 use super::recipient_info::{Recipient, recipients};
 use super::{CmsError, ContentInfo, ContentKind, encode};
-use crate::crypto::{ContentCipher, TAG};
+use crate::crypto::{ContentCipher, TAG, Unpadded};
 use bytes::Bytes;
 use der::Encode;
 use der::asn1::ObjectIdentifier;
@@ -69,6 +69,15 @@ impl Envelope {
         cipher
             .open(content_key, &self.nonce, &self.authenticated, &self.ciphertext, &self.tag)
             .map_err(|_| OpenError::Failed)
+    }
+
+    /// As [`Envelope::open`], where nothing authenticates the content: it comes out whether its padding fits or not.
+    ///
+    /// # Errors
+    /// `Failed` for what everybody can see without a key; `Unsupported` if `cipher` is `None`.
+    pub fn open_unpadded(&self, content_key: &[u8]) -> Result<Unpadded, OpenError> {
+        let cipher = self.cipher.ok_or(OpenError::Unsupported)?;
+        cipher.open_unpadded(content_key, &self.nonce, &self.ciphertext).map_err(|_| OpenError::Failed)
     }
 
     /// Octets of the ciphertext; the content is as long or up to 16 octets shorter.

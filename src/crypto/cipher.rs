@@ -9,6 +9,8 @@ use aws_lc_rs::cipher::{
 };
 use aws_lc_rs::iv::FixedLength;
 use der::asn1::ObjectIdentifier;
+use std::fmt;
+use std::hint::black_box;
 use zeroize::Zeroizing;
 
 /// A content-encryption algorithm of an encrypted layer (RFC 8551 section 2.7).
@@ -140,7 +142,7 @@ impl ContentCipher {
         }
     }
 
-    /// Decrypts. Nothing of the content comes out before the tag is verified (I52).
+    /// Decrypts. Nothing of the content comes out before the tag is verified (I52), or with a padding that does not fit.
     ///
     /// # Errors
     /// `Unopened`, whatever the reason.
@@ -164,19 +166,43 @@ impl ContentCipher {
                 key.open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, &mut out).map_err(unopened)?;
                 Ok(out)
             }
-            Primitive::Block(algorithm) => {
-                let context = match self.nonce_length() {
-                    8 => DecryptionContext::Iv64(FixedLength::try_from(nonce).map_err(unopened)?),
-                    _ => DecryptionContext::Iv128(FixedLength::try_from(nonce).map_err(unopened)?),
-                };
-                let key = UnboundCipherKey::new(algorithm, key).map_err(unopened)?;
-                let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).map_err(unopened)?;
-                let mut out = Zeroizing::new(ciphertext.to_vec());
-                let length = key.decrypt(&mut out, context).map_err(unopened)?.len();
-                out.truncate(length);
-                Ok(out)
+            Primitive::Block(_) => {
+                let unpadded = self.open_unpadded(key, nonce, ciphertext)?;
+                if unpadded.padding_fits { Ok(unpadded.content) } else { Err(CryptoError::Unopened) }
             }
         }
+    }
+
+    /// Decrypts blocks that nothing authenticates. Whether the padding fits takes the same time to find out as that it
+    /// does not, and is for the caller to keep to himself: whoever can tell the two apart can read the content (I60).
+    ///
+    /// # Errors
+    /// `Unopened` for what everybody can see (the lengths, an authenticated cipher) and for a key that can't be used.
+    pub fn open_unpadded(self, key: &[u8], nonce: &[u8], ciphertext: &[u8]) -> Result<Unpadded, CryptoError> {
+        let unopened = |_| CryptoError::Unopened;
+        let Primitive::Block(algorithm) = self.primitive() else { return Err(CryptoError::Unopened) };
+        let block = self.nonce_length();
+        if !ciphertext.len().is_multiple_of(block) {
+            return Err(CryptoError::Unopened);
+        }
+        let last = last_octets(ciphertext, block).ok_or(CryptoError::Unopened)?;
+        let context = match block {
+            8 => DecryptionContext::Iv64(FixedLength::try_from(nonce).map_err(unopened)?),
+            _ => DecryptionContext::Iv128(FixedLength::try_from(nonce).map_err(unopened)?),
+        };
+        // The library removes a padding in time that depends on it. So it gets one more block, which always holds the
+        // padding of a whole block: nothing, encrypted after what is there.
+        let (whole, _) = self.seal(key, last, &[], &[]).map_err(|_| CryptoError::Unopened)?;
+        let mut content = Zeroizing::new(Vec::with_capacity(ciphertext.len() + whole.len()));
+        content.extend_from_slice(ciphertext);
+        content.extend_from_slice(&whole);
+        let key = UnboundCipherKey::new(algorithm, key).map_err(unopened)?;
+        let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).map_err(unopened)?;
+        key.decrypt(&mut content, context).map_err(unopened)?;
+        content.truncate(ciphertext.len());
+        let (padded, padding_fits) = padding(last_octets(&content, block).ok_or(CryptoError::Unopened)?);
+        content.truncate(ciphertext.len().saturating_sub(padded));
+        Ok(Unpadded { content, padding_fits })
     }
 
     fn primitive(self) -> Primitive {
@@ -191,6 +217,43 @@ impl ContentCipher {
             Self::DesEde3Cbc => Primitive::Block(triple_des()),
         }
     }
+}
+
+/// What was in blocks that nothing authenticates.
+pub struct Unpadded {
+    /// Without its padding, or all of it where the padding does not fit.
+    pub content: Zeroizing<Vec<u8>>,
+    /// Whether the padding is one.
+    pub padding_fits: bool,
+}
+
+impl fmt::Debug for Unpadded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpadded").finish_non_exhaustive()
+    }
+}
+
+/// How many octets of padding end `block` (RFC 5652 section 6.3), 0 where they don't fit, and whether they fit; without a
+/// branch or an early end.
+fn padding(block: &[u8]) -> (usize, bool) {
+    let count = block.last().map_or(0, |octet| u32::from(*octet));
+    let whole = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    let mut wrong = is_below(count, 1) | is_below(whole, count);
+    for (place, octet) in (0_u32..).zip(block.iter().rev()) {
+        let within = is_below(place, count).wrapping_neg();
+        wrong |= black_box(within & (u32::from(*octet) ^ count));
+    }
+    let fits = black_box(is_below(wrong, 1));
+    (usize::try_from(fits.wrapping_neg() & count).unwrap_or(0), fits == 1)
+}
+
+/// 1 where `one` is less than `other`, else 0; both below 2^31.
+const fn is_below(one: u32, other: u32) -> u32 {
+    one.wrapping_sub(other) >> 31
+}
+
+fn last_octets(octets: &[u8], count: usize) -> Option<&[u8]> {
+    octets.get(octets.len().checked_sub(count)?..)
 }
 
 /// Octets of the tag of every authenticated cipher here.

@@ -104,7 +104,7 @@ pub async fn explain(
             return Ok(asked.outcome(&Decision::Refuse(refusal)));
         }
     }
-    let looked = gather::inspect(gateway, snapshot, &arrival, now).await?;
+    let looked = gather::inspect(gateway, snapshot, &arrival, &Arc::default(), now).await?;
     asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
     let mut facts = gather::facts(gateway, snapshot, &arrival, looked, now).await?;
     facts.first_seen = None;

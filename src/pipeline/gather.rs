@@ -7,7 +7,8 @@ mod opening;
 mod recipients;
 mod signers;
 
-pub use opening::{Looked, inspect};
+pub use opening::Looked;
+pub(super) use opening::inspect;
 pub use recipients::encryption_certificate;
 pub use signers::{signing_keys, standing};
 

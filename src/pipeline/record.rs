@@ -4,7 +4,7 @@ use super::transform::Made;
 use super::{AcceptError, Arrival, Gateway, Snapshot, reply};
 use crate::audit::Event;
 use crate::mail::header::HeaderSection;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, BodyType, ReversePath};
 use crate::plan::{Copies, Copy};
 use crate::policy::{Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
 use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
@@ -36,7 +36,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         peer: arrival.peer.to_string(),
         helo: arrival.helo.clone(),
         reverse_path: arrival.envelope.reverse_path.clone(),
-        body: arrival.envelope.body,
+        body: body(arrival, &copies),
         header_from: inspected.from.mailbox().cloned(),
         verdict: inspected.verdict,
         reasons: decided.reasons().to_vec(),
@@ -63,6 +63,12 @@ fn direction(arrival: &Arrival) -> Direction {
         Side::Inside => Direction::Outgoing,
         Side::Outside => Direction::Incoming,
     }
+}
+
+/// As it came, but for what was inside an encrypted layer: that may need 8BITMIME where the mail around it did not.
+fn body(arrival: &Arrival, copies: &Copies) -> BodyType {
+    let is_ascii = |copy: &Copy| copy.content.bytes().is_ascii();
+    if copies.copies.iter().all(is_ascii) { arrival.envelope.body } else { BodyType::EightBitMime }
 }
 
 /// `deliver` or `quarantine`: what `inspect --json` calls `action`.

@@ -8,7 +8,7 @@ use crate::mail::span;
 
 /// Puts `entity`, the inside of the encrypted layers, in the place of the encrypted content. `fields` go on top.
 ///
-/// Of the header section inside, the `Content-` fields count, and `Subject`, which some programs hide outside. Everything
+/// Of the header section inside, the fields of MIME count, and `Subject`, which some programs hide outside. Everything
 /// else there would be a second word on what the fields around it say already. Nothing where the header section inside
 /// can't be read.
 pub(super) fn message(entity: &[u8], fields: &str, source: &Source<'_>) -> Option<Vec<u8>> {
@@ -52,7 +52,7 @@ impl<'a> Inside<'a> {
                 _ => None,
             }
         };
-        let content = header.fields().iter().filter(|field| is_content(span(entity, field.name.clone())));
+        let content = header.fields().iter().filter(|field| is_mime(span(entity, field.name.clone())));
         Some(Self {
             content: content.map(|field| span(entity, field.whole.clone())).collect(),
             subject: whole("Subject"),
@@ -63,4 +63,22 @@ impl<'a> Inside<'a> {
 
 fn is_content(name: &[u8]) -> bool {
     name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"))
+}
+
+/// The fields of this name that say how the content is to be read, and no others (RFC 2045, 2183, 1864, 2424, 2557, 3282).
+const MIME: [&[u8]; 10] = [
+    b"Content-Type",
+    b"Content-Transfer-Encoding",
+    b"Content-Disposition",
+    b"Content-Description",
+    b"Content-ID",
+    b"Content-Language",
+    b"Content-Location",
+    b"Content-Duration",
+    b"Content-MD5",
+    b"Content-Base",
+];
+
+fn is_mime(name: &[u8]) -> bool {
+    MIME.iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -5,6 +5,7 @@ use super::settle::{Outcome, RecipientRecord, Settlement, settle};
 use super::{Delivery, Queue, QueueError, content};
 use crate::audit::{ChainWriter, Event, append};
 use crate::plan::notice::Failure;
+use crate::smtp::EnhancedCode;
 use crate::store::rows::{groups, placeholders};
 use crate::store::{BoxFuture, Urgency, Write};
 use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
@@ -220,13 +221,15 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
     for group in groups(&changes) {
         // CROSS JOIN order is kept by SQLite: few values, each looked up by its row number.
         let sql = format!(
-            "WITH v (id, token, state, status, diagnostic, due, tries, changed) AS (VALUES {}) \
-             UPDATE recipient SET state = v.state, status = v.status, diagnostic = v.diagnostic, due = v.due, \
+            "WITH v (id, token, state, status, diagnostic, codes, due, tries, changed) AS (VALUES {}) \
+             UPDATE recipient SET state = v.state, status = v.status, due = v.due, \
+             diagnostic = CASE (SELECT discreet FROM record WHERE record.id = recipient.record) \
+             WHEN 0 THEN v.diagnostic ELSE v.codes END, \
              tries = CASE v.state WHEN 'pending' THEN v.tries ELSE recipient.tries + 1 END, changed = v.changed, \
              lease = NULL, token = NULL \
              FROM v WHERE recipient.id = v.id AND recipient.token = v.token AND recipient.state = 'pending' \
              RETURNING recipient.id",
-            placeholders(group.len(), 8)
+            placeholders(group.len(), 9)
         );
         let mut statement = query_scalar::<_, i64>(AssertSqlSafe(sql));
         for (job, change) in group {
@@ -236,6 +239,7 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
                 .bind(change.state)
                 .bind(&change.status)
                 .bind(&change.diagnostic)
+                .bind(codes(&change.diagnostic))
                 .bind(change.due)
                 .bind(change.tries)
                 .bind(job.now);
@@ -243,6 +247,18 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
         changed.extend(statement.fetch_all(&mut *tx).await?);
     }
     Ok(changed)
+}
+
+/// What of a diagnostic is kept about mail that a private key has acted on: the reply's codes, or what happened, without a
+/// word of the next hop. It has seen what was inside an encrypted layer, and its answer may quote that (C42).
+fn codes(diagnostic: &str) -> String {
+    let (kind, reply) = diagnostic.split_at(diagnostic.strip_prefix("smtp; ").map_or(0, |_| "smtp; ".len()));
+    let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+    if code.len() != 3 || !code.bytes().all(|octet| octet.is_ascii_digit()) {
+        return diagnostic.split(": ").next().unwrap_or_default().to_owned();
+    }
+    let status = EnhancedCode::parse_prefix(rest).map(|(status, _)| format!(" {status}")).unwrap_or_default();
+    format!("{kind}{code}{status}")
 }
 
 /// Destroys the keys of what is final among these records: copies whose recipients are all final, and originals of
@@ -293,4 +309,27 @@ async fn destroy(tx: &mut SqliteConnection, contents: &[i64], files: &mut Vec<St
     }
     statement.execute(&mut *tx).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::codes;
+
+    #[test]
+    fn c42_of_what_the_next_hop_says_the_codes_are_kept() {
+        for (diagnostic, kept) in [
+            ("250 2.0.0 Ok: queued as 123", "250 2.0.0"),
+            ("250 Ok", "250"),
+            ("250 ", "250"),
+            ("250", "250"),
+            ("smtp; 550 5.7.1 content has `secret`", "smtp; 550 5.7.1"),
+            ("smtp; 550 5.7.1secret", "smtp; 550"),
+            ("smtp; 451 secret", "smtp; 451"),
+            ("unexpected reply: 250 2.0.0 secret", "unexpected reply"),
+            ("no connection (mail.example:25): refused", "no connection (mail.example:25)"),
+            ("", ""),
+        ] {
+            assert_eq!(codes(diagnostic), kept);
+        }
+    }
 }

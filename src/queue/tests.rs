@@ -324,6 +324,29 @@ async fn c40_crash_table_10_failure_notice_and_audit_are_one_transaction() {
 }
 
 #[tokio::test]
+async fn c42_of_discreet_mail_no_word_of_the_next_hop_is_kept() {
+    let fixture = Fixture::new().await;
+    let secret = |code: u16| format!("smtp; {code} 5.7.1 refused: secret");
+    for (discreet, codes) in [(None, 0), (Some(Verdict::None), 1)] {
+        let mut mail = record(500, &["a@example.org", "b@example.org", "c@example.org"]);
+        (mail.outer_verdict, mail.direction, mail.reverse_path) = (discreet, Direction::Incoming, ReversePath::Null);
+        let first = fixture.queue.commit(mail).await.unwrap().remove(0);
+        let outcomes = [
+            Outcome::Failed { status: "5.7.1".to_owned(), diagnostic: secret(550) },
+            Outcome::Deferred { status: "4.7.1".to_owned(), diagnostic: secret(450) },
+            Outcome::Delivered { reply: "250 2.0.0 secret".to_owned() },
+        ];
+        let ids = first.recipients.iter().map(|recipient| recipient.id);
+        fixture.queue.settle(&first, ids.zip(outcomes).collect()).await.unwrap();
+        // The second mail adds none.
+        assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE diagnostic LIKE '%secret%'").await, 3);
+        let kept = "SELECT count(DISTINCT diagnostic) / 3 FROM recipient \
+                    WHERE diagnostic IN ('smtp; 550 5.7.1', 'smtp; 450 5.7.1', '250 2.0.0')";
+        assert_eq!(fixture.count(kept).await, codes);
+    }
+}
+
+#[tokio::test]
 async fn c40_no_notice_to_a_null_reverse_path_and_c45_nothing_is_discarded() {
     let fixture = Fixture::new().await;
     let mut bounce = record(500, &["a@example.org"]);

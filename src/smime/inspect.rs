@@ -337,7 +337,8 @@ impl State {
     }
 
     /// Of the deciding layer, of what is wrapped around it, and of the whole message. What is inside it changes nothing,
-    /// but for one: what could have been changed on its way must never be shown, whoever signed around it.
+    /// but for this: what could have been changed on its way, can't be opened or can't be taken apart must never be shown
+    /// as if it were whole, whoever signed around it.
     fn reasons(&self, layers: &[Layer], deciding: Option<usize>) -> Vec<Reason> {
         let mut reasons = self.walk.reasons.clone();
         if self.walk.has_smime() {
@@ -349,6 +350,8 @@ impl State {
             }
             let end = deciding.map_or(layers.len(), |deciding| deciding.saturating_add(1));
             reasons.extend(layers.iter().take(end).flat_map(|layer| &layer.reasons));
+            let beyond = layers.iter().skip(end).flat_map(|layer| &layer.reasons);
+            reasons.extend(beyond.filter(|reason| spoils_from_inside(**reason)));
             if layers.iter().any(|layer| layer.integrity == Some(Integrity::Unproven)) {
                 reasons.push(Reason::IntegrityUnproven);
             }
@@ -385,6 +388,11 @@ impl State {
         }
         evidence
     }
+}
+
+/// Whether an inner layer's reason counts for the message.
+const fn spoils_from_inside(reason: Reason) -> bool {
+    matches!(reason, Reason::Undecryptable | Reason::TooComplex | Reason::Malformed)
 }
 
 /// Adds those that are not there yet.

@@ -1,15 +1,17 @@
 //! Inspecting, and answering what it needs. Own keys open a mail for their owners among its recipients, for nobody else.
 
+use super::super::grid::Grid;
 use super::super::{AcceptError, Arrival, Gateway, Snapshot};
 use super::same_mailbox;
 use crate::cms::recipient_info::Recipient;
 use crate::keys::{KeyBackend, KeyEntry};
-use crate::mail::Envelope;
+use crate::mail::{Address, Envelope};
 use crate::policy::{RecipientFacts, Side};
 use crate::smime::inspect::{ContentKey, Scope};
 use crate::smime::{self, Fact, Inspected, Need, Options, Paused, Step};
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What was found in a message.
@@ -23,23 +25,25 @@ pub struct Looked {
     pub asked: Vec<KeyEntry>,
 }
 
-/// Inspects the content: outgoing mail for its structure only, incoming mail in full.
-pub async fn inspect(
+/// Inspects the content: outgoing mail for its structure only, incoming mail in full. The reply to a mail with an encrypted
+/// layer that a key could open leaves on the `grid`, whether there is such a key or not.
+pub(in super::super) async fn inspect(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
+    grid: &Arc<Grid>,
     now: Timestamp,
 ) -> Result<Looked, AcceptError> {
     let scope = match arrival.side {
         Side::Inside => Scope::Structure,
         Side::Outside => Scope::Full,
     };
-    let keyring = Keyring { envelope: Some(arrival.envelope.clone()), asked: Vec::new() };
+    let keyring = Keyring { envelope: Some(arrival.envelope.clone()), asked: Vec::new(), grid: Arc::clone(grid) };
     let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, now).await?;
     let unopened = match keyring.asked.is_empty() {
         true => None,
         false => {
-            let closed = Keyring { envelope: None, asked: Vec::new() };
+            let closed = Keyring { envelope: None, asked: Vec::new(), grid: Arc::clone(grid) };
             Some(walk(gateway, snapshot, &arrival.content, scope, closed, now).await?.0)
         }
     };
@@ -100,6 +104,7 @@ struct Keyring {
     /// Nothing: no key may.
     envelope: Option<Envelope>,
     asked: Vec<KeyEntry>,
+    grid: Arc<Grid>,
 }
 
 impl Keyring {
@@ -112,19 +117,23 @@ impl Keyring {
         recipients: &[Recipient],
         length: usize,
     ) -> Vec<ContentKey> {
+        // Before any key acts: what comes after, were it a deadline or a broken worker, must not tell when.
+        self.grid.apply();
         let Some(envelope) = &self.envelope else { return Vec::new() };
+        let mut shares = Shares::of(&envelope.recipients, snapshot.limits.content_keys);
+        let mut known = HashSet::new();
         let mut found: Vec<ContentKey> = Vec::new();
         for recipient in recipients {
             for entry in gateway.keys.for_recipient(&recipient.identifier) {
-                let owned = envelope.recipients.iter().any(|address| same_mailbox(&entry.addresses, address));
-                if !owned || found.iter().any(|known| known.key == entry.id) {
+                if known.contains(&entry.id) || !shares.take(&entry.addresses) {
                     continue;
                 }
-                if found.len() >= snapshot.limits.content_keys {
+                if found.len() >= snapshot.limits.recipients {
                     return found;
                 }
                 // A key that is not there, or can't do this at all: everybody can see that from outside.
                 let Ok(octets) = gateway.keys.content_key(&entry.id, &recipient.sealed, length) else { continue };
+                known.insert(entry.id.clone());
                 found.push(ContentKey { key: entry.id.clone(), octets });
                 if !self.asked.iter().any(|known| known.id == entry.id) {
                     self.asked.push(entry);
@@ -132,6 +141,29 @@ impl Keyring {
             }
         }
         found
+    }
+}
+
+/// How many keys may still be asked for each recipient of the envelope: what is sealed for one takes nothing from another.
+struct Shares<'a> {
+    left: Vec<(&'a Address, usize)>,
+}
+
+impl<'a> Shares<'a> {
+    fn of(recipients: &'a [Address], each: usize) -> Self {
+        Self { left: recipients.iter().map(|address| (address, each)).collect() }
+    }
+
+    /// Counts a key for everybody whose it is; whether there is such a recipient with something left.
+    fn take(&mut self, owners: &[Address]) -> bool {
+        let mut taken = false;
+        for (address, left) in &mut self.left {
+            if *left > 0 && same_mailbox(owners, address) {
+                *left -= 1;
+                taken = true;
+            }
+        }
+        taken
     }
 }
 

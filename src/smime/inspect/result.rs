@@ -51,7 +51,8 @@ pub struct Inspected {
 /// What was inside the encrypted layers. Never there when one of them is `Integrity::Unproven`.
 #[derive(Clone)]
 pub struct Opened {
-    /// The entity inside the innermost opened layer, octet by octet.
+    /// The entity inside the innermost opened layer, as it was read: line ends that are LF alone are CRLF, nothing else is
+    /// changed.
     pub entity: Bytes,
     /// For each opened layer, outermost first, the ids of the private keys that open it.
     pub keys: Vec<Vec<String>>,

@@ -211,14 +211,17 @@ impl Walker<'_> {
     }
 
     /// Whether what is signed has a `From` of its own (a message as the root, or protected header fields) that is not the
-    /// message's: some readers show that one in its place.
+    /// message's, or whose name passes for another address: some readers show that one in its place.
     fn shows_another_from(&self, bytes: &[u8], root: &Entity) -> bool {
         let message = root.content_type.main == "message";
+        let signed = self.walk.layers.iter().any(|layer| layer.kind.is_signed());
         std::iter::once(root).chain(root.children.iter().filter(|_| message)).any(|entity| {
             let own = bytes.get(entity.whole.clone()).unwrap_or_default();
             match (header::from(own, &entity.header), self.from.mailbox()) {
                 (From::Absent, _) => false,
-                (From::Mailbox(inner), Some(outer)) => !inner.same_mailbox(outer),
+                (From::Mailbox(inner), Some(outer)) => {
+                    !inner.same_mailbox(outer) || (signed && header::misleading_name(own, &entity.header))
+                }
                 _ => true,
             }
         })

@@ -143,6 +143,50 @@ fn i52_padding_is_checked() {
 }
 
 #[test]
+fn i60_content_comes_out_with_any_padding() {
+    for (cipher, block) in
+        [(Cipher::Aes128Cbc, 16_usize), (Cipher::Aes192Cbc, 16), (Cipher::Aes256Cbc, 16), (Cipher::DesEde3Cbc, 8)]
+    {
+        let key: Vec<u8> = (1..=u8::try_from(cipher.key_length()).unwrap()).collect();
+        let nonce = vec![5; block];
+        // What is encrypted is padded once more; without that last block the padding is our own.
+        let check = |plain: &[u8], content: usize, fits: bool| {
+            let sealed = cipher.seal(&key, &nonce, &[], plain).unwrap().0;
+            let sealed = &sealed[..sealed.len() - block];
+            let opened = cipher.open_unpadded(&key, &nonce, sealed).unwrap();
+            assert_eq!((&opened.content[..], opened.padding_fits), (&plain[..content], fits), "{cipher:?} {plain:?}");
+            assert_eq!(cipher.open(&key, &nonce, &[], sealed, &[]).is_ok(), fits);
+        };
+        for whole in [block, 3 * block] {
+            for count in 0..=255_u8 {
+                let length = usize::from(count);
+                let fits = (1..=block).contains(&length);
+                let mut plain = vec![0xee; whole];
+                plain[whole.saturating_sub(length)..].fill(count);
+                plain[whole - 1] = count;
+                check(&plain, if fits { whole - length } else { whole }, fits);
+                // Each octet of it counts, and the one before does not.
+                for wrong in 2..=length.min(block) {
+                    let mut plain = plain.clone();
+                    plain[whole - wrong] ^= 1 << (wrong % 8);
+                    check(&plain, whole, false);
+                }
+                if fits && length < block {
+                    plain[whole - length - 1] = count;
+                    check(&plain, whole - length, true);
+                }
+            }
+        }
+        let sealed = cipher.seal(&key, &nonce, &[], b"0123456789abcdef").unwrap().0;
+        for length in (0..sealed.len()).filter(|length| *length == 0 || length % block != 0) {
+            let opened = cipher.open_unpadded(&key, &nonce, &sealed[..length]);
+            assert_eq!(opened.unwrap_err(), CryptoError::Unopened, "{length}");
+        }
+    }
+    assert!(Cipher::Aes128Gcm.open_unpadded(&[7; 16], &[1; 12], &[0; 16]).is_err());
+}
+
+#[test]
 fn i52_truncated_tags() {
     let (der, _) = samples().remove(0);
     let tag = der.len() - 16;

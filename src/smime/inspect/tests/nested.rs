@@ -69,8 +69,25 @@ fn i51_a_signature_outside_proves_nothing_inside() {
     let mut broken = ca.cms(ENTITY, "-encrypt -aes-256-gcm rsa.pem");
     *broken.last_mut().unwrap() ^= 1;
     let wrapped = message(&signed_entity_of(&entity_of(&broken), P256));
-    let inspected = check_open(&wrapped, &["rsa"], Verdict::Valid, &[]);
+    let inspected = check_open(&wrapped, &["rsa"], Verdict::Indeterminate, &[Undecryptable]);
     assert_eq!((inspected.layers[1].reasons.as_slice(), inspected.opened.is_none()), (&[Undecryptable][..], true));
+    assert!(inspected.layers[0].reasons.is_empty());
+}
+
+/// A bomb, or what can't be read, is none the better for a good signature around it.
+#[test]
+fn i05_what_breaks_inside_counts_whoever_signed_around_it() {
+    let ca = ca();
+    let bomb = entity_of(&compressed(&vec![b' '; 20 << 20], |stream| stream));
+    let cut = entity_of(&compressed(ENTITY, |stream| stream[..stream.len() - 5].to_vec()));
+    for (content, verdict, reason) in [(bomb, Verdict::Indeterminate, TooComplex), (cut, Verdict::Invalid, Malformed)] {
+        let signed = message(&signed_entity_of(&content, P256));
+        check_open(&signed, &[], verdict, &[reason]);
+        let sealed = entity_of(&ca.cms(&content, "-encrypt -aes-256-gcm rsa.pem"));
+        let wrapped = message(&signed_entity_of(&sealed, P256));
+        check_open(&wrapped, &["rsa"], verdict, &[reason]);
+        check_open(&wrapped, &["p256"], Verdict::Valid, &[]);
+    }
 }
 
 #[test]

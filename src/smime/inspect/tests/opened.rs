@@ -85,10 +85,14 @@ fn i10_authenticated_content_needs_no_signature() {
     let inspected = check_open(&message, &["rsa"], Verdict::None, &[]);
     assert!(inspected.decrypted && !inspected.signed);
     assert_eq!(&inspected.opened.unwrap().entity[..], ENTITY);
-    // What somebody else's mailer left: octet by octet, whatever ends its lines.
+    // Lines that somebody else's mailer ended in LF alone can be read, and be sent on, in their usual form only.
     let lf: Vec<u8> = ENTITY.iter().copied().filter(|octet| *octet != b'\r').collect();
     let message = encrypted_mail(SITI, &ca().cms(&lf, "-encrypt -aes-256-gcm rsa.pem"));
-    assert_eq!(&check_open(&message, &["rsa"], Verdict::None, &[]).opened.unwrap().entity[..], lf);
+    assert_eq!(&check_open(&message, &["rsa"], Verdict::None, &[]).opened.unwrap().entity[..], ENTITY);
+    let signed = signed_entity(P256);
+    let lf: Vec<u8> = signed.iter().copied().filter(|octet| *octet != b'\r').collect();
+    let message = encrypted_mail(SITI, &ca().cms(&lf, "-encrypt -aes-256-cbc rsa.pem"));
+    assert_eq!(&check_open(&message, &["rsa"], Verdict::Valid, &[]).opened.unwrap().entity[..], signed);
 }
 
 #[test]
@@ -147,6 +151,20 @@ fn i11_every_key_that_opens_it_is_named() {
 }
 
 #[test]
+fn i11_every_one_of_many_recipients_opens_it() {
+    let ca = ca();
+    for cipher in ["-aes-256-gcm", "-aes-256-cbc"] {
+        let message = encrypted_mail(SITI, &ca.cms(&signed_entity(P256), &format!("-encrypt {cipher} rsa.pem")));
+        let twelve = |need: &Need| {
+            let found = ca.content_keys(&["rsa"], need).remove(0);
+            (0..12).map(|number| ContentKey { key: number.to_string(), ..found.clone() }).collect()
+        };
+        let inspected = finish_keys(&message, ca.options(), |_| Vec::new(), &[], twelve);
+        assert_eq!((inspected.verdict, inspected.opened.unwrap().keys[0].len()), (Verdict::Valid, 12));
+    }
+}
+
+#[test]
 fn i62_candidates_are_bounded_and_the_first_of_a_key_counts() {
     let ca = ca();
     for (cipher, reason) in [("-aes-256-gcm", Undecryptable), ("-aes-256-cbc", IntegrityUnproven)] {
@@ -161,9 +179,17 @@ fn i62_candidates_are_bounded_and_the_first_of_a_key_counts() {
                 |need| [before.to_vec(), ca.content_keys(&["rsa"], need)].concat(),
             )
         };
-        let others = |count: usize| (0..count).map(|number| wrong(number.to_string())).collect::<Vec<_>>();
+        let others = |count: u8| {
+            let unlike = |number: u8| ContentKey { key: number.to_string(), octets: Zeroizing::new(vec![number; 32]) };
+            (0..count).map(unlike).collect::<Vec<_>>()
+        };
         assert_eq!(run(&others(7)).verdict, Verdict::Valid);
         assert_eq!(run(&others(8)).reasons, [reason]);
+        // Many recipients: the same content key again and again is one.
+        let same = |count: usize| (0..count).map(|number| wrong(number.to_string())).collect::<Vec<_>>();
+        let most = ca.options().limits.recipients;
+        assert_eq!(run(&same(most - 1)).verdict, Verdict::Valid);
+        assert_eq!(run(&same(most)).reasons, [reason]);
         assert_eq!(run(&[wrong("rsa".to_owned())]).reasons, [reason]);
         // Of another length: fails like a wrong one.
         let short = ContentKey { key: "rsa".to_owned(), octets: Zeroizing::new(vec![9; 5]) };
@@ -224,6 +250,10 @@ fn i46_a_from_inside_that_is_another_one() {
     let lying = signed_entity_of(&inner("budi@example.id"), P256);
     run(&lying, Verdict::Invalid, &[Ambiguous]);
     run(&signed_entity_of(&inner("siti@example.id"), P256), Verdict::Valid, &[]);
+    // The same sender under a name that passes for another address.
+    run(&signed_entity_of(&inner("Siti <siti@example.id>"), P256), Verdict::Valid, &[]);
+    let named = signed_entity_of(&inner("\"bupati@example.id\" <siti@example.id>"), P256);
+    run(&named, Verdict::Invalid, &[Ambiguous]);
 }
 
 #[test]

@@ -260,3 +260,47 @@ fn i50_an_encrypted_part_beside_others_is_never_opened() {
     assert!(inspected.layers[0].decrypted && !inspected.layers[1].decrypted);
     assert!(inspected.layers[1].reasons.contains(&Partial));
 }
+
+/// How long a key takes over content that was changed does not tell whether its padding fits.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is judged")]
+fn i60_a_padding_that_fits_takes_no_longer() {
+    let ca = ca();
+    let line = [&[b'x'; 76][..], b"\r\n"].concat();
+    let large = [&b"Content-Type: text/plain\r\n\r\n"[..], &line.repeat((4 << 20) / line.len())].concat();
+    let mut inner = signed_entity_of(&large, &format!("{P256} -nodetach"));
+    // The padding is one octet.
+    inner.extend(vec![b' '; (16 - inner.len() % 16) + 13]);
+    inner.extend(b"\r\n");
+    let mut fits = ca.cms(&inner, "-encrypt -aes-128-cbc rsa.pem");
+    let start = ciphertext(&fits, inner.len() + 1);
+    fits[start + (2 << 20)] ^= 1;
+    let mut wrong = fits.clone();
+    let at = wrong.len() - 17;
+    wrong[at] ^= 0x40;
+    let messages = [fits, wrong].map(|der| Bytes::from(encrypted_mail(SITI, &der)));
+    let begin = |message: &Bytes| match inspect(message.clone(), ca.options()) {
+        Step::Need(needs, paused) => (needs, paused),
+        Step::Done(inspected) => panic!("no needs: {inspected:?}"),
+    };
+    let keys = ca.content_keys(&["rsa"], &begin(&messages[0]).0[0]);
+    let median = || {
+        let mut took = [Vec::new(), Vec::new()];
+        for run in 0..60 {
+            let which = (run + run / 2) % 2;
+            let (_, paused) = begin(&messages[which]);
+            let start = std::time::Instant::now();
+            let Step::Done(inspected) = paused.resume(vec![Fact::ContentKeys(keys.clone())]) else { panic!("needs") };
+            took[which].push(start.elapsed().as_secs_f64());
+            assert_eq!(inspected.reasons, [IntegrityUnproven]);
+        }
+        took.map(|mut took| {
+            took.sort_by(f64::total_cmp);
+            took[took.len() / 2]
+        })
+    };
+    // A machine that does something else as well may need more than one try.
+    let unlike = |[fits, wrong]: [f64; 2]| (fits / wrong).max(wrong / fits);
+    let tries: Vec<_> = (0..3).map(|_| median()).take_while(|took| unlike(*took) > 1.1).collect();
+    assert!(tries.len() < 3, "{tries:?}");
+}

@@ -15,11 +15,8 @@ use crate::crypto;
 use crate::mail::header::From;
 use crate::reason::Reason;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::fmt;
-
-/// Candidates that are tried at one layer. One private key gives one; a mail that names more keys of this gateway is a
-/// mailing, and each of its content keys is the same.
-const MOST_CANDIDATES: usize = 8;
 
 /// An encrypted layer that waits for keys.
 pub(super) struct Pending {
@@ -37,7 +34,7 @@ impl fmt::Debug for Pending {
 
 /// What was in an opened layer.
 pub(in super::super) struct Inside {
-    /// Octet by octet. Wiped when dropped.
+    /// As it was walked and hashed: line ends that are LF alone are CRLF. Wiped when dropped.
     pub(in super::super) entity: Bytes,
     /// The private keys whose content key is the right one.
     pub(in super::super) keys: Vec<String>,
@@ -100,15 +97,13 @@ impl Walker<'_> {
 
     /// The first key that the content accepts opens it.
     fn open_authenticated(&mut self, pending: &Pending, candidates: &[&ContentKey]) {
-        for (index, candidate) in candidates.iter().enumerate() {
-            if is_repeated(candidates, index) {
-                continue;
-            }
+        for candidate in distinct(candidates, self.options.limits.content_keys) {
             if let Ok(content) = pending.envelope.open(&candidate.octets) {
-                let entity = Bytes::from_owner(content);
+                let level = Level::inside(Bytes::from_owner(content), true);
                 self.walk.opened(pending.layer, Integrity::Authenticated);
-                self.walk.insides.push(Inside { entity: entity.clone(), keys: same_key(candidates, candidate) });
-                return self.go(Level::inside(entity, true));
+                let keys = same_key(candidates, candidate);
+                self.walk.insides.push(Inside { entity: level.bytes.clone(), keys });
+                return self.go(level);
             }
         }
         if let Some(found) = self.walk.layers.get_mut(pending.layer) {
@@ -120,14 +115,14 @@ impl Walker<'_> {
     /// there is inside, and holds. Only somebody who knew the whole content can have made that.
     fn open_unauthenticated(&mut self, pending: &Pending, candidates: &[&ContentKey]) {
         let before = Mark::of(self.walk, pending.layer);
-        for (index, candidate) in candidates.iter().enumerate() {
-            if is_repeated(candidates, index) {
-                continue;
-            }
-            let Ok(content) = pending.envelope.open(&candidate.octets) else { continue };
-            let entity = Bytes::from_owner(content);
-            self.go(Level::inside(entity.clone(), true));
-            match before.proof(self.walk, pending.layer) {
+        for candidate in distinct(candidates, self.options.limits.content_keys) {
+            let Ok(opened) = pending.envelope.open_unpadded(&candidate.octets) else { continue };
+            let padding_fits = opened.padding_fits;
+            let level = Level::inside(Bytes::from_owner(opened.content), true);
+            let entity = level.bytes.clone();
+            // The same way with a padding that does not fit: how long this takes shows outside.
+            self.go(level);
+            match before.proof(self.walk, pending.layer, padding_fits) {
                 Proof::Signed => {
                     self.walk.opened(pending.layer, Integrity::SignedInside);
                     self.walk.insides.push(Inside { entity, keys: same_key(candidates, candidate) });
@@ -164,7 +159,7 @@ impl Walk {
             return;
         }
         self.asked_private_key = true;
-        let candidates = candidates(keys, pending.length);
+        let candidates = candidates(keys, pending.length, options.limits.recipients);
         let mut walker = Walker { options, from, walk: self };
         if pending.is_authenticated {
             walker.open_authenticated(&pending, &candidates);
@@ -238,9 +233,11 @@ impl Mark {
         walk.pending = None;
     }
 
-    /// Compression between the two changes nothing: it is undone without a choice.
-    fn proof(&self, walk: &Walk, layer: usize) -> Proof {
-        let unchanged = walk.layers.get(layer).is_some_and(|found| found.reasons.len() == self.layer_reasons);
+    /// Compression between the two changes nothing: it is undone without a choice. A padding that does not fit proves
+    /// nothing.
+    fn proof(&self, walk: &Walk, layer: usize, padding_fits: bool) -> Proof {
+        let same = walk.layers.get(layer).is_some_and(|found| found.reasons.len() == self.layer_reasons);
+        let unchanged = same && padding_fits;
         let inside = walk.layers.get(self.layers..).unwrap_or_default();
         let first = inside
             .iter()
@@ -253,21 +250,24 @@ impl Mark {
     }
 }
 
-/// One for each private key, the first (I62); a content key of another length fails like any wrong one.
-fn candidates(keys: &[ContentKey], length: usize) -> Vec<&ContentKey> {
-    let mut found: Vec<&ContentKey> = Vec::new();
-    for key in keys {
-        if found.len() < MOST_CANDIDATES && !found.iter().any(|known| known.key == key.key) {
-            found.push(key);
-        }
-    }
+/// One for each private key, the first (I62), `most` at most; a content key of another length fails like any wrong one.
+fn candidates(keys: &[ContentKey], length: usize, most: usize) -> Vec<&ContentKey> {
+    let mut known = HashSet::new();
+    let mut found: Vec<&ContentKey> = keys.iter().filter(|key| known.insert(key.key.as_str())).take(most).collect();
     found.retain(|key| key.octets.len() == length);
     found
 }
 
-fn is_repeated(candidates: &[&ContentKey], index: usize) -> bool {
-    let Some((candidate, before)) = candidates.get(index).zip(candidates.get(..index)) else { return false };
-    before.iter().any(|known| crypto::equal(&known.octets, &candidate.octets))
+/// The first `most` content keys that are not the same: a mail to many recipients has one for them all.
+fn distinct<'a>(candidates: &[&'a ContentKey], most: usize) -> Vec<&'a ContentKey> {
+    let mut found: Vec<&ContentKey> = Vec::new();
+    for candidate in candidates {
+        let repeated = found.iter().any(|known| crypto::equal(&known.octets, &candidate.octets));
+        if !repeated && found.len() < most {
+            found.push(candidate);
+        }
+    }
+    found
 }
 
 /// The ids of all private keys with this content key.
