@@ -7,6 +7,7 @@ use super::{Delivery, Direction, Queue, QueueError, QueueId};
 use crate::audit::Event;
 use crate::config::NextHop;
 use crate::mail::{Address, BodyType, Domain, ReversePath};
+use crate::plan::Transformed;
 use crate::plan::notice::{Failure, NoticeRequest, Returned, failure};
 use crate::smime::Verdict;
 use jiff::Timestamp;
@@ -77,40 +78,51 @@ impl Queue {
             message_id: &message_id,
         });
         let event = Event::Notice { queue_id: Some(id.to_string()), about, to: Some(to.clone()) };
-        let record = NewRecord {
-            id,
-            direction: Direction::Notice,
-            received: now,
-            listener: String::new(),
-            peer: String::new(),
-            helo: String::new(),
-            reverse_path: ReversePath::Null,
-            // Addresses and header fields in it may hold UTF-8.
-            body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
-            header_from: None,
-            message_id: Some(format!("<{message_id}>")),
-            verdict: Verdict::None,
-            reasons: Vec::new(),
-            signer: None,
-            serial: None,
-            original: content.bytes().clone(),
-            copies: vec![NewCopy { content, treatment: "notice".to_owned() }],
-            recipients: vec![NewRecipient {
-                next_hop: (notices.router)(to.domain()),
-                address: to,
-                state: NewState::Pending { copy: 0 },
-            }],
-            details: serde_json::Value::Null,
-            policy: String::new(),
-            rule: rule.to_owned(),
-            encrypted_to: Vec::new(),
-            outer_verdict: None,
-            evidence: crate::smime::inspect::Evidence::default(),
-            notice_for: Some(delivery.queue_id.clone()),
-            events: Vec::new(),
-            lease: false,
-        };
+        let next_hop = (notices.router)(to.domain());
+        let to = NewRecipient { next_hop, address: to, state: NewState::Pending { copy: 0 } };
+        let record = record(id, &message_id, content, to, rule, delivery, now);
         Ok((Some(self.0.prepare(record).await?), event))
+    }
+}
+
+/// The record that carries a notice: from nobody, to one mailbox.
+fn record(
+    id: QueueId,
+    message_id: &str,
+    content: Transformed,
+    to: NewRecipient,
+    rule: &str,
+    about: &Delivery,
+    now: Timestamp,
+) -> NewRecord {
+    NewRecord {
+        id,
+        direction: Direction::Notice,
+        received: now,
+        listener: String::new(),
+        peer: String::new(),
+        helo: String::new(),
+        reverse_path: ReversePath::Null,
+        // Addresses and header fields in it may hold UTF-8.
+        body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
+        header_from: None,
+        message_id: Some(format!("<{message_id}>")),
+        verdict: Verdict::None,
+        reasons: Vec::new(),
+        signer: None,
+        serial: None,
+        original: content.bytes().clone(),
+        copies: vec![NewCopy { content, treatment: "notice".to_owned() }],
+        recipients: vec![to],
+        details: serde_json::Value::Null,
+        policy: String::new(),
+        rule: rule.to_owned(),
+        encrypted_to: Vec::new(),
+        outer_verdict: None,
+        evidence: crate::smime::inspect::Evidence::default(),
+        notice_for: Some(about.queue_id.clone()),
+        events: Vec::new(),
+        lease: false,
     }
 }
 
