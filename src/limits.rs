@@ -14,7 +14,7 @@ pub struct Limits {
     /// Octets that the encrypted copies of one message may have together (`limits.copies`): each recipient who is not
     /// named in it has his own.
     pub copies: usize,
-    /// Octets of memory that all sessions may hold together (`limits.memory`).
+    /// Octets of memory that all sessions may hold together (`limits.memory`), and as many for making copies.
     pub memory: usize,
     /// Connections at a time (`limits.connections`).
     pub connections: usize,

@@ -370,3 +370,52 @@ fn openssl(bundle: &EvidenceBundle) -> String {
     }
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_signed;
+    use crate::queue::{EvidenceBundle, RecordView, Shown};
+
+    fn bundle(details: serde_json::Value) -> EvidenceBundle {
+        let record = RecordView {
+            queue_id: String::new(),
+            received: String::new(),
+            direction: "outgoing".to_owned(),
+            reverse_path: None,
+            header_from: None,
+            message_id: None,
+            class: None,
+            verdict: "none".to_owned(),
+            reasons: Vec::new(),
+            signer: None,
+            serial: None,
+            size: 0,
+            rule: String::new(),
+            notice_for: None,
+            recipients: Vec::new(),
+        };
+        let empty = String::new;
+        let shown = Shown { record, listener: empty(), peer: empty(), helo: empty(), policy: empty(), details };
+        EvidenceBundle {
+            original: bytes::Bytes::new(),
+            shown,
+            certificates: Vec::new(),
+            anchors: Vec::new(),
+            crls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn openssl_verifies_only_what_is_signed_outermost() {
+        for (layers, expected) in [
+            (serde_json::json!([]), false),
+            (serde_json::json!([{"kind": "signed-detached"}]), true),
+            (serde_json::json!([{"kind": "signed-opaque"}, {"kind": "enveloped"}]), true),
+            (serde_json::json!([{"kind": "auth-enveloped"}, {"kind": "signed-detached"}]), false),
+        ] {
+            let details = serde_json::json!({"report": {"layers": layers.clone()}});
+            assert_eq!(is_signed(&bundle(details)), expected, "{layers}");
+        }
+        assert!(!is_signed(&bundle(serde_json::Value::Null)));
+    }
+}

@@ -101,7 +101,7 @@ fn every_documented_default_may_be_written_out() {
     let keys: Vec<(String, usize)> = errors(&text).into_iter().map(|error| (error.key, error.line)).collect();
     // The example's files do not exist.
     let files: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!(files, ["trust.crls", "trust.anchor.file"], "{keys:?}");
+    assert_eq!(files, ["trust.crls", "trust.anchor.file", "policy.file"], "{keys:?}");
 }
 
 #[test]
