@@ -36,7 +36,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         peer: arrival.peer.to_string(),
         helo: arrival.helo.clone(),
         reverse_path: arrival.envelope.reverse_path.clone(),
-        body: body(arrival, &copies),
+        body: body(arrival.envelope.body, copies.copies.iter().map(|copy| copy.content.bytes().as_ref())),
         header_from: inspected.from.mailbox().cloned(),
         verdict: inspected.verdict,
         reasons: decided.reasons().to_vec(),
@@ -66,9 +66,8 @@ fn direction(arrival: &Arrival) -> Direction {
 }
 
 /// As it came, but for what was inside an encrypted layer: that may need 8BITMIME where the mail around it did not.
-fn body(arrival: &Arrival, copies: &Copies) -> BodyType {
-    let is_ascii = |copy: &Copy| copy.content.bytes().is_ascii();
-    if copies.copies.iter().all(is_ascii) { arrival.envelope.body } else { BodyType::EightBitMime }
+fn body<'a>(arrived: BodyType, mut copies: impl Iterator<Item = &'a [u8]>) -> BodyType {
+    if copies.all(<[u8]>::is_ascii) { arrived } else { BodyType::EightBitMime }
 }
 
 /// `deliver` or `quarantine`: what `inspect --json` calls `action`.
@@ -237,4 +236,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BodyType, body};
+
+    #[test]
+    fn i11_body_says_what_the_copies_need() {
+        use BodyType::{EightBitMime, SevenBit};
+        for (arrived, copies, expected) in [
+            (SevenBit, &[&b"a"[..], b"b"][..], SevenBit),
+            (SevenBit, &[b"a", b"\xe9"], EightBitMime),
+            (SevenBit, &[], SevenBit),
+            (EightBitMime, &[b"a"], EightBitMime),
+        ] {
+            assert_eq!(body(arrived, copies.iter().copied()), expected, "{copies:?}");
+        }
+    }
 }

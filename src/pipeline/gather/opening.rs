@@ -175,3 +175,32 @@ pub(super) fn owners(envelope: &Envelope, asked: &[KeyEntry]) -> Vec<RecipientFa
     };
     envelope.recipients.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Shares;
+    use crate::mail::Address;
+
+    fn addresses(texts: &[&str]) -> Vec<Address> {
+        texts.iter().map(|text| Address::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn i62_keys_are_counted_for_each_recipient() {
+        let recipients = addresses(&["siti@own.test", "budi@own.test", "wati@own.test"]);
+        let mut shares = Shares::of(&recipients, 2);
+        let mut take = |owners: &[&str]| shares.take(&addresses(owners));
+        assert!(!take(&["nobody@own.test"]) && !take(&[]));
+        assert!(take(&["SITI@own.test"]) && take(&["siti@own.test"]) && !take(&["siti@own.test"]));
+        // What was sealed for Siti takes nothing from Budi; an office that both hold counts for who has something left.
+        assert!(take(&["siti@own.test", "budi@own.test"]) && take(&["budi@own.test"]));
+        assert!(!take(&["siti@own.test", "budi@own.test"]) && take(&["budi@own.test", "wati@own.test"]));
+    }
+
+    #[test]
+    fn i11_twelve_recipients_have_a_key_each() {
+        let recipients: Vec<_> = (0..12).flat_map(|number| addresses(&[&format!("staf{number}@own.test")])).collect();
+        let mut shares = Shares::of(&recipients, 8);
+        assert!(recipients.iter().all(|address| shares.take(std::slice::from_ref(address))));
+    }
+}
