@@ -84,7 +84,7 @@ impl Default for Limits {
         Self {
             message: 25 << 20,
             recipients: 1000,
-            copies: 64 << 20,
+            copies: 128 << 20,
             memory: 256 << 20,
             connections: 1000,
             command_line: 512 + 26 + 17 + 640 + 12_288,

@@ -118,7 +118,7 @@ fn path_material(
 pub fn at_rcpt(gateway: &Gateway, snapshot: &Snapshot, side: Side, address: &Address) -> Result<(), Refusal> {
     let policy = &snapshot.config.policy;
     policy::recipient(policy, side, address)?;
-    policy::encryption_at_rcpt(policy, side, address, !gateway.directory.for_mailbox(address).is_empty())
+    policy::encryption_at_rcpt(policy, side, address, gateway.directory.knows(address))
 }
 
 fn same_mailbox(list: &[Address], address: &Address) -> bool {

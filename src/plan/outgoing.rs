@@ -126,12 +126,17 @@ fn together(visible: &[(usize, &EncryptTo)]) -> Vec<Group> {
     groups
 }
 
-/// The content without the tags and fields that made rules fire, and without those that name hidden recipients (O40).
+/// The content without the tags and fields that made rules fire.
 fn without_triggers<'a>(decided: &Decided, source: &Source<'a>) -> Cow<'a, [u8]> {
-    let mut content = match decided.removals() {
+    match decided.removals() {
         removals if removals.is_empty() => Cow::Borrowed(source.content),
         removals => Cow::Owned(trigger::remove(source.content, removals, source.limits)),
-    };
+    }
+}
+
+/// Without the fields that name hidden recipients: where one of them has a copy of his own, nobody else hears of him (O40).
+/// Mail that is passed as it is keeps even these.
+fn without_hidden(mut content: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     for name in ["Bcc", "Resent-Bcc"] {
         if mark::has(&content, name) {
             content = Cow::Owned(mark::without(&content, name));
@@ -144,6 +149,7 @@ fn without_triggers<'a>(decided: &Decided, source: &Source<'a>) -> Cow<'a, [u8]>
 pub(super) fn unsigned(decided: &Decided, source: &Source<'_>, treatment: &'static str) -> Result<Copies, PlanError> {
     let share = Share::of(decided, source);
     let content = without_triggers(decided, source);
+    let content = if share.encrypts() { without_hidden(content) } else { content };
     let clear = || (mark::rewrite(&content, source.hostname, source.received, source.limits), treatment);
     if !share.encrypts() {
         return share.copies(clear, b"", b"");
