@@ -10,12 +10,16 @@ struct Tool {
     probe: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 9] = [
     Tool { package: "openssl", probe: &["openssl", "version"] },
     Tool { package: "swaks", probe: &["swaks", "--version"] },
     // smtp-source and smtp-sink.
     Tool { package: "postfix", probe: &["sh", "-c", "command -v smtp-sink || test -x /usr/sbin/smtp-sink"] },
     Tool { package: "python3-aiosmtpd", probe: &["/usr/bin/python3", "-c", "import aiosmtpd"] },
+    // Other programs that read and write encrypted mail.
+    Tool { package: "libnss3-tools", probe: &["sh", "-c", "command -v cmsutil"] },
+    Tool { package: "gpgsm", probe: &["gpgsm", "--version"] },
+    Tool { package: "gpg-agent", probe: &["gpg-agent", "--version"] },
     Tool { package: "faketime", probe: &["faketime", "-v"] },
     Tool { package: "strace", probe: &["strace", "-V"] },
 ];
