@@ -17,8 +17,10 @@ use crate::crypto;
 use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::{Certificate, Crl};
+use crate::plan::mark;
 use crate::policy::{self, Facts, Refusal, Side};
 use crate::reason::Reason;
+use crate::smime::inspect::Structure;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -67,6 +69,11 @@ async fn outgoing(
     mut facts: Facts,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
+    let automatic = matches!(arrival.envelope.reverse_path, ReversePath::Null);
+    if automatic || facts.inspected.structure == Structure::Report {
+        let ids = mark::message_ids(&arrival.content);
+        facts.returns_opened = gateway.queue.any_discreet(&ids).await.map_err(AcceptError::Queue)?;
+    }
     let (workers, snapshot, arrival) = (Arc::clone(gateway), Arc::clone(snapshot), arrival.clone());
     let gateway = Arc::clone(gateway);
     workers

@@ -6,7 +6,7 @@
 mod forged;
 mod returned;
 
-pub use returned::returns_opened;
+pub use returned::{message_ids, returns_opened};
 
 use crate::limits::Limits;
 use crate::mail::header::lenient::{self, Fields};

@@ -3,7 +3,7 @@
 use super::{Counts, Queue, QueueError, content};
 use crate::store::{BoxFuture, Write};
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, query, query_scalar};
+use sqlx::{AssertSqlSafe, SqliteConnection, query, query_scalar};
 use std::collections::HashSet;
 
 impl Queue {
@@ -44,6 +44,20 @@ impl Queue {
         };
         Timestamp::from_microsecond(micros)
             .map_err(|_| QueueError::Row { row: "deferral".to_owned(), problem: "its time".to_owned() })
+    }
+
+    /// Whether one of these Message-IDs is that of mail for which a private key was asked.
+    pub async fn any_discreet(&self, message_ids: &[String]) -> Result<bool, QueueError> {
+        if message_ids.is_empty() {
+            return Ok(false);
+        }
+        let list = vec!["?"; message_ids.len()].join(",");
+        let sql = format!("SELECT 1 FROM record WHERE discreet = 1 AND message_id IN ({list}) LIMIT 1");
+        let mut statement = query_scalar::<_, i64>(AssertSqlSafe(sql));
+        for id in message_ids {
+            statement = statement.bind(id);
+        }
+        Ok(statement.fetch_optional(self.0.store.readers()).await?.is_some())
     }
 }
 

@@ -364,10 +364,13 @@ fn c42_the_inside_servers_own_report_does_not_carry_it_out() {
             (1, "MAILER-DAEMON@kabupaten.go.id", "8bit"),
             (2, "MAILER-DAEMON@surat.dalam.example", "8bit"),
             (3, "MAILER-DAEMON@kabupaten.go.id", "base64"),
+            // A server that takes our field away.
+            (4, "MAILER-DAEMON@kabupaten.go.id", "7bit"),
         ] {
             let id = format!("c42-report-{number}");
             let returned = match encoding {
                 "base64" => der::base64(&delivered.content).into_bytes(),
+                "7bit" => below_trace(&delivered.content).to_vec(),
                 _ => delivered.content.clone(),
             };
             let head = format!(

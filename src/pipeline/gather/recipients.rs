@@ -20,7 +20,7 @@ const SUBJECT: usize = 16 << 10;
 
 /// Reads off the mail what the decision about outgoing mail looks at.
 pub(super) fn content_facts(snapshot: &Snapshot, content: &[u8], facts: &mut Facts) {
-    facts.returns_opened = mark::returns_opened(content, &snapshot.config.hostname, &snapshot.limits);
+    facts.returns_opened |= mark::returns_opened(content, &snapshot.config.hostname, &snapshot.limits);
     let Ok(headers) = HeaderSection::parse(content, &snapshot.limits) else { return };
     let text = |name: &str| {
         let fields = headers.named(content, name);

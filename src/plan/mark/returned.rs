@@ -30,6 +30,29 @@ pub fn returns_opened(message: &[u8], hostname: &str, limits: &Limits) -> bool {
     false
 }
 
+/// Everything in `message` that has the form of a Message-ID, each once and at most 64: what a report is about stands in
+/// its own fields or in those that it returns, also where somebody has taken ours away.
+pub fn message_ids(message: &[u8]) -> Vec<String> {
+    const MOST: usize = 64;
+    /// Octets between the angle brackets. RFC 5322 section 2.1.1 wants lines below 998.
+    const LONGEST: usize = 998;
+    let mut ids: Vec<String> = Vec::new();
+    for at in memchr::memchr_iter(b'<', message) {
+        let rest = span(message, at..message.len().min(at + LONGEST));
+        let Some(end) = memchr::memchr3(b'>', b' ', b'\n', rest) else { continue };
+        let token = span(rest, 0..end + 1);
+        if ids.len() < MOST
+            && token.ends_with(b">")
+            && token.contains(&b'@')
+            && let Ok(id) = std::str::from_utf8(token)
+            && !ids.iter().any(|known| known == id)
+        {
+            ids.push(id.to_owned());
+        }
+    }
+    ids
+}
+
 /// The name may stand anywhere in a line: servers indent, quote and dress up what they return. What follows it within the
 /// length of such a field decides.
 fn holds_mark(text: &[u8], hostname: &str) -> bool {
@@ -57,7 +80,7 @@ fn is_opened(value: &[u8], hostname: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::returns_opened;
+    use super::{message_ids, returns_opened};
     use crate::limits::Limits;
 
     #[test]
@@ -84,5 +107,13 @@ mod tests {
         check("nothing\r\n", false);
         let redirected = format!("{mark}\r\nFrom: rina@mitra.example\r\n\r\ntext\r\n");
         assert!(returns_opened(redirected.as_bytes(), "gate.example", &Limits::default()));
+    }
+
+    #[test]
+    fn c42_what_a_report_is_about_is_found_by_its_message_id() {
+        let report = b"References: <a@b.example>\r\n <c@d.example>\r\n\r\n<p>x</p> <no sign> Message-ID: <a@b.example>\r\n<e@\nf>";
+        assert_eq!(message_ids(report), ["<a@b.example>", "<c@d.example>"]);
+        let many: String = (0..100).map(|number| format!("<{number}@b.example>")).collect();
+        assert_eq!(message_ids(many.as_bytes()).len(), 64);
     }
 }
