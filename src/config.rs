@@ -7,37 +7,27 @@
 
 mod check;
 mod file;
+mod files;
 mod hash;
+mod next_hop;
 mod parse;
+mod settings;
 mod trust;
 pub mod value;
 
+pub use next_hop::{DeliverTls, Destination, NextHop, Server};
+pub use settings::{
+    Authenticate, ClientCertificates, DkimKey, Dns, Fetch, ListenerTls, Login, Mechanism, Notify, Outbound, Rate,
+    Rates, Route, ServerSettings, TlsIdentity,
+};
+
 use crate::limits::Limits;
-use crate::mail::{Address, Domain};
+use crate::mail::Domain;
 use crate::pki::{Crl, TrustAnchor};
 use crate::policy::{Policy, Side};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A next hop, `smtp://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NextHop {
-    /// A host name, or an IP address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for NextHop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "smtp://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "smtp://{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// An address that the gateway listens on.
 #[derive(Clone, Debug)]
@@ -48,8 +38,16 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Which way mail goes that arrives here.
     pub side: Side,
-    /// Who may connect. Empty (only on the outside): anyone.
+    /// Who may connect, and who is trusted inside without more. Empty: anyone outside; inside, whoever authenticates.
     pub clients: Vec<Network>,
+    /// TLS here.
+    pub tls: ListenerTls,
+    /// No mail without TLS.
+    pub require_tls: bool,
+    /// Client certificates; inside only.
+    pub client_certificates: ClientCertificates,
+    /// AUTH; inside only.
+    pub auth: Vec<Mechanism>,
 }
 
 /// `192.0.2.0/24`
@@ -82,8 +80,34 @@ pub struct Config {
     pub policy: Policy,
     /// Next hop per own domain, in the order of `policy.domains`.
     pub deliver_to: Vec<NextHop>,
-    /// Next hop of everything else.
-    pub route: NextHop,
+    /// DKIM keys per own domain, likewise.
+    pub dkim: Vec<Vec<DkimKey>>,
+    /// Whether recipients of an own domain are verified by asking its server, likewise.
+    pub verify_recipients: Vec<bool>,
+    /// Next hop of everything else; none: by MX.
+    pub route: Option<NextHop>,
+    /// Routes of single domains, which come first.
+    pub routes: Vec<Route>,
+    /// What else delivery needs.
+    pub outbound: Outbound,
+    /// What is known about single servers.
+    pub servers: Vec<ServerSettings>,
+    /// Certificates of the listeners; the first for clients that name nothing we have.
+    pub tls: Vec<TlsIdentity>,
+    /// CAs that prove next hops, DER; empty: the system's.
+    pub tls_ca: Vec<Vec<u8>>,
+    /// Who may log in.
+    pub logins: Vec<Login>,
+    /// Name servers.
+    pub dns: Dns,
+    /// What is fetched.
+    pub fetch: Fetch,
+    /// CRLs that `trust.crls` names by URL.
+    pub crl_urls: Vec<String>,
+    /// What one client may do.
+    pub rates: Rates,
+    /// SPF, DKIM, DMARC.
+    pub authenticate: Authenticate,
     /// Anchors named in the file; imported ones are in the store.
     pub anchors: Vec<TrustAnchor>,
     /// CRLs named in the file.
@@ -94,10 +118,12 @@ pub struct Config {
     pub limits: Limits,
     /// When the queue gives up on a recipient.
     pub queue_expire: Duration,
-    /// When a sender is told of a delay (not in this version).
+    /// When a sender is told of a delay.
     pub queue_warn: Duration,
-    /// Who gets notices that can't go to a sender.
-    pub postmaster: Address,
+    /// When quarantined mail is destroyed.
+    pub quarantine_keep: Duration,
+    /// Whom to tell what.
+    pub notify: Notify,
     /// Address of `/health`.
     pub console: SocketAddr,
     /// Things that are accepted but worth knowing, for `check` and the log.
@@ -105,10 +131,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// The next hop for mail to `domain`: an own domain's `deliver_to`, else the route.
-    pub fn next_hop(&self, domain: &Domain) -> &NextHop {
+    /// The next hop for mail to `domain`: an own domain's `deliver_to`, else its `[[route]]`, else the route of all, else MX.
+    pub fn next_hop(&self, domain: &Domain) -> NextHop {
         let own = self.policy.domains.iter().zip(&self.deliver_to).find(|(own, _)| own.domain.same(domain));
-        own.map_or(&self.route, |(_, hop)| hop)
+        let routed = || self.routes.iter().find(|route| route.matches(domain)).map(|route| &route.next_hop);
+        match own.map(|(_, hop)| hop).or_else(routed).or(self.route.as_ref()) {
+            Some(hop) => hop.clone(),
+            None => NextHop { to: Destination::Mx(domain.ascii().to_owned()), tls: DeliverTls::May },
+        }
+    }
+
+    /// What is known about a server.
+    pub fn server(&self, server: &Server) -> Option<&ServerSettings> {
+        let port = |known: &&ServerSettings| known.port.is_none_or(|port| port == server.port);
+        self.servers.iter().filter(port).find(|known| known.host == server.host)
     }
 
     /// The control socket of the server that runs on this configuration.

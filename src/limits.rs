@@ -9,6 +9,11 @@
 pub struct Limits {
     /// Octets of a message before transformation (`limits.message`, announced as `SIZE`, RFC 1870).
     pub message: usize,
+    /// Octets of a message from inside (`limits.message_inside`): signing and encrypting enlarge it (base64 makes four octets of
+    /// three), and the result has to fit what others take.
+    pub message_inside: usize,
+    /// Octets that must stay free where the store lies (`limits.free_space`).
+    pub free_space: u64,
     /// Recipients of one transaction (`limits.recipients`; RFC 5321 section 4.5.3.1.8 asks for 100).
     pub recipients: usize,
     /// Octets that the encrypted copies of one message may have together (`limits.copies`): each recipient who is not
@@ -83,6 +88,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: 25 << 20,
+            message_inside: (25 << 20) / 10 * 7,
+            free_space: 64 << 20,
             recipients: 1000,
             copies: 128 << 20,
             memory: 256 << 20,

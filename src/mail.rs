@@ -13,7 +13,7 @@ pub mod mime;
 use std::ops::Range;
 
 pub use address::{Address, Domain};
-pub use envelope::{BodyType, Envelope, ReversePath};
+pub use envelope::{BodyType, DsnRequest, Envelope, Notify, RecipientDsn, Ret, ReversePath};
 
 /// The octets in `range`, or none where the range does not lie within `bytes`: offsets are computed by
 /// these modules themselves, and a mistake there must not become a panic on outside data.

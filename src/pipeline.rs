@@ -40,8 +40,12 @@ pub struct Arrival {
     pub peer: IpAddr,
     /// What it said in EHLO or HELO.
     pub helo: String,
-    /// `ESMTP` or `SMTP`, as in `Received` (RFC 3848).
+    /// `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA` or `ESMTPSA`, as in `Received` (RFC 3848).
     pub protocol: &'static str,
+    /// Protocol and cipher suite of TLS, for `Received`.
+    pub tls: Option<String>,
+    /// Who has authenticated: the name of a login, or of a client certificate.
+    pub login: Option<String>,
     /// Reverse-path and recipients.
     pub envelope: Envelope,
     /// The content: dot-stuffing removed, CRLF line ends.

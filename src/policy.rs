@@ -19,5 +19,5 @@ pub use facts::{
 pub use protect::EncryptTo;
 pub use rule::{
     Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute,
-    Unvouched,
+    Unvouched, Voucher,
 };

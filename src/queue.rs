@@ -23,7 +23,7 @@ pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, Reco
 pub use notice::Notices;
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
 pub use rotation::rewrap;
-pub use settle::{Outcome, RecipientRecord, Schedule, Settlement};
+pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 
 use crate::audit::Audit;
 use crate::config::NextHop;

@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Resu
                 format!("{} ({side}) on {}", listener.name, listener.bind)
             });
             rows.push(("listeners", listeners.collect::<Vec<_>>().join("\n")));
-            rows.push(("route", config.route.to_string()));
+            rows.push(("route", config.route.as_ref().map_or_else(|| "mx".to_owned(), ToString::to_string)));
             rows.push(("trust", format!("{} anchor(s), {} CRL(s)", config.anchors.len(), config.crls.len())));
             rows.push(("policy", config.policy.hash.clone()));
             out.labelled(2, &rows)?;

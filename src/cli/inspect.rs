@@ -199,7 +199,8 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
     let recipients = Address::parse(&format!("postmaster@{domain}")).into_iter().collect();
     let facts = Facts {
         side: Side::Outside,
-        envelope: Envelope { reverse_path, recipients, body: BodyType::EightBitMime },
+        login: None,
+        envelope: Envelope::new(reverse_path, recipients, BodyType::EightBitMime),
         inspected: inspected.clone(),
         from_texts: header::from_texts(message, &config.limits),
         unopened: None,

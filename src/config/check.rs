@@ -5,16 +5,18 @@
 //! other value whose machinery this version lacks is an error, so that nobody believes in it.
 
 mod incoming;
+mod limits;
+mod listener;
 mod mail;
+mod network;
 mod rules;
 
-use super::file::{File, List, Section, Value};
+use super::file::{File, Section, Value};
 use super::parse::Findings;
-use super::value::{self, NetworkError};
-use super::{Config, Listener, MasterKeySource, Network, NextHop, hash, trust};
-use crate::limits::Limits;
+use super::value;
+use super::{Config, Listener, MasterKeySource, Notify, Server, hash, trust};
 use crate::mail::Address;
-use crate::policy::{Policy, Side};
+use crate::policy::Policy;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,23 +33,40 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         duration(findings, "gateway.accept_deadline", gateway(file, |gateway| &gateway.accept_deadline), 120);
     let database = database(file, &data_dir, findings);
     let master_key = master_key(file, directory, &data_dir, findings);
-    let listeners = listeners(file, findings);
+    let (tls, tls_ca) = network::tls(file, directory, findings);
+    let logins = network::logins(file, findings);
+    let listeners = listener::listeners(file, directory, &tls, &logins, findings);
     let console = console(file, &listeners, findings);
     let own = OwnAddresses { listeners: &listeners, hostname: hostname.as_deref().unwrap_or_default() };
-    let domains = mail::domains(file, &own, findings);
+    let domains = mail::domains(file, directory, &own, findings);
     let route = mail::route(file, &own, findings);
+    let routes = mail::routes(file, &own, findings);
+    let outbound = network::outbound(file, findings);
+    let servers = network::servers(file, directory, findings);
     let authorise = mail::authorise(file, &domains, findings);
-    let incoming = incoming::incoming(file, findings);
-    let limits = limits(file, findings);
+    let (incoming, authenticate) = incoming::incoming(file, findings);
+    let limits = limits::limits(file, findings);
+    let rates = limits::rates(file, findings);
     let status_grace =
         duration(findings, "signing.status_grace", key(&file.signing, |signing| &signing.status_grace), DAY);
-    let (anchors, crls) = trust::trust(file, directory, &limits, findings);
-    without_machinery(file, findings);
+    let trust::Trusted { anchors, crls, urls: crl_urls } = trust::trust(file, directory, &limits, findings);
+    let (dns, fetch) = (network::dns(file, findings), network::fetch(file, findings));
     let rules = rules::rules(file, directory, findings);
     let allow_downgrade = rules::allow_downgrade(file, findings);
     let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
+    let queue_warn = duration(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), 4 * 3600);
+    let quarantine_keep = duration(findings, "quarantine.keep", key(&file.quarantine, |table| &table.keep), 30 * DAY);
     let postmaster = postmaster(file, &domains, findings);
-    let (deliver_to, domains) = domains.into_iter().map(|domain| (domain.deliver_to, domain.policy)).unzip();
+    let security = security(file, findings);
+    let (mut deliver_to, mut dkim, mut verify_recipients, mut own_domains) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for domain in domains {
+        deliver_to.push(domain.deliver_to);
+        dkim.push(domain.dkim);
+        verify_recipients.push(domain.verify_recipients);
+        own_domains.push(domain.policy);
+    }
+    let domains = own_domains;
     let hostname = hostname?;
     let mut policy = Policy { hostname, domains, authorise, rules, allow_downgrade, incoming, hash: String::new() };
     policy.hash = hash::policy(&policy, &anchors, status_grace);
@@ -61,14 +80,28 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         listeners,
         policy,
         deliver_to,
-        route: route?,
+        dkim,
+        verify_recipients,
+        route,
+        routes,
+        outbound,
+        servers,
+        tls,
+        tls_ca,
+        logins,
+        dns,
+        fetch,
+        crl_urls,
+        rates,
+        authenticate,
         anchors,
         crls,
         status_grace,
         limits,
         queue_expire,
-        queue_warn: Duration::from_secs(4 * 3600),
-        postmaster: postmaster?,
+        queue_warn,
+        quarantine_keep,
+        notify: Notify { postmaster: postmaster?, security },
         console,
         warnings: Vec::new(),
     })
@@ -82,7 +115,7 @@ pub(super) struct OwnAddresses<'a> {
 
 impl OwnAddresses<'_> {
     /// The listener that a next hop would reach, as far as addresses alone tell.
-    fn reached_by(&self, hop: &NextHop) -> Option<&Listener> {
+    fn reached_by(&self, hop: &Server) -> Option<&Listener> {
         self.listeners.iter().filter(|listener| listener.bind.port() == hop.port).find(|listener| {
             let bind = listener.bind.ip();
             match hop.host.parse::<std::net::IpAddr>() {
@@ -153,13 +186,6 @@ pub(super) fn choice<T: Copy>(
 /// Notes a value that means something, but not in this version.
 pub(super) fn not_yet(findings: &mut Findings<'_>, offset: usize, key: &str, expected: &str, found: &str, hint: &str) {
     findings.error(offset, key, format!("expected {expected}, found {found}, which this version can not do"), hint);
-}
-
-/// Notes every list that has entries and every text that isn't empty: nothing behind these keys exists yet.
-fn must_be_empty(findings: &mut Findings<'_>, key: &str, list: Option<&Spanned<Vec<Spanned<String>>>>, hint: &str) {
-    if let Some(first) = list.and_then(|list| list.get_ref().first()) {
-        not_yet(findings, first.span().start, key, "an empty list", &format!("`{}`", first.get_ref()), hint);
-    }
 }
 
 pub(super) fn must_be_default(
@@ -264,150 +290,6 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
     }
 }
 
-fn listeners(file: &File, findings: &mut Findings<'_>) -> Vec<Listener> {
-    if file.listener.is_empty() {
-        let hint = "add a [[listener]] with name, bind and side; config/segel.toml shows one for each side";
-        missing(findings, 0, "listener", "at least one [[listener]]", hint);
-    }
-    let mut listeners: Vec<Listener> = Vec::new();
-    for table in &file.listener {
-        let Some(listener) = listener(table, findings) else { continue };
-        let bind_offset = table.get_ref().bind.as_ref().map_or(table.span().start, |bind| bind.span().start);
-        if let Some(other) = listeners.iter().find(|other| same_socket(other.bind, listener.bind)) {
-            let problem = format!(
-                "expected an address of its own, found `{}`, where listener `{}` listens",
-                listener.bind, other.name
-            );
-            findings.error(bind_offset, "listener.bind", problem, "each listener needs another address or port");
-        }
-        if listeners.iter().any(|other| other.name == listener.name) {
-            let problem = format!("expected a name of its own, found `{}` twice", listener.name);
-            findings.error(
-                table.span().start,
-                "listener.name",
-                problem,
-                "names tell listeners apart in logs and records",
-            );
-        }
-        listeners.push(listener);
-    }
-    listeners
-}
-
-fn listener(table: &Spanned<super::file::Listener>, findings: &mut Findings<'_>) -> Option<Listener> {
-    let (start, table) = (table.span().start, table.get_ref());
-    let name = match &table.name {
-        Some(name) if !name.get_ref().is_empty() && !name.get_ref().contains(char::is_whitespace) => {
-            Some(name.get_ref().clone())
-        }
-        Some(name) => {
-            let problem = format!("expected one word, found `{}`", name.get_ref());
-            findings.error(
-                name.span().start,
-                "listener.name",
-                problem,
-                "the name stands in logs and records; write it without spaces",
-            );
-            None
-        }
-        None => {
-            missing(
-                findings,
-                start,
-                "listener.name",
-                "a name",
-                "any word, such as \"inside\"; it stands in logs and records",
-            );
-            None
-        }
-    };
-    let bind = socket(findings, "listener.bind", start, table.bind.as_ref());
-    let side = match &table.side {
-        Some(_) => choice(
-            findings,
-            "listener.side",
-            table.side.as_ref(),
-            &[("inside", Some(Side::Inside)), ("outside", Some(Side::Outside))],
-            None,
-        ),
-        None => {
-            let hint = "\"inside\" takes mail that leaves, from your own mail server; \"outside\" takes mail from the Internet";
-            missing(findings, start, "listener.side", "`inside` or `outside`", hint);
-            None
-        }
-    };
-    let clients = networks(findings, "listener.clients", &table.clients);
-    if side == Some(Side::Inside) {
-        restricted(findings, start, table, &clients);
-    }
-    Some(Listener { name: name?, bind: bind?, side: side?, clients })
-}
-
-/// An inside listener is where authority comes from: whoever may use it is signed for.
-fn restricted(findings: &mut Findings<'_>, start: usize, table: &super::file::Listener, clients: &[Network]) {
-    const KEY: &str = "listener.clients";
-    let hint = "list the addresses of your own mail servers, such as clients = [\"127.0.0.1/32\"]";
-    match &table.clients {
-        None => missing(findings, start, KEY, "the networks that may use this inside listener", hint),
-        Some(list) if list.get_ref().is_empty() => {
-            findings.error(
-                list.span().start,
-                KEY,
-                "expected the networks that may use this inside listener, found an empty list",
-                hint,
-            );
-        }
-        Some(list) if Network::cover_everything(clients) => {
-            let problem = "expected networks that leave strangers out, found every address: anyone could send signed mail in your name";
-            findings.error(list.span().start, KEY, problem, hint);
-        }
-        Some(_) => {}
-    }
-}
-
-fn networks(findings: &mut Findings<'_>, key: &str, list: &List) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for entry in list.iter().flat_map(Spanned::get_ref) {
-        let written = entry.get_ref();
-        match Network::parse(written) {
-            Ok(network) => networks.push(network),
-            Err(NetworkError::Syntax) => {
-                let hint = "write an address and a prefix length, such as \"10.0.0.0/24\" or \"2001:db8::/32\"";
-                findings.error(entry.span().start, key, format!("expected a network, found `{written}`"), hint);
-            }
-            Err(NetworkError::HostBits(meant)) => {
-                let problem = format!("expected a network without host bits, found `{written}`");
-                let address = written.split('/').next().unwrap_or_default();
-                findings.error(
-                    entry.span().start,
-                    key,
-                    problem,
-                    format!("write \"{meant}\" for the network or \"{address}\" for one machine"),
-                );
-            }
-        }
-    }
-    networks
-}
-
-fn socket(findings: &mut Findings<'_>, key: &str, start: usize, value: Option<&Spanned<String>>) -> Option<SocketAddr> {
-    let hint = "write an IP address and a port, such as \"127.0.0.1:10025\" or \"[::1]:10025\"";
-    let Some(written) = value else {
-        missing(findings, start, key, "an address and a port", hint);
-        return None;
-    };
-    let address = written.get_ref().parse().ok();
-    if address.is_none() {
-        findings.error(
-            written.span().start,
-            key,
-            format!("expected an address and a port, found `{}`", written.get_ref()),
-            hint,
-        );
-    }
-    address
-}
-
 /// Port 0 stands for any free port, so it never collides.
 fn same_socket(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0
@@ -420,7 +302,7 @@ fn console(file: &File, listeners: &[Listener], findings: &mut Findings<'_>) -> 
     let default = SocketAddr::from(([127, 0, 0, 1], 8025));
     let written = key(&file.console, |console| &console.bind);
     let Some(address) = (match written {
-        Some(_) => socket(findings, KEY, 0, written),
+        Some(_) => listener::socket(findings, KEY, 0, written),
         None => Some(default),
     }) else {
         return default;
@@ -438,78 +320,20 @@ fn console(file: &File, listeners: &[Listener], findings: &mut Findings<'_>) -> 
     address
 }
 
-fn limits(file: &File, findings: &mut Findings<'_>) -> Limits {
-    let mut limits = Limits::default();
-    let hint = "write a number and a unit, such as \"64KiB\", \"25MiB\" or \"1GiB\"";
-    for (name, value, least, target) in [
-        ("limits.message", key(&file.limits, |limits| &limits.message), 64 << 10, &mut limits.message),
-        ("limits.copies", key(&file.limits, |limits| &limits.copies), 64 << 10, &mut limits.copies),
-        ("limits.memory", key(&file.limits, |limits| &limits.memory), 1 << 20, &mut limits.memory),
-    ] {
-        let Some(written) = value else { continue };
-        match value::size(written.get_ref()) {
-            Some(size) if size >= least => *target = size,
-            Some(_) => {
-                let problem = format!("expected at least {} KiB, found `{}`", least >> 10, written.get_ref());
-                findings.error(written.span().start, name, problem, hint);
+fn security(file: &File, findings: &mut Findings<'_>) -> Vec<Address> {
+    let written = key(&file.notify, |notify| &notify.security);
+    let mut addresses = Vec::new();
+    for one in written.iter().flat_map(|list| list.get_ref()) {
+        match Address::parse(one.get_ref()) {
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let problem = format!("expected a mail address, found `{}`", one.get_ref());
+                let hint = "write it without angle brackets: \"csirt@kabupaten.go.id\"";
+                findings.error(one.span().start, "notify.security", problem, hint);
             }
-            None => findings.error(
-                written.span().start,
-                name,
-                format!("expected a size, found `{}`", written.get_ref()),
-                hint,
-            ),
         }
     }
-    for (name, value, target) in [
-        ("limits.recipients", key(&file.limits, |limits| &limits.recipients), &mut limits.recipients),
-        ("limits.connections", key(&file.limits, |limits| &limits.connections), &mut limits.connections),
-    ] {
-        let Some(written) = value else { continue };
-        match usize::try_from(*written.get_ref()) {
-            Ok(number) if number > 0 => *target = number,
-            _ => findings.error(
-                written.span().start,
-                name,
-                "expected a number above 0, found 0",
-                "leave the key out for the default",
-            ),
-        }
-    }
-    if limits.recipients < 100 {
-        findings.warn("limits.recipients is below 100, which RFC 5321 section 4.5.3.1.8 asks every server to take");
-    }
-    if limits.memory < limits.message {
-        let offset = file.limits.as_ref().map_or(0, |limits| limits.span().start);
-        let problem = "expected at least limits.message, found less: no message of the allowed size would fit";
-        findings.error(offset, "limits.memory", problem, "raise limits.memory or lower limits.message");
-    }
-    limits
-}
-
-/// Keys of machinery that joins later: only their defaults are accepted.
-fn without_machinery(file: &File, findings: &mut Findings<'_>) {
-    let tls = "leave certificate and key out; this version speaks no TLS";
-    must_be_default(findings, "tls.certificate", key(&file.tls, |tls| &tls.certificate), "", tls);
-    must_be_default(findings, "tls.key", key(&file.tls, |tls| &tls.key), "", tls);
-    let fetch = "leave the key out and give CRLs as files in trust.crls and intermediates with the messages";
-    match key(&file.fetch, |fetch| &fetch.enabled) {
-        Some(enabled) if *enabled.get_ref() => not_yet(findings, enabled.span().start, "fetch.enabled", "`false`", "`true`", fetch),
-        Some(_) => {}
-        None => findings.warn(
-            "nothing is fetched in this version (CRLs, OCSP, intermediates): give CRLs as files in trust.crls; `[fetch] enabled = false` says that you know",
-        ),
-    }
-    must_be_empty(findings, "fetch.allow_private", key(&file.fetch, |fetch| &fetch.allow_private), fetch);
-    must_be_default(findings, "fetch.proxy", key(&file.fetch, |fetch| &fetch.proxy), "", fetch);
-    let dns = "leave the key out; this version looks up host names through the system only";
-    must_be_empty(findings, "dns.servers", key(&file.dns, |dns| &dns.servers), dns);
-    let warn = "leave the key out; this version sends no notices of delay";
-    must_be_default(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), "4h", warn);
-    let keep = "leave the key out; this version keeps what is in quarantine until it is told otherwise";
-    must_be_default(findings, "quarantine.keep", key(&file.quarantine, |quarantine| &quarantine.keep), "30d", keep);
-    let security = "leave the key out; look with `segel quarantine list`";
-    must_be_empty(findings, "notify.security", key(&file.notify, |notify| &notify.security), security);
+    addresses
 }
 
 fn postmaster(file: &File, domains: &[mail::OwnDomain], findings: &mut Findings<'_>) -> Option<Address> {

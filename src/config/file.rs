@@ -27,7 +27,13 @@ pub(super) struct File {
     pub domain: Vec<Spanned<Domain>>,
     #[serde(default)]
     pub authorise: Vec<Spanned<Authorise>>,
+    #[serde(default)]
+    pub login: Vec<Spanned<Login>>,
     pub outbound: Section<Outbound>,
+    #[serde(default)]
+    pub route: Vec<Spanned<Route>>,
+    #[serde(default)]
+    pub server: Vec<Spanned<Server>>,
     pub signing: Section<Signing>,
     pub encryption: Section<Encryption>,
     /// Reason codes and five keys of its own: names are checked by `check`.
@@ -71,6 +77,11 @@ pub(super) struct Listener {
     pub bind: Value<String>,
     pub side: Value<String>,
     pub clients: List,
+    pub tls: Value<String>,
+    pub require_tls: Value<bool>,
+    pub client_ca: Value<String>,
+    pub client_crls: List,
+    pub auth: List,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,14 +89,34 @@ pub(super) struct Listener {
 pub(super) struct Tls {
     pub certificate: Value<String>,
     pub key: Value<String>,
+    pub ca: Value<String>,
+    #[serde(default)]
+    pub also: Vec<Spanned<TlsIdentity>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsIdentity {
+    pub certificate: Value<String>,
+    pub key: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub name: Value<String>,
+    pub password: Value<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Domain {
     pub name: Value<String>,
-    pub deliver_to: Value<String>,
+    pub deliver_to: Value<OneOrMore>,
     pub deliver_tls: Value<String>,
+    pub verify_recipients: Value<bool>,
+    #[serde(default)]
+    pub dkim: Vec<Spanned<Dkim>>,
     pub sign: Value<String>,
     pub encrypt: Value<String>,
     pub content_encryption: Value<String>,
@@ -105,8 +136,39 @@ pub(super) struct Authorise {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Outbound {
-    pub route: Value<String>,
+    pub route: Value<OneOrMore>,
+    pub tls: Value<String>,
     pub port: Value<u16>,
+    pub own: List,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    pub domain: Value<String>,
+    pub to: Value<OneOrMore>,
+    pub tls: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    pub host: Value<String>,
+    pub port: Value<u16>,
+    pub ca: Value<String>,
+    pub fingerprint: Value<String>,
+    pub name: Value<String>,
+    pub certificate: Value<String>,
+    pub key: Value<String>,
+    pub login: Value<String>,
+    pub password_file: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dkim {
+    pub selector: Value<String>,
+    pub key: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +207,7 @@ pub(super) struct Anchor {
 pub(super) struct Fetch {
     pub enabled: Value<bool>,
     pub allow_private: List,
+    pub ports: Value<Vec<u16>>,
     pub proxy: Value<String>,
 }
 
@@ -158,10 +221,33 @@ pub(super) struct Dns {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     pub message: Value<String>,
+    pub message_inside: Value<String>,
     pub recipients: Value<u32>,
     pub copies: Value<String>,
     pub memory: Value<String>,
+    pub free_space: Value<String>,
     pub connections: Value<u32>,
+    pub client: Section<ClientLimits>,
+    pub sender: Section<RateLimits>,
+    pub login: Section<RateLimits>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientLimits {
+    pub connections: Value<u32>,
+    pub mails: Value<u32>,
+    pub recipients: Value<u32>,
+    pub unknown: Value<u32>,
+    pub errors: Value<u32>,
+    pub exempt: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateLimits {
+    pub mails: Value<u32>,
+    pub recipients: Value<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -247,4 +333,13 @@ pub(super) struct Then {
 pub(super) enum OneOrMore {
     One(String),
     More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(more) => more,
+        }
+    }
 }

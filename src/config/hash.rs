@@ -3,7 +3,7 @@
 use crate::mail::Domain;
 use crate::pki::path::Harvesting;
 use crate::pki::{RevocationMode, TrustAnchor};
-use crate::policy::{Encrypt, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute, Unvouched};
+use crate::policy::{Encrypt, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute, Unvouched, Voucher};
 use crate::reason::Reason;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -30,9 +30,12 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
         .authorise
         .iter()
         .map(|entry| {
-            let mut from: Vec<String> = entry.from.iter().map(crate::mail::Address::mailbox_key).collect();
+            let mut from: Vec<String> = entry.from.iter().map(Pattern::key).collect();
             from.sort();
-            json!({"envelope": entry.envelope.mailbox_key(), "from": from})
+            match &entry.by {
+                Voucher::Envelope(envelope) => json!({"envelope": envelope.mailbox_key(), "from": from}),
+                Voucher::Login(login) => json!({"login": login, "from": from}),
+            }
         })
         .collect();
     let mut trusted: Vec<Value> = anchors

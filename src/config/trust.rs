@@ -1,40 +1,61 @@
 //! `[trust]`: anchors and CRLs are read and parsed here, so that a broken file stops the start and not a verdict.
 
 use super::file::{Anchor, File};
+use super::files::read;
 use super::parse::Findings;
 use crate::limits::Limits;
 use crate::mail::Domain;
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl, Harvesting, RevocationMode, TrustAnchor};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use toml::Spanned;
 
+/// What `[trust]` names.
+#[derive(Default)]
+pub(super) struct Trusted {
+    pub(super) anchors: Vec<TrustAnchor>,
+    pub(super) crls: Vec<Crl>,
+    /// Where more CRLs are.
+    pub(super) urls: Vec<String>,
+}
+
 /// Anchors and CRLs that the file names. Unreadable and malformed files are errors; ended ones are warnings.
-pub(super) fn trust(
-    file: &File,
-    directory: &Path,
-    limits: &Limits,
-    findings: &mut Findings<'_>,
-) -> (Vec<TrustAnchor>, Vec<Crl>) {
+pub(super) fn trust(file: &File, directory: &Path, limits: &Limits, findings: &mut Findings<'_>) -> Trusted {
     let Some(trust) = file.trust.as_ref().map(Spanned::get_ref) else {
         findings.warn(NO_ANCHOR);
-        return (Vec::new(), Vec::new());
+        return Trusted::default();
     };
     let mut anchors: Vec<TrustAnchor> = Vec::new();
     for table in &trust.anchor {
         anchors.extend(anchor(table, directory, limits, findings));
     }
-    let mut crls = Vec::new();
+    let (mut crls, mut urls) = (Vec::new(), Vec::new());
     for written in trust.crls.iter().flat_map(Spanned::get_ref) {
-        crls.extend(crl(written, directory, limits, findings));
+        match written.get_ref().contains("://") {
+            true => urls.extend(url(written, findings)),
+            false => crls.extend(crl(written, directory, limits, findings)),
+        }
     }
     if trust.anchor.is_empty() {
         findings.warn(NO_ANCHOR);
     }
-    if crls.is_empty() && anchors.iter().any(|anchor| anchor.revocation == RevocationMode::HardFail) {
-        findings.warn("an anchor asks for hard-fail, and trust.crls names no CRL: every signature under it will be `revocation-unknown`");
+    let fetches =
+        file.fetch.as_ref().is_none_or(|fetch| fetch.get_ref().enabled.as_ref().is_none_or(|on| *on.get_ref()));
+    if crls.is_empty() && !fetches && anchors.iter().any(|anchor| anchor.revocation == RevocationMode::HardFail) {
+        findings.warn("an anchor asks for hard-fail, nothing is fetched and trust.crls names no CRL: every signature under it will be `revocation-unknown`");
     }
-    (anchors, crls)
+    Trusted { anchors, crls, urls }
+}
+
+/// An `http` or `https` URL.
+fn url(written: &Spanned<String>, findings: &mut Findings<'_>) -> Option<String> {
+    let parsed = url::Url::parse(written.get_ref()).ok();
+    let good = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    if good.is_none() {
+        let problem = format!("expected a file or an http URL, found `{}`", written.get_ref());
+        findings.error(written.span().start, "trust.crls", problem, "such as \"http://crl.bsre.go.id/root.crl\"");
+    }
+    good.map(|url| url.to_string())
 }
 
 const NO_ANCHOR: &str =
@@ -162,18 +183,6 @@ fn certificates(
 fn crl(written: &Spanned<String>, directory: &Path, limits: &Limits, findings: &mut Findings<'_>) -> Vec<Crl> {
     const KEY: &str = "trust.crls";
     let hint = "PEM (`-----BEGIN X509 CRL-----`) or DER; the path is relative to this configuration file";
-    if written.get_ref().contains("://") {
-        let hint = "fetch it with a timer (curl -o) and name the file here; `segel reload` reads it again";
-        super::check::not_yet(
-            findings,
-            written.span().start,
-            KEY,
-            "the name of a file",
-            &format!("the URL `{}`", written.get_ref()),
-            hint,
-        );
-        return Vec::new();
-    }
     let Some((path, content)) = read(KEY, written, directory, limits.crl, hint, findings) else { return Vec::new() };
     let crls = match Crl::bundle(&content, limits) {
         Ok(crls) if !crls.is_empty() => crls,
@@ -206,28 +215,4 @@ fn crl(written: &Spanned<String>, directory: &Path, limits: &Limits, findings: &
         }
     }
     crls
-}
-
-/// The file's content, at most `most` octets.
-fn read(
-    key: &str,
-    written: &Spanned<String>,
-    directory: &Path,
-    most: usize,
-    hint: &str,
-    findings: &mut Findings<'_>,
-) -> Option<(PathBuf, Vec<u8>)> {
-    use std::io::Read;
-    let path = directory.join(written.get_ref());
-    let mut content = Vec::new();
-    #[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
-    let file = std::fs::File::open(&path);
-    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let problem = match file.and_then(|file| file.take(bound).read_to_end(&mut content)) {
-        Ok(length) if length <= most => return Some((path, content)),
-        Ok(_) => format!("expected at most {} MiB, found more in `{}`", most >> 20, path.display()),
-        Err(error) => format!("expected a readable file `{}`, found: {error}", path.display()),
-    };
-    findings.error(written.span().start, key, problem, hint);
-    None
 }

@@ -1,6 +1,6 @@
 //! Small values in text: sizes, durations, networks, next hops.
 
-use super::{Network, NextHop};
+use super::{Network, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -23,9 +23,14 @@ pub fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// `smtp://host:port`; an IPv6 address stands in brackets.
-pub fn next_hop(text: &str) -> Option<NextHop> {
-    let authority = text.strip_prefix("smtp://")?;
+/// `smtp://host:port` or `smtps://host:port`; an IPv6 address stands in brackets.
+pub fn server(text: &str) -> Option<Server> {
+    let (scheme, authority) = text.split_once("://")?;
+    let implicit_tls = match scheme {
+        "smtp" => false,
+        "smtps" => true,
+        _ => return None,
+    };
     let (host, port) = authority.rsplit_once(':')?;
     let port = port.bytes().all(|octet| octet.is_ascii_digit()).then(|| port.parse::<u16>().ok())??;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -33,7 +38,7 @@ pub fn next_hop(text: &str) -> Option<NextHop> {
         None if host.parse::<Ipv4Addr>().is_ok() => host.to_owned(),
         None => is_host_name(host).then(|| host.to_ascii_lowercase())?,
     };
-    (port != 0).then_some(NextHop { host, port })
+    (port != 0).then_some(Server { host, port, implicit_tls })
 }
 
 /// RFC 1123 section 2.1, without a final dot; not all digits and dots, which would be a broken IPv4 address.
@@ -48,14 +53,6 @@ pub fn is_host_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(label)
         && text.rsplit('.').next().is_some_and(|last| !last.bytes().all(|octet| octet.is_ascii_digit()))
-}
-
-impl NextHop {
-    /// Whether it is this machine by its address or as `localhost`. Other names could resolve to anything.
-    pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-    }
 }
 
 /// Why a text is no network.
@@ -197,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn next_hops_have_a_host_and_a_port() {
+    fn servers_have_a_host_and_a_port() {
         let table = [
             ("smtp://10.0.0.5:25", Some(("10.0.0.5", 25))),
             ("smtp://Mail.Kabupaten.go.id:2525", Some(("mail.kabupaten.go.id", 2525))),
@@ -207,16 +204,16 @@ mod tests {
             ("smtp://10.0.0.256:25", None),
             ("smtp://a:0", None),
             ("smtp://a:+25", None),
-            ("smtps://a:465", None),
+            ("smtps://a:465", Some(("a", 465))),
             ("10.0.0.5:25", None),
             ("smtp://:25", None),
             ("smtp://a/b:25", None),
         ];
         for (text, expected) in table {
-            let found = next_hop(text);
+            let found = server(text);
             assert_eq!(found.as_ref().map(|hop| (hop.host.as_str(), hop.port)), expected, "{text}");
         }
-        assert_eq!(next_hop("smtp://[::1]:25").unwrap().to_string(), "smtp://[::1]:25");
+        assert_eq!(server("smtp://[::1]:25").unwrap().to_string(), "smtp://[::1]:25");
     }
 
     #[test]

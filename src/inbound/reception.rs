@@ -60,7 +60,7 @@ impl Reception for GatewayReception {
 
     fn recipient(&self, path: ForwardPath, before: &[Address], declared: u64) -> Result<Address, Reply> {
         match path {
-            ForwardPath::Postmaster => Ok(self.snapshot.config.postmaster.clone()),
+            ForwardPath::Postmaster => Ok(self.snapshot.config.notify.postmaster.clone()),
             ForwardPath::Mailbox(address) => {
                 pipeline::gather::at_rcpt(&self.gateway, &self.snapshot, self.listener.side, &address)
                     .map_err(|refusal| pipeline::reply::refused(&refusal))?;
@@ -76,6 +76,8 @@ impl Reception for GatewayReception {
             side: self.listener.side,
             peer: self.peer,
             helo: hello.name,
+            tls: None,
+            login: None,
             protocol: if hello.extended { "ESMTP" } else { "SMTP" },
             envelope,
             content,

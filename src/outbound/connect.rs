@@ -2,7 +2,7 @@
 //!
 //! Tries the addresses that the name resolves to, in their order; never another host or port.
 
-use crate::config::NextHop;
+use crate::config::{Destination, NextHop};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -60,8 +60,11 @@ impl ConnectError {
 /// # Errors
 /// [`ConnectError`]
 pub async fn connect(next_hop: &NextHop) -> Result<TcpStream, ConnectError> {
-    let host = next_hop.host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = timeout(LOOKUP, lookup_host((host, next_hop.port)))
+    let (host, port) = match &next_hop.to {
+        Destination::Servers(servers) => servers.first().map_or(("", 0), |server| (server.host.as_str(), server.port)),
+        Destination::Mx(domain) => return Err(ConnectError::NoAddress(domain.clone())),
+    };
+    let addresses = timeout(LOOKUP, lookup_host((host, port)))
         .await
         .map_err(|_| ConnectError::LookupTimeout(host.to_owned()))?
         .map_err(|source| ConnectError::Lookup { host: host.to_owned(), source })?;
@@ -78,6 +81,6 @@ pub async fn connect(next_hop: &NextHop) -> Result<TcpStream, ConnectError> {
             Err(_) => last = Some(std::io::ErrorKind::TimedOut.into()),
         }
     }
-    let named = || format!("{host}:{}", next_hop.port);
+    let named = || format!("{host}:{}", port);
     Err(last.map_or_else(|| ConnectError::NoAddress(named()), |source| ConnectError::Connect { host: named(), source }))
 }

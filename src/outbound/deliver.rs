@@ -75,7 +75,7 @@ pub async fn send(delivery: &Delivery, connection: &mut Option<Connection>) -> O
 
 fn outcome(fate: Fate) -> Outcome {
     match fate {
-        Fate::Delivered { reply } => Outcome::Delivered { reply },
+        Fate::Delivered { reply } => Outcome::Delivered { reply, via: crate::queue::Via::default() },
         Fate::Deferred { status, diagnostic } => Outcome::Deferred { status, diagnostic },
         Fate::Failed { status, diagnostic } => Outcome::Failed { status, diagnostic },
     }
@@ -83,7 +83,7 @@ fn outcome(fate: Fate) -> Outcome {
 
 /// The connection's name in messages to operators.
 fn lost(next_hop: &NextHop, what: &str) -> String {
-    format!("{what} ({}:{})", next_hop.host, next_hop.port)
+    format!("{what} ({})", next_hop.name())
 }
 
 impl Connection {

@@ -151,11 +151,9 @@ fn arrival(request: &ExplainRequest) -> Arrival {
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         helo: "localhost".to_owned(),
         protocol: "ESMTP",
-        envelope: Envelope {
-            reverse_path: ReversePath::Mailbox(request.from.clone()),
-            recipients: request.to.clone(),
-            body: BodyType::EightBitMime,
-        },
+        tls: None,
+        login: None,
+        envelope: Envelope::new(ReversePath::Mailbox(request.from.clone()), request.to.clone(), BodyType::EightBitMime),
         content,
     }
 }

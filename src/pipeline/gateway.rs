@@ -5,6 +5,7 @@ use super::budget::Budget;
 use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
+use crate::dns::Resolver;
 use crate::keys::{self, Keys};
 use crate::limits::Limits;
 use crate::pki::TrustAnchor;
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub crls: Crls,
     /// The bounds, shared with worker threads.
     pub limits: Arc<Limits>,
+    /// Look-ups in DNS.
+    pub resolver: Resolver,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -298,9 +301,9 @@ fn notices(config: &Config) -> Notices {
     let (routes, domains) = (config.clone(), config.policy.domains.clone());
     Notices {
         hostname: config.hostname.clone(),
-        postmaster: config.postmaster.clone(),
+        postmaster: config.notify.postmaster.clone(),
         own: Arc::new(move |domain| domains.iter().any(|own| own.domain.same(domain))),
-        router: Arc::new(move |domain| routes.next_hop(domain).clone()),
+        router: Arc::new(move |domain| routes.next_hop(domain)),
     }
 }
 
@@ -312,6 +315,7 @@ impl Snapshot {
                 anchors.push(stored);
             }
         }
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), config }
+        let resolver = Resolver::new(&config.dns);
+        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
     }
 }

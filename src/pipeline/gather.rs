@@ -42,6 +42,7 @@ pub async fn facts(
     };
     let facts = Facts {
         side: arrival.side,
+        login: arrival.login.clone(),
         envelope: arrival.envelope.clone(),
         from_texts: header::from_texts(&arrival.content, &snapshot.limits),
         own_keys: Vec::new(),

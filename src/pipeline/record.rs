@@ -4,7 +4,7 @@ use super::transform::Made;
 use super::{AcceptError, Arrival, Gateway, Snapshot, reply};
 use crate::audit::Event;
 use crate::mail::header::HeaderSection;
-use crate::mail::{Address, BodyType, ReversePath};
+use crate::mail::{Address, BodyType, RecipientDsn, ReversePath};
 use crate::plan::{Copies, Copy};
 use crate::policy::{Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
 use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
@@ -36,6 +36,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         peer: arrival.peer.to_string(),
         helo: arrival.helo.clone(),
         reverse_path: arrival.envelope.reverse_path.clone(),
+        dsn: arrival.envelope.dsn.clone(),
         body: body(arrival.envelope.body, copies.copies.iter().map(|copy| copy.content.bytes().as_ref())),
         header_from: inspected.from.mailbox().cloned(),
         verdict: inspected.verdict,
@@ -43,7 +44,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         signer: bound_signer(inspected).map(|address| address.as_str().to_owned()),
         serial: deciding.and_then(|signer| signer.certificate.as_ref()).map(|certificate| certificate.serial_hex()),
         original: arrival.content.clone(),
-        recipients: recipients(snapshot, decided, &copies),
+        recipients: recipients(snapshot, arrival, decided, &copies),
         copies: copies.copies.into_iter().map(new_copy).collect(),
         encrypted_to: newly_encrypted_to(decided, &facts),
         outer_verdict: facts.unopened.as_ref().map(|unopened| unopened.verdict),
@@ -110,7 +111,7 @@ fn detail(recipient: &ForRecipient) -> serde_json::Value {
 }
 
 /// A recipient without a copy has to wait: mail is never lost for want of one.
-fn recipients(snapshot: &Snapshot, decided: &Decided, copies: &Copies) -> Vec<NewRecipient> {
+fn recipients(snapshot: &Snapshot, arrival: &Arrival, decided: &Decided, copies: &Copies) -> Vec<NewRecipient> {
     let state = |recipient: &ForRecipient, copy: Option<usize>| match (&recipient.treatment, copy) {
         (Treatment::Deliver(_), Some(copy)) => NewState::Pending { copy },
         (Treatment::Deliver(_), None) => {
@@ -119,12 +120,14 @@ fn recipients(snapshot: &Snapshot, decided: &Decided, copies: &Copies) -> Vec<Ne
         (Treatment::Hold { class, reasons }, _) => NewState::Held { class: *class, reasons: reasons.clone() },
     };
     let copies = copies.by_recipient.iter().copied().chain(std::iter::repeat(None));
-    let recipient = |(recipient, copy): (&ForRecipient, Option<usize>)| NewRecipient {
+    let dsn = arrival.envelope.recipient_dsn.iter().cloned().chain(std::iter::repeat_with(RecipientDsn::default));
+    let recipient = |((recipient, copy), dsn): ((&ForRecipient, Option<usize>), RecipientDsn)| NewRecipient {
         address: recipient.address.clone(),
-        next_hop: snapshot.config.next_hop(recipient.address.domain()).clone(),
+        dsn,
+        next_hop: snapshot.config.next_hop(recipient.address.domain()),
         state: state(recipient, copy),
     };
-    decided.recipients().iter().zip(copies).map(recipient).collect()
+    decided.recipients().iter().zip(copies).zip(dsn).map(recipient).collect()
 }
 
 fn bound_signer(inspected: &Inspected) -> Option<&Address> {

@@ -54,12 +54,13 @@ fn copies(entity: &'static [u8]) -> Copies {
         hash: String::new(),
     };
     let facts = Facts {
+        login: None,
         side: Side::Outside,
-        envelope: Envelope {
-            reverse_path: ReversePath::Null,
-            recipients: ["siti@own.test", "budi@own.test"].map(|text| Address::parse(text).unwrap()).to_vec(),
-            body: BodyType::SevenBit,
-        },
+        envelope: Envelope::new(
+            ReversePath::Null,
+            ["siti@own.test", "budi@own.test"].map(|text| Address::parse(text).unwrap()).to_vec(),
+            BodyType::SevenBit,
+        ),
         inspected: inspected(entity),
         from_texts: FromTexts::default(),
         own_keys: Vec::new(),

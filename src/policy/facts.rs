@@ -144,6 +144,8 @@ pub struct Triggers {
 pub struct Facts {
     /// The side it came from.
     pub side: Side,
+    /// Who has authenticated on the inside listener, where somebody has.
+    pub login: Option<String>,
     /// Reverse-path and recipients.
     pub envelope: Envelope,
     /// What the content is; encrypted layers are opened as far as the recipients' keys go.

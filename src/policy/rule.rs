@@ -87,13 +87,22 @@ pub struct DomainPolicy {
     pub unvouched: Unvouched,
 }
 
-/// `[[authorise]]`: whose reverse-path vouches for whose `From`.
+/// `[[authorise]]`: who may write as whom.
 #[derive(Clone, Debug)]
 pub struct Authorise {
+    /// Who.
+    pub by: Voucher,
+    /// The mailboxes, and for a login also whole domains, that he may write as.
+    pub from: Vec<Pattern>,
+}
+
+/// What vouches for a `From`.
+#[derive(Clone, Debug)]
+pub enum Voucher {
     /// The reverse-path.
-    pub envelope: Address,
-    /// The mailboxes it may write as.
-    pub from: Vec<Address>,
+    Envelope(Address),
+    /// The identity of an authenticated client.
+    Login(String),
 }
 
 /// `[incoming]`.
@@ -204,8 +213,15 @@ impl Policy {
     pub fn authorises(&self, reverse_path: &Address, from: &Address) -> bool {
         self.authorise
             .iter()
-            .filter(|entry| entry.envelope.same_mailbox(reverse_path))
-            .any(|entry| entry.from.iter().any(|allowed| allowed.same_mailbox(from)))
+            .filter(|entry| matches!(&entry.by, Voucher::Envelope(envelope) if envelope.same_mailbox(reverse_path)))
+            .any(|entry| entry.from.iter().any(|allowed| allowed.matches(from)))
+    }
+
+    /// Whether an authenticated client may use this address: its own, or one that `[[authorise]]` names for it.
+    pub fn login_may_use(&self, login: &str, address: &Address) -> bool {
+        let own = Address::parse(login).is_ok_and(|own| own.same_mailbox(address));
+        let named = |entry: &&Authorise| matches!(&entry.by, Voucher::Login(name) if name == login);
+        own || self.authorise.iter().filter(named).any(|entry| entry.from.iter().any(|one| one.matches(address)))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::content::{Missing, copy_context};
 use super::hold::{Hold, Holds, Room};
-use super::record::{body_from_name, next_hop_from_text, next_hop_text};
+use super::record::body_from_name;
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, DsnRequest, RecipientDsn, ReversePath};
 use crate::store::rows::{from_row, groups};
 use crate::store::{BoxFuture, Write};
 use jiff::Timestamp;
@@ -95,7 +95,7 @@ impl Queue {
         for row in &rows {
             let address = Address::parse(&row.address).map_err(|_| damaged("recipient"))?;
             let tries = u32::try_from(row.tries).unwrap_or(u32::MAX);
-            recipients.push(DeliveryRecipient { id: row.id, address, tries });
+            recipients.push(DeliveryRecipient { id: row.id, address, dsn: RecipientDsn::default(), tries });
         }
         Ok(Delivery {
             record: first.record,
@@ -103,7 +103,8 @@ impl Queue {
             content,
             reverse_path,
             body: body_from_name(&first.body),
-            next_hop: next_hop_from_text(&first.next_hop).ok_or_else(|| damaged("next hop"))?,
+            dsn: DsnRequest::default(),
+            next_hop: NextHop::parse(&first.next_hop).ok_or_else(|| damaged("next hop"))?,
             recipients,
             token,
             direction: Direction::from_name(&first.direction).ok_or_else(|| damaged("direction"))?,
@@ -170,7 +171,7 @@ impl Write for Claim {
 
     fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Grouped, sqlx::Error>> {
         Box::pin(async move {
-            let mut full: HashSet<String> = self.holds.full().iter().map(next_hop_text).collect();
+            let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
             let mut left = self.limit;
             let mut grouped = Grouped::new();
             // Rows of a next hop without room must not stand before those of others: look again without them.
@@ -228,7 +229,7 @@ impl Claim {
             return Ok(());
         }
         // A next hop that can't be read is set aside when the delivery is opened; it needs room until then.
-        let next_hop = next_hop_from_text(&row.next_hop).unwrap_or(NextHop { host: row.next_hop.clone(), port: 0 });
+        let next_hop = NextHop::parse(&row.next_hop).unwrap_or_else(super::record::nowhere);
         let octets = usize::try_from(row.size).unwrap_or(usize::MAX);
         let room = self.holds.take(&next_hop, octets).ok_or_else(|| row.next_hop.clone())?;
         grouped.insert(key, (vec![row], room));

@@ -2,12 +2,12 @@
 
 use super::content::{self, Sealed};
 use super::hold::{Hold, Holds, Room, Token};
-use super::record::{NewRecipient, NewRecord, NewState, body_name, next_hop_text, reasons_text};
+use super::record::{NewRecipient, NewRecord, NewState, body_name, reasons_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
 use crate::directory::note_encrypted;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, RecipientDsn, ReversePath};
 use crate::seal::WrappedKey;
 use crate::store::rows::{groups, placeholders, repeated};
 use crate::store::{BoxFuture, Write};
@@ -132,7 +132,7 @@ impl Shared {
 }
 
 /// Next hop, and recipients by index.
-type Group = (NextHop, Vec<(usize, Address)>);
+type Group = (NextHop, Vec<(usize, Address, RecipientDsn)>);
 
 /// What a delivery needs of a record that is about to be moved into the writer.
 struct Outline {
@@ -146,9 +146,9 @@ impl Outline {
         let mut groups: BTreeMap<_, (_, Vec<_>)> = BTreeMap::new();
         for (index, recipient) in record.recipients.iter().enumerate() {
             if let NewState::Pending { copy } = recipient.state {
-                let key = (copy, next_hop_text(&recipient.next_hop));
+                let key = (copy, NextHop::to_string(&recipient.next_hop));
                 let group = groups.entry(key).or_insert_with(|| (recipient.next_hop.clone(), Vec::new()));
-                group.1.push((index, recipient.address.clone()));
+                group.1.push((index, recipient.address.clone(), recipient.dsn.clone()));
             }
         }
         let template = Delivery {
@@ -158,7 +158,8 @@ impl Outline {
             content: Bytes::new(),
             reverse_path: record.reverse_path.clone(),
             body: record.body,
-            next_hop: NextHop { host: String::new(), port: 0 },
+            dsn: record.dsn.clone(),
+            next_hop: super::record::nowhere(),
             recipients: Vec::new(),
             token: [0; 16],
             direction: record.direction,
@@ -183,7 +184,12 @@ impl Outline {
             next_hop,
             recipients: recipients
                 .into_iter()
-                .map(|(index, address)| DeliveryRecipient { id: offset(ids.first_recipient, index), address, tries: 0 })
+                .map(|(index, address, dsn)| DeliveryRecipient {
+                    id: offset(ids.first_recipient, index),
+                    address,
+                    dsn,
+                    tries: 0,
+                })
                 .collect(),
             token: token.value(),
             hold: Hold::new(room, Arc::clone(token)),
@@ -388,7 +394,7 @@ async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>])
                 .bind(*record)
                 .bind(new.address.as_str())
                 .bind(copy)
-                .bind(next_hop_text(&new.next_hop))
+                .bind(NextHop::to_string(&new.next_hop))
                 .bind(state)
                 .bind(class)
                 .bind(reasons)

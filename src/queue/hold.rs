@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn hop(port: u16) -> NextHop {
-        NextHop { host: "127.0.0.1".to_owned(), port }
+        NextHop::server("127.0.0.1", port, crate::config::DeliverTls::May)
     }
 
     fn fill(holds: &Arc<Holds>, port: u16, octets: usize) -> Vec<Room> {

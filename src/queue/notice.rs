@@ -79,7 +79,12 @@ impl Queue {
         });
         let event = Event::Notice { queue_id: Some(id.to_string()), about, to: Some(to.clone()) };
         let next_hop = (notices.router)(to.domain());
-        let to = NewRecipient { next_hop, address: to, state: NewState::Pending { copy: 0 } };
+        let to = NewRecipient {
+            next_hop,
+            address: to,
+            dsn: crate::mail::RecipientDsn::default(),
+            state: NewState::Pending { copy: 0 },
+        };
         let record = record(id, &message_id, content, to, rule, delivery, now);
         Ok((Some(self.0.prepare(record).await?), event))
     }
@@ -105,6 +110,7 @@ fn record(
         reverse_path: ReversePath::Null,
         // Addresses and header fields in it may hold UTF-8.
         body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
+        dsn: crate::mail::DsnRequest::default(),
         header_from: None,
         message_id: Some(format!("<{message_id}>")),
         verdict: Verdict::None,

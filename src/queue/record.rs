@@ -2,8 +2,8 @@
 
 use super::{Hold, QueueId};
 use crate::audit::Event;
-use crate::config::NextHop;
-use crate::mail::{Address, BodyType, ReversePath};
+use crate::config::{DeliverTls, Destination, NextHop};
+use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, ReversePath};
 use crate::plan::Transformed;
 use crate::policy::decide::HoldClass;
 use crate::reason::Reason;
@@ -56,6 +56,8 @@ pub struct NewRecord {
     pub reverse_path: ReversePath,
     /// BODY.
     pub body: BodyType,
+    /// RET and ENVID.
+    pub dsn: DsnRequest,
     /// The mailbox in `From`, if there is exactly one.
     pub header_from: Option<Address>,
     /// Message-ID as it stands in the header.
@@ -108,6 +110,8 @@ pub struct NewCopy {
 pub struct NewRecipient {
     /// RCPT TO.
     pub address: Address,
+    /// What the sender wants to hear of it.
+    pub dsn: RecipientDsn,
     /// Where it goes.
     pub next_hop: NextHop,
     /// What was decided.
@@ -146,6 +150,8 @@ pub struct Delivery {
     pub reverse_path: ReversePath,
     /// BODY.
     pub body: BodyType,
+    /// RET and ENVID.
+    pub dsn: DsnRequest,
     /// Where it goes.
     pub next_hop: NextHop,
     /// RCPT TO.
@@ -169,18 +175,15 @@ pub struct DeliveryRecipient {
     pub id: i64,
     /// RCPT TO.
     pub address: Address,
+    /// What the sender wants to hear of it.
+    pub dsn: RecipientDsn,
     /// Tries before this one.
     pub tries: u32,
 }
 
-/// `host:port`, as a next hop is stored.
-pub(super) fn next_hop_text(next_hop: &NextHop) -> String {
-    format!("{}:{}", next_hop.host, next_hop.port)
-}
-
-pub(super) fn next_hop_from_text(text: &str) -> Option<NextHop> {
-    let (host, port) = text.rsplit_once(':')?;
-    Some(NextHop { host: host.to_owned(), port: port.parse().ok()? })
+/// A next hop that takes nothing: in place of one that can't be read.
+pub(super) fn nowhere() -> NextHop {
+    NextHop { to: Destination::Servers(Vec::new()), tls: DeliverTls::Verify }
 }
 
 pub(super) fn body_name(body: BodyType) -> &'static str {

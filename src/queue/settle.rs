@@ -10,6 +10,8 @@ pub enum Outcome {
     Delivered {
         /// The reply.
         reply: String,
+        /// Who has taken it, and how.
+        via: Via,
     },
     /// 4xx, or no connection.
     Deferred {
@@ -25,6 +27,17 @@ pub enum Outcome {
         /// `smtp; 550 …`.
         diagnostic: String,
     },
+}
+
+/// How mail went to the server that has taken it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    /// Name (or address) of the server, as DNS or the configuration has it.
+    pub host: String,
+    /// `TLSv1.3 TLS_AES_256_GCM_SHA384 verified`; none: plain text.
+    pub tls: Option<String>,
+    /// It offers DSN (RFC 3461): notices of success are its duty from here on.
+    pub dsn: bool,
 }
 
 /// What the policy needs to know of a recipient.
@@ -85,7 +98,7 @@ pub enum Settlement {
 /// after 4 to 5 days (status 5.4.7, RFC 3463 section 3.5).
 pub fn settle(recipient: &RecipientRecord, outcome: &Outcome, now: Timestamp, schedule: &Schedule) -> Settlement {
     match outcome {
-        Outcome::Delivered { reply } => Settlement::Delivered { reply: reply.clone() },
+        Outcome::Delivered { reply, .. } => Settlement::Delivered { reply: reply.clone() },
         Outcome::Failed { status, diagnostic } => {
             Settlement::Failed { status: status.clone(), diagnostic: diagnostic.clone() }
         }
@@ -126,7 +139,7 @@ mod tests {
         let recipient = RecipientRecord { tries: 0, received: T, jitter: 0 };
         let schedule = Schedule::default();
         let failed = Outcome::Failed { status: "5.1.1".to_owned(), diagnostic: "smtp; 550 no".to_owned() };
-        let delivered = Outcome::Delivered { reply: "250 ok".to_owned() };
+        let delivered = Outcome::Delivered { reply: "250 ok".to_owned(), via: crate::queue::Via::default() };
         assert!(matches!(settle(&recipient, &deferred(), T, &schedule), Settlement::Retry { tries: 1, .. }));
         assert!(
             matches!(settle(&recipient, &failed, T, &schedule), Settlement::Failed { status, .. } if status == "5.1.1")

@@ -31,7 +31,7 @@ impl Queue {
                     recipient: recipient.address.as_str().to_owned(),
                     status: status.clone(),
                     diagnostic: diagnostic.clone(),
-                    remote_mta: Some(delivery.next_hop.host.clone()),
+                    remote_mta: Some(delivery.next_hop.name()),
                 });
             }
             job.add(delivery, &recipient.address, id, settlement);
@@ -104,7 +104,7 @@ impl Settle {
         }
         let change = match settlement {
             Settlement::Delivered { reply } => {
-                let next_hop = super::record::next_hop_text(&delivery.next_hop);
+                let next_hop = delivery.next_hop.name();
                 let event = Event::Delivered { queue_id, next_hop, message_id, recipient: address };
                 Change { recipient, state: "delivered", status: None, diagnostic: reply, due: None, tries: 0, event }
             }

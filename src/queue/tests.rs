@@ -84,7 +84,7 @@ fn address(text: &str) -> Address {
 }
 
 fn hop(port: u16) -> NextHop {
-    NextHop { host: "127.0.0.1".to_owned(), port }
+    NextHop::server("127.0.0.1", port, crate::config::DeliverTls::May)
 }
 
 fn message(size: usize) -> Bytes {
@@ -113,6 +113,7 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
         sender: Some(address("siti@kabupaten.go.id")),
     };
     NewRecord {
+        dsn: crate::mail::DsnRequest::default(),
         id,
         direction: Direction::Outgoing,
         received: crate::clock::now(),
@@ -134,6 +135,7 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
         recipients: recipients
             .iter()
             .map(|text| NewRecipient {
+                dsn: crate::mail::RecipientDsn::default(),
                 address: address(text),
                 next_hop: hop(25),
                 state: NewState::Pending { copy: 0 },
@@ -158,7 +160,7 @@ fn held(recipient: &str) -> NewRecord {
 }
 
 fn delivered() -> Outcome {
-    Outcome::Delivered { reply: "250 2.0.0 ok".to_owned() }
+    Outcome::Delivered { reply: "250 2.0.0 ok".to_owned(), via: crate::queue::Via::default() }
 }
 
 fn deferred() -> Outcome {
@@ -335,7 +337,7 @@ async fn c42_of_discreet_mail_no_word_of_the_next_hop_is_kept() {
         let outcomes = [
             Outcome::Failed { status: "5.7.1".to_owned(), diagnostic: secret(550) },
             Outcome::Deferred { status: "4.7.1".to_owned(), diagnostic: secret(450) },
-            Outcome::Delivered { reply: "250 2.0.0 secret".to_owned() },
+            Outcome::Delivered { reply: "250 2.0.0 secret".to_owned(), via: crate::queue::Via::default() },
         ];
         let ids = first.recipients.iter().map(|recipient| recipient.id);
         fixture.queue.settle(&first, ids.zip(outcomes).collect()).await.unwrap();

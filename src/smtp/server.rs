@@ -380,7 +380,7 @@ impl Dialogue {
                     (Ok(content), Some(Transaction { reverse_path, parameters, recipients })) => {
                         self.state = State::Message;
                         let body = parameters.body.unwrap_or(BodyType::SevenBit);
-                        return Some(Action::Message(Envelope { reverse_path, recipients, body }, content));
+                        return Some(Action::Message(Envelope::new(reverse_path, recipients, body), content));
                     }
                     (Err(found), _) => self.say(&fault(found)),
                     (Ok(_), None) => self.bad(&out_of_order("Need MAIL and RCPT before DATA")),

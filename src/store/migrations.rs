@@ -4,7 +4,13 @@ use super::StoreError;
 use sqlx::{SqliteConnection, raw_sql};
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: [&str; 5] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
+];
 
 /// Applies what is missing, each migration in a transaction of its own. Refuses a newer schema.
 pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), StoreError> {

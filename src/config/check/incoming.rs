@@ -1,5 +1,6 @@
 //! `[incoming]`: a treatment per reason code, and what happens while revocation is unknown.
 
+use super::super::Authenticate;
 use super::super::file::File;
 use super::super::parse::{Findings, nearest};
 use super::{choice, duration, must_be_default, not_yet};
@@ -12,10 +13,11 @@ const TREATMENTS: [(&str, IncomingTreatment); 3] = [
     ("quarantine", IncomingTreatment::Quarantine),
     ("reject", IncomingTreatment::Reject),
 ];
-const OTHER_KEYS: [&str; 5] = ["own-domain", "list_posts", "lists", "defer_for", "hold_for"];
+const OTHER_KEYS: [&str; 6] = ["own-domain", "list_posts", "lists", "defer_for", "hold_for", "authenticate"];
 
-pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> IncomingPolicy {
+pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> (IncomingPolicy, Authenticate) {
     let mut policy = IncomingPolicy::default();
+    let mut authenticate = Authenticate::Remote;
     for (name, value) in &file.incoming {
         let key = format!("incoming.{}", name.get_ref());
         if name.get_ref() == "lists" {
@@ -45,9 +47,14 @@ pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> IncomingPoli
                 policy.own_domain = choice(findings, &key, Some(&text), &TREATMENTS, policy.own_domain)
             }
             (None, "defer_for") => policy.defer_for = duration(findings, &key, Some(&text), 3600),
-            (None, "hold_for") => {
-                let hint = "leave the key out; mail whose revocation stays unknown goes to quarantine after defer_for";
-                must_be_default(findings, &key, Some(&text), "24h", hint);
+            (None, "hold_for") => policy.hold_for = duration(findings, &key, Some(&text), 86_400),
+            (None, "authenticate") => {
+                let words = [
+                    ("remote", Authenticate::Remote),
+                    ("always", Authenticate::Always),
+                    ("never", Authenticate::Never),
+                ];
+                authenticate = choice(findings, &key, Some(&text), &words, authenticate);
             }
             (None, _) => {
                 let hint = "leave the key out; list posts are judged like other mail in this version";
@@ -56,7 +63,7 @@ pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> IncomingPoli
         }
     }
     policy.treatments.sort_by_key(|(reason, _)| *reason);
-    policy
+    (policy, authenticate)
 }
 
 fn unknown(findings: &mut Findings<'_>, name: &Spanned<String>, key: &str) {

@@ -2,7 +2,7 @@
 
 use super::super::file::{self, File, HeaderField, OneOrMore, PolicyFile};
 use super::super::parse::{self, Findings};
-use super::{choice, key, missing, must_be_default, must_be_empty, not_yet, text};
+use super::{choice, key, missing, must_be_default, not_yet, text};
 use crate::policy::{Encrypt, Pattern, Rule, Side};
 use std::path::Path;
 use toml::Spanned;
@@ -71,7 +71,10 @@ fn rule(table: &Spanned<file::Rule>, found: &mut Findings<'_>) -> Option<Rule> {
     let none = file::Match::default();
     let conditions = table.conditions.as_ref().map_or(&none, Spanned::get_ref);
     let reasons = "outgoing mail has no reasons: use the tables of [incoming]";
-    must_be_empty(found, "rule.match.reasons", conditions.reasons.as_ref(), reasons);
+    if let Some(first) = conditions.reasons.as_ref().and_then(|list| list.get_ref().first()) {
+        let (offset, text) = (first.span().start, format!("`{}`", first.get_ref()));
+        not_yet(found, offset, "rule.match.reasons", "an empty list", &text, reasons);
+    }
     Some(Rule {
         name: name?,
         side: side(conditions, found),

@@ -22,7 +22,8 @@ type Rules = &'static [(&'static str, &'static str)];
 impl Hop {
     pub(in crate::outbound) async fn new(rules: Rules) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let next_hop = NextHop { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let next_hop =
+            NextHop::server("127.0.0.1", listener.local_addr().unwrap().port(), crate::config::DeliverTls::May);
         let log = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&log);
         tokio::spawn(async move {
@@ -78,6 +79,7 @@ async fn serve(
 /// A delivery whose recipients have the ids from `id` on.
 pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&str]) -> Delivery {
     Delivery {
+        dsn: crate::mail::DsnRequest::default(),
         record: id,
         queue_id: QueueId::random(),
         copy: id,
@@ -87,7 +89,12 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
         next_hop: next_hop.clone(),
         recipients: (id..)
             .zip(recipients)
-            .map(|(id, text)| DeliveryRecipient { id, address: Address::parse(text).unwrap(), tries: 0 })
+            .map(|(id, text)| DeliveryRecipient {
+                id,
+                address: Address::parse(text).unwrap(),
+                dsn: crate::mail::RecipientDsn::default(),
+                tries: 0,
+            })
             .collect(),
         token: [0; 16],
         direction: Direction::Outgoing,

@@ -99,7 +99,7 @@ async fn smtp_sink(arguments: &[&str]) -> Option<(Sink, NextHop)> {
         }
     };
     timeout(Duration::from_secs(10), listening).await.expect("smtp-sink listens");
-    Some((sink, NextHop { host: "127.0.0.1".to_owned(), port }))
+    Some((sink, NextHop::server("127.0.0.1", port, crate::config::DeliverTls::May)))
 }
 
 fn settings() -> Settings {
@@ -145,7 +145,7 @@ async fn c15_refusals_of_smtp_sink_by_scope() {
 
 #[tokio::test]
 async fn a_dead_next_hop_defers_and_does_not_stop_others() {
-    let dead = NextHop { host: "127.0.0.1".to_owned(), port: 1 };
+    let dead = NextHop::server("127.0.0.1", 1, crate::config::DeliverTls::May);
     let hop = Hop::new(&[]).await;
     let memory = Memory::default();
     let (sender, handoff) = mpsc::channel(10);
@@ -168,7 +168,7 @@ async fn a_dead_next_hop_defers_and_does_not_stop_others() {
 /// Accepts connections and says nothing.
 async fn silent() -> (TcpListener, NextHop) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let next_hop = NextHop { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let next_hop = NextHop::server("127.0.0.1", listener.local_addr().unwrap().port(), crate::config::DeliverTls::May);
     (listener, next_hop)
 }
 
@@ -239,7 +239,8 @@ async fn c15_a_next_hop_with_few_connections_gets_everything_over_them() {
     // The first connection is served, further ones are refused by their greeting.
     let hop = Hop::new(&[]).await;
     let (listener, next_hop) = silent().await;
-    let served = hop.next_hop.port;
+    let crate::config::Destination::Servers(servers) = &hop.next_hop.to else { panic!("no server") };
+    let served = servers[0].port;
     tokio::spawn(async move {
         let mut first = true;
         while let Ok((mut stream, _)) = listener.accept().await {

@@ -25,8 +25,8 @@ pub(in super::super) fn policy() -> Policy {
             unvouched: Unvouched::Refuse,
         }],
         authorise: vec![Authorise {
-            envelope: address("sekretaris@example.go.id"),
-            from: vec![address("bupati@example.go.id")],
+            by: crate::policy::Voucher::Envelope(address("sekretaris@example.go.id")),
+            from: vec![crate::policy::Pattern::Mailbox(address("bupati@example.go.id"))],
         }],
         rules: Vec::new(),
         allow_downgrade: Vec::new(),
@@ -41,12 +41,9 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
         text => ReversePath::Mailbox(address(text)),
     };
     Facts {
+        login: None,
         side,
-        envelope: Envelope {
-            reverse_path,
-            recipients: vec![address("budi@elsewhere.example")],
-            body: BodyType::EightBitMime,
-        },
+        envelope: Envelope::new(reverse_path, vec![address("budi@elsewhere.example")], BodyType::EightBitMime),
         inspected: Inspected {
             verdict: Verdict::None,
             reasons: Vec::new(),
