@@ -13,15 +13,17 @@ mod list;
 mod notice;
 mod record;
 mod recover;
+mod release;
 mod rotation;
 pub mod settle;
 mod settlement;
 
 pub use hold::Hold;
 pub use id::QueueId;
-pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, Shown};
+pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, ReleasedView, Shown};
 pub use notice::Notices;
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
+pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
 pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 

@@ -5,7 +5,7 @@
 
 use crate::config::{self, Config, ConfigError};
 use crate::operations::control;
-use crate::pipeline::{Gateway, OpenError};
+use crate::pipeline::{Gateway, OpenError, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, outbound};
 use std::net::SocketAddr;
@@ -100,6 +100,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let snapshot = gateway.snapshot();
     let settings = outbound::Settings::new(&snapshot.config.hostname, snapshot.config.limits.clone());
     tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, settings, stopping.clone()));
+    tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
     let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;

@@ -106,7 +106,7 @@ pub async fn explain(
     }
     let looked = gather::inspect(gateway, snapshot, &arrival, &Arc::default(), now).await?;
     asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
-    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, now).await?;
+    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, None, now).await?;
     facts.first_seen = None;
     asked.keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
     let decision = policy::decide(&facts, policy, now);

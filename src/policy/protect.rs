@@ -51,12 +51,12 @@ pub(super) fn recipients(
             Protection::Encrypted(to) => {
                 all.push(ForRecipient::deliver(address, Form::Encrypted(to), by.unwrap_or("encrypted".to_owned())));
             }
+            // What was taken is not refused: it waits for a certificate that can be used.
+            Protection::Impossible if facts.again.is_some() => all.push(waiting(address, unusable(known))),
             Protection::Impossible => refused.push((address.clone(), standings(&known.certificates))),
             Protection::Unproven(reasons) => {
                 unproven.push((address.clone(), standings(&known.certificates)));
-                let hold = Treatment::Hold { class: HoldClass::AwaitingKey, reasons };
-                let rule = "recipient-unproven-held".to_owned();
-                all.push(ForRecipient { address: address.clone(), treatment: hold, rule });
+                all.push(waiting(address, reasons));
             }
         }
     }
@@ -68,6 +68,20 @@ pub(super) fn recipients(
         return Err(Outcome::Refuse(refusal(RefusalKind::NoRecipientCertificate, refused, "encrypt-required-refused")));
     }
     Ok(all)
+}
+
+/// He waits for a certificate of his that can be used.
+fn waiting(address: &Address, reasons: Vec<Reason>) -> ForRecipient {
+    let hold = Treatment::Hold { class: HoldClass::AwaitingKey, reasons };
+    ForRecipient { address: address.clone(), treatment: hold, rule: "recipient-unproven-held".to_owned() }
+}
+
+/// What stands against his certificates; none being known is a reason too.
+fn unusable(known: &RecipientFacts) -> Vec<Reason> {
+    match reasons(known) {
+        none if none.is_empty() => vec![Reason::NoRecipientCertificate],
+        some => some,
+    }
 }
 
 /// Why the mail is not taken.

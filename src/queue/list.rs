@@ -83,6 +83,25 @@ pub struct RecipientView {
     pub next_hop: String,
     /// Whether somebody delivers it now.
     pub leased: bool,
+    /// When the state was last changed, RFC 3339.
+    pub changed: String,
+    /// Of `released`: where it went, and what became of it there.
+    pub released: Option<ReleasedView>,
+}
+
+/// What became of released mail for one recipient.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleasedView {
+    /// The mail that carries it on.
+    pub queue_id: String,
+    /// Its state for him: `pending`, `delivered` …; null where the record is gone.
+    pub state: Option<String>,
+    /// Where it went.
+    pub next_hop: Option<String>,
+    /// The last reply of the next hop.
+    pub reply: Option<String>,
+    /// When that was, RFC 3339.
+    pub time: Option<String>,
 }
 
 /// A record with what is sealed beside it.
@@ -247,11 +266,40 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased FROM recipient WHERE record = ? ORDER BY id"
+             coalesce(lease > {DB_NOW}, 0) AS leased, changed, released FROM recipient WHERE record = ? ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
             query_as(AssertSqlSafe(sql)).bind(record).fetch_all(self.0.store.readers()).await?;
-        Ok(rows.into_iter().map(RecipientRow::view).collect())
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
+            let released = match &row.released {
+                Some(id) => Some(self.released(id, &row.address).await?),
+                None => None,
+            };
+            views.push(RecipientView { released, ..row.view() });
+        }
+        Ok(views)
+    }
+
+    /// What became of released mail: the proof of its delivery, once there is one.
+    async fn released(&self, id: &str, address: &str) -> Result<ReleasedView, QueueError> {
+        let found: Option<(String, String, Option<String>, i64)> = query_as(
+            "SELECT r.state, r.next_hop, r.diagnostic, r.changed FROM recipient r JOIN record m ON m.id = r.record \
+             WHERE m.queue_id = ? AND r.address = ?",
+        )
+        .bind(id)
+        .bind(address)
+        .fetch_optional(self.0.store.readers())
+        .await?;
+        let mut view =
+            ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, reply: None, time: None };
+        if let Some((state, next_hop, reply, changed)) = found {
+            view.state = Some(state);
+            view.next_hop = Some(next_hop);
+            view.reply = reply;
+            view.time = Some(time_text(changed));
+        }
+        Ok(view)
     }
 }
 
@@ -321,6 +369,8 @@ from_row! {
     diagnostic: Option<String>,
     next_hop: String,
     leased: bool,
+    changed: i64,
+    released: Option<String>,
 }
 }
 
@@ -337,6 +387,8 @@ impl RecipientRow {
             diagnostic: self.diagnostic,
             next_hop: self.next_hop,
             leased: self.leased,
+            changed: time_text(self.changed),
+            released: None,
         }
     }
 }

@@ -71,6 +71,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
         already_encrypted: false,
         returns_opened: false,
         first_seen: None,
+        again: None,
     }
 }
 
