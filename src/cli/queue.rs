@@ -4,7 +4,7 @@ use super::print::{Printer, wrapped};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, queue_id};
-use crate::queue::{EvidenceBundle, EvidenceFile, Filter, QueueError, RecipientView, RecordView, Shown};
+use crate::queue::{EvidenceBundle, EvidenceFile, Filter, QueueError, RecipientView, RecordView, ReleasedView, Shown};
 use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
@@ -18,21 +18,11 @@ pub(super) enum QueueSubcommands {
     Retry(RetryArguments),
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum QuarantineSubcommands {
-    /// Shows mail that is held, and as what: in quarantine, for want of a key, by the operator
-    List(ListArguments),
-    /// Shows everything known of one mail, but not its content
-    Show(ShowArguments),
-    /// Writes the mail as it arrived and everything its verdict rests on; OpenSSL alone can verify it again
-    Evidence(EvidenceArguments),
-}
-
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArguments {
     /// Prints one JSON object per line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,21 +60,13 @@ pub(super) struct EvidenceArguments {
 
 pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QueueSubcommands::List(arguments) => list(&config, Filter::Pending, arguments.json, "no mail waits", out),
+        QueueSubcommands::List(arguments) => list(&config, arguments.json, out),
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
     }
 }
 
-pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
-    match command {
-        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, arguments.json, "no mail is held", out),
-        QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
-        QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
-    }
-}
-
-fn failed(error: QueueError) -> OperationError {
+pub(super) fn failed(error: QueueError) -> OperationError {
     let kind = match error {
         QueueError::NotFound(_) => ErrorKind::NotFound,
         _ => ErrorKind::Store,
@@ -92,37 +74,18 @@ fn failed(error: QueueError) -> OperationError {
     OperationError::from_error(kind, &error)
 }
 
-fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Printer) -> Result<Exit, CliError> {
+fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let records = opened.wait(opened.gateway.queue.list(filter.clone())).map_err(failed)?;
+    let records = opened.wait(opened.gateway.queue.list(Filter::Pending)).map_err(failed)?;
     if json {
         for record in &records {
             out.json(record)?;
         }
         return Ok(Exit::Yes);
     }
-    if filter == Filter::Held {
-        let titles = ["id", "received", "class", "from", "to", "verdict", "reasons", "serial"];
-        out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
-    } else {
-        let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
-        out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, nothing)?;
-    }
+    let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
+    out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, "no mail waits")?;
     Ok(Exit::Yes)
-}
-
-fn held_row(record: &RecordView) -> Vec<String> {
-    let held = record.recipients.iter().filter(|recipient| recipient.state == "held");
-    vec![
-        record.queue_id.clone(),
-        seconds(&record.received),
-        record.class.clone().unwrap_or_default(),
-        sender(record),
-        held.map(|recipient| recipient.address.as_str()).collect::<Vec<_>>().join(","),
-        record.verdict.clone(),
-        record.reasons.join(","),
-        record.serial.clone().unwrap_or_default(),
-    ]
 }
 
 /// One row for each recipient that waits.
@@ -142,16 +105,16 @@ fn pending_rows(record: &RecordView) -> Vec<Vec<String>> {
     record.recipients.iter().filter(|recipient| recipient.state == "pending").map(row).collect()
 }
 
-fn sender(record: &RecordView) -> String {
+pub(super) fn sender(record: &RecordView) -> String {
     record.header_from.clone().or_else(|| record.reverse_path.clone()).unwrap_or_else(|| "<>".to_owned())
 }
 
 /// RFC 3339 without fractions of a second.
-fn seconds(time: &str) -> String {
+pub(super) fn seconds(time: &str) -> String {
     time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |time| format!("{time:.0}"))
 }
 
-fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result<Exit, CliError> {
+pub(super) fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let id = queue_id(&arguments.id)?;
     let opened = local::open(config)?;
     if arguments.original {
@@ -193,13 +156,17 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("rule", record.rule.clone()),
             ("policy", shown.policy.clone()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
+            ("released from", record.parent.clone().unwrap_or_default()),
         ],
     )?;
     out.line("")?;
     let row = |recipient: &RecipientView| {
+        if let Some(released) = &recipient.released {
+            return vec![recipient.address.clone(), went(released), recipient.next_hop.clone(), proof(released)];
+        }
         let state = match &recipient.class {
-            Some(class) => format!("{} ({class})", recipient.state),
-            None => recipient.state.clone(),
+            Some(class) if recipient.state == "held" => format!("held ({class})"),
+            _ => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
         vec![
@@ -222,6 +189,19 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// Where released mail went, and how it fared there.
+fn went(released: &ReleasedView) -> String {
+    format!("released as {}: {}", released.queue_id, released.state.as_deref().unwrap_or("no record any more"))
+}
+
+/// What the next hop said and when: the proof that it was delivered.
+fn proof(released: &ReleasedView) -> String {
+    let at = released.time.as_deref().map(|time| format!("at {}", seconds(time)));
+    let host = released.next_hop.as_deref().filter(|_| released.reply.is_some()).map(|host| format!("from {host}"));
+    let words = [released.reply.clone(), host, at.filter(|_| released.reply.is_some())];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Meaning, and what to do.
@@ -269,7 +249,7 @@ fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Resul
     Ok(if recipients > 0 { Exit::Yes } else { Exit::No })
 }
 
-fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) -> Result<Exit, CliError> {
+pub(super) fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let id = queue_id(&arguments.id)?;
     let bundle = {
         let opened = local::open(config)?;
@@ -392,6 +372,7 @@ mod tests {
             size: 0,
             rule: String::new(),
             notice_for: None,
+            parent: None,
             recipients: Vec::new(),
         };
         let empty = String::new;

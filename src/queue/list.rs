@@ -56,6 +56,8 @@ pub struct RecordView {
     pub rule: String,
     /// The mail this notice is about.
     pub notice_for: Option<String>,
+    /// The mail that this one was released from.
+    pub parent: Option<String>,
     /// State by recipient.
     pub recipients: Vec<RecipientView>,
 }
@@ -304,7 +306,7 @@ impl Queue {
 }
 
 const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_from, message_id, verdict, reasons, signer, \
-     serial, size, rule, notice_for, listener, peer, helo, policy, original, details, details_master, details_wrapped";
+     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, details_wrapped";
 
 from_row! {
     #[derive(Debug)]
@@ -323,6 +325,7 @@ from_row! {
     size: i64,
     rule: String,
     notice_for: Option<String>,
+    parent: Option<String>,
     listener: String,
     peer: String,
     helo: String,
@@ -351,6 +354,7 @@ impl RecordRow {
             size: self.size,
             rule: self.rule,
             notice_for: self.notice_for,
+            parent: self.parent,
             recipients,
         }
     }
