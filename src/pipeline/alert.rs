@@ -159,13 +159,7 @@ pub(super) async fn digest(gateway: &Gateway, snapshot: &Snapshot, now: Timestam
 }
 
 /// The record that carries a notice to the team: from nobody.
-fn notice(
-    snapshot: &Snapshot,
-    held: &[HeldMail],
-    more: usize,
-    about: Option<QueueId>,
-    now: Timestamp,
-) -> NewRecord {
+fn notice(snapshot: &Snapshot, held: &[HeldMail], more: usize, about: Option<QueueId>, now: Timestamp) -> NewRecord {
     let config = &snapshot.config;
     let id = QueueId::random();
     let message_id = format!("{id}@{}", config.hostname);

@@ -269,6 +269,7 @@ fn why(rule: &str) -> &'static str {
         "quarantined" => "a reason found in the mail has the treatment `quarantine`",
         "revocation-unknown-deferred" => "the signer's revocation status is unknown: deferred for `defer_for`",
         "revocation-unknown-held" => "the signer's revocation status stayed unknown for `defer_for`: held",
+        "revocation-unknown-quarantined" => "the signer's revocation status stayed unknown for `hold_for`: quarantined",
         "verified" => "a valid signature of the mailbox in From",
         "plain" => "no S/MIME: delivered, marked `none`",
         "marked" => "delivered, with its verdict in the header section",

@@ -82,7 +82,11 @@ pub enum ReacceptError {
         all: Vec<Reason>,
     },
     /// Outgoing mail never leaves in clear for want of a certificate.
-    #[error("not released: it may not leave in clear, and no certificate of {} can be used ({})", names(recipients), codes(reasons))]
+    #[error(
+        "not released: it may not leave in clear, and no certificate of {} can be used ({})",
+        names(recipients),
+        codes(reasons)
+    )]
     NoCertificate {
         /// Whose.
         recipients: Vec<Address>,
@@ -281,7 +285,8 @@ pub(super) async fn decide_again(
         envelope,
         content,
     };
-    let again = Some(Again { taken: taken.received, accepted });
+    let never_clear = at(taken, places).any(|(_, one)| one.is_held(HoldClass::AwaitingKey));
+    let again = Some(Again { taken: taken.received, accepted, never_clear });
     let grid = Arc::default();
     let made = make(gateway, snapshot, &arrival, &grid, again, id, now);
     let deadline = snapshot.config.accept_deadline;
@@ -290,18 +295,8 @@ pub(super) async fn decide_again(
 }
 
 /// `with` of `Received` (RFC 3848, RFC 6531).
-const PROTOCOLS: [&str; 10] = [
-    "SMTP",
-    "ESMTP",
-    "ESMTPS",
-    "ESMTPA",
-    "ESMTPSA",
-    "UTF8SMTP",
-    "UTF8SMTPS",
-    "UTF8SMTPA",
-    "UTF8SMTPSA",
-    "LMTP",
-];
+const PROTOCOLS: [&str; 10] =
+    ["SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA", "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA", "LMTP"];
 
 /// What stands against letting it out: a reason that nobody has answered for.
 fn stop(taken: &Taken, places: &[usize], made: &Made, over: &Override) -> Result<(), ReacceptError> {

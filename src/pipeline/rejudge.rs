@@ -136,7 +136,8 @@ async fn decide(
     let pairs = || places.iter().zip(made.decided.recipients());
     let leaves: Vec<usize> = pairs().filter(|(_, one)| one.is_delivered()).map(|(place, _)| *place).collect();
     if leaves.len() == places.len() {
-        let itself = Override { recipients: None, accept: Vec::new(), operator: ITSELF.to_owned(), comment: NOW.into() };
+        let itself =
+            Override { recipients: None, accept: Vec::new(), operator: ITSELF.to_owned(), comment: NOW.into() };
         release(gateway, snapshot, taken, places, arrival, made, new, &itself, now).await?;
         tracing::info!(queue_id = %taken.id, "mail that waited was released.");
         return Ok(());

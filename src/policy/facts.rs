@@ -179,4 +179,6 @@ pub struct Again {
     pub taken: Timestamp,
     /// The reasons that an operator answers for; none where nobody asks but time.
     pub accepted: Option<Vec<Reason>>,
+    /// Outgoing: it waited for a recipient's certificate. That none is known any more is no way into the clear.
+    pub never_clear: bool,
 }

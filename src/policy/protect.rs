@@ -187,12 +187,15 @@ fn protection(
     }
     let reasons = reasons(known);
     let unknown = known.certificates.iter().any(|one| matches!(one.standing, RecipientStanding::Unknown));
+    let never_clear = facts.again.as_ref().is_some_and(|again| again.never_clear);
     let clear_is_allowed =
         wanted == Encrypt::WhenPossible && policy.allow_downgrade.iter().any(|pattern| pattern.matches(address));
     match (wanted, reasons.is_empty()) {
         _ if clear_is_allowed => Protection::Clear("downgrade-allowed".to_owned()),
         (Encrypt::Required, _) if !unknown => Protection::Impossible,
-        (_, true) if !known.encrypted_before => Protection::Clear("no-recipient-certificate".to_owned()),
+        (_, true) if !known.encrypted_before && !never_clear => {
+            Protection::Clear("no-recipient-certificate".to_owned())
+        }
         (_, true) => Protection::Unproven(vec![Reason::NoRecipientCertificate]),
         (_, false) => Protection::Unproven(reasons),
     }

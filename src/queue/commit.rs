@@ -433,7 +433,10 @@ async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>])
     Ok(())
 }
 
-pub(super) async fn insert_evidence(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepared)]) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_evidence(
+    tx: &mut SqliteConnection,
+    rows: &[(i64, i64, &Prepared)],
+) -> Result<(), sqlx::Error> {
     let mut known = HashSet::new();
     let mut links = Vec::new();
     for (record, _, prepared) in rows {

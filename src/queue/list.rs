@@ -293,8 +293,7 @@ impl Queue {
         .bind(address)
         .fetch_optional(self.0.store.readers())
         .await?;
-        let mut view =
-            ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, reply: None, time: None };
+        let mut view = ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, reply: None, time: None };
         if let Some((state, next_hop, reply, changed)) = found {
             view.state = Some(state);
             view.next_hop = Some(next_hop);

@@ -507,10 +507,8 @@ impl Queue {
             "SELECT DISTINCT m.queue_id FROM recipient r JOIN record m ON m.id = r.record WHERE r.state = 'held' AND \
              r.class = 'quarantine' AND r.changed < ? LIMIT {PAGE}"
         );
-        let ids: Vec<String> = query_scalar(AssertSqlSafe(sql))
-            .bind(before.as_microsecond())
-            .fetch_all(self.0.store.readers())
-            .await?;
+        let ids: Vec<String> =
+            query_scalar(AssertSqlSafe(sql)).bind(before.as_microsecond()).fetch_all(self.0.store.readers()).await?;
         Ok(ids.iter().filter_map(|id| QueueId::parse(id)).collect())
     }
 
