@@ -22,10 +22,15 @@ impl Resolver {
         }
         Self(built.ok())
     }
+
+    /// What `mail-auth` asks; none where no name server can be asked.
+    pub fn tokio(&self) -> Option<&TokioResolver> {
+        self.0.as_ref()
+    }
 }
 
-/// Servers and options, also for `mail-auth`'s own resolver.
-pub fn configuration(dns: &Dns) -> (ResolverConfig, ResolverOpts) {
+/// Servers and options.
+fn configuration(dns: &Dns) -> (ResolverConfig, ResolverOpts) {
     let mut options = ResolverOpts::default();
     options.attempts = 2;
     options.timeout = std::time::Duration::from_secs(5);

@@ -200,6 +200,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
     let facts = Facts {
         side: Side::Outside,
         login: None,
+        sender: crate::mail::authentication::SenderAuthentication::default(),
         envelope: Envelope::new(reverse_path, recipients, BodyType::EightBitMime),
         inspected: inspected.clone(),
         from_texts: header::from_texts(message, &config.limits),

@@ -6,8 +6,9 @@ use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
 use crate::dns::Resolver;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Dkim, Keys};
 use crate::limits::Limits;
+use crate::mail::Domain;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Look-ups in DNS.
     pub resolver: Resolver,
+    /// DKIM per own domain, in the order of the policy's.
+    dkim: Vec<Dkim>,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -308,6 +311,11 @@ fn notices(config: &Config) -> Notices {
 }
 
 impl Snapshot {
+    /// What signs the finished mail of an own domain.
+    pub fn dkim(&self, domain: &Domain) -> Option<&Dkim> {
+        self.dkim.iter().find(|dkim| !dkim.is_empty() && Domain::parse(dkim.domain()).is_ok_and(|own| own.same(domain)))
+    }
+
     fn new(config: Config, crls: Crls, directory: &Directory) -> Self {
         let mut anchors = config.anchors.clone();
         for stored in directory.anchors() {
@@ -316,6 +324,11 @@ impl Snapshot {
             }
         }
         let resolver = Resolver::new(&config.dns);
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        let dkim = config.policy.domains.iter().zip(&config.dkim).filter_map(|(own, keys)| {
+            let made = Dkim::new(own.domain.ascii(), keys);
+            made.inspect_err(|error| tracing::error!(%error, "mail of this domain leaves without DKIM.")).ok()
+        });
+        let dkim = dkim.collect();
+        Self { dkim, anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
     }
 }

@@ -6,7 +6,7 @@ use crate::crypto;
 use crate::keys::KeyBackend;
 use crate::plan::mark::{Received, received};
 use crate::plan::{self, Copies, Plan, PlanError, Source};
-use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind};
+use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind, Side};
 use crate::queue::QueueId;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub async fn transform(
             content: &content,
             inspected: &facts.inspected,
             unopened: facts.unopened.as_ref(),
+            sender: &facts.sender,
+            own: &snapshot.config.policy.domains,
             received: &trace,
             hostname: &snapshot.config.hostname,
             id: &id,
@@ -61,9 +63,23 @@ pub async fn transform(
                 waiting.finish(&signature.map_err(AcceptError::Signing)?).map_err(AcceptError::Plan)?
             }
         };
+        let copies = sign_dkim(&snapshot, &facts, &decided, copies)?;
         Ok(Made { facts, decided, copies, room })
     };
     gateway.cpu(work).await?
+}
+
+/// Last of all, and for mail that somebody vouches for: the domain in `From` answers for it (O59).
+fn sign_dkim(snapshot: &Snapshot, facts: &Facts, decided: &Decided, mut copies: Copies) -> Result<Copies, AcceptError> {
+    let Some(from) = facts.inspected.from.mailbox().filter(|_| facts.side == Side::Inside && decided.is_vouched()) else {
+        return Ok(copies);
+    };
+    let Some(dkim) = snapshot.dkim(from.domain()) else { return Ok(copies) };
+    for copy in &mut copies.copies {
+        let fields = dkim.sign(copy.content.bytes()).map_err(AcceptError::Dkim)?;
+        copy.content = copy.content.clone().with_fields(&fields);
+    }
+    Ok(copies)
 }
 
 /// Room for the copies. A refusal would tell that a private key was asked and for whom: such mail waits.

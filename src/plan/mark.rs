@@ -11,6 +11,7 @@ pub use returned::{message_ids, returns_opened};
 use crate::limits::Limits;
 use crate::mail::header::lenient::{self, Fields};
 use crate::mail::{Domain, span};
+use crate::policy::DomainPolicy;
 use std::net::IpAddr;
 
 /// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
@@ -56,6 +57,33 @@ pub fn without(section: &[u8], name: &str) -> Vec<u8> {
     }
     out.extend_from_slice(span(section, fields.end()..section.len()));
     out
+}
+
+/// The section without DKIM signatures of these domains and their subdomains: what is done to the mail breaks them (O59).
+pub fn without_dkim(section: &[u8], own: &[DomainPolicy]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(section.len());
+    let mut fields = Fields::of(section);
+    for field in fields.by_ref() {
+        let bytes = span(section, field);
+        let ours = || dkim_domain(bytes).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())));
+        if !(is_named(bytes, "DKIM-Signature") && ours()) {
+            out.extend_from_slice(bytes);
+        }
+    }
+    out.extend_from_slice(span(section, fields.end()..section.len()));
+    out
+}
+
+/// `d=` of a signature, in lower case: `tag-list = tag-spec *( ";" tag-spec ) [ ";" ]` (RFC 6376 section 3.2).
+fn dkim_domain(field: &[u8]) -> Option<String> {
+    let (_, value) = lenient::name_and_value(field)?;
+    let value: String = String::from_utf8_lossy(value).chars().filter(|c| !c.is_whitespace()).collect();
+    let domain = value.split(';').find_map(|tag| tag.strip_prefix("d="))?;
+    Some(domain.trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn is_within(domain: &str, own: &str) -> bool {
+    domain == own || domain.strip_suffix(own).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// What a `Received` field says (RFC 5321 section 4.4).

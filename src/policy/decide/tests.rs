@@ -42,6 +42,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
     };
     Facts {
         login: None,
+        sender: crate::mail::authentication::SenderAuthentication::default(),
         side,
         envelope: Envelope::new(reverse_path, vec![address("budi@elsewhere.example")], BodyType::EightBitMime),
         inspected: Inspected {
