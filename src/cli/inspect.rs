@@ -214,6 +214,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         }],
         triggers: Triggers::default(),
         already_encrypted: false,
+        passed: false,
         returns_opened: false,
         first_seen: None,
     };

@@ -81,8 +81,10 @@ impl Dkim {
                 Signer::Rsa(signer) => signer.sign(message),
                 Signer::Ed25519(signer) => signer.sign(message),
             };
-            let failed =
-                |error: mail_auth::Error| DkimError::Signing { domain: self.domain.clone(), problem: error.to_string() };
+            let failed = |error: mail_auth::Error| DkimError::Signing {
+                domain: self.domain.clone(),
+                problem: error.to_string(),
+            };
             fields.push_str(&signature.map_err(failed)?.to_header());
         }
         Ok(fields)

@@ -176,7 +176,10 @@ mod tests {
         assert!(SenderAuthentication::default().resinfo().is_empty());
         let mut forged = all;
         forged.dkim[0].domain = "x.example; dmarc=pass\r\nEvil: 1 (\"".to_owned();
-        assert_eq!(forged.resinfo()[1], "dkim=pass header.d=\"x.exampledmarc=passEvil:1\" header.s=s1 header.b=\"AbC+/=12\"");
+        assert_eq!(
+            forged.resinfo()[1],
+            "dkim=pass header.d=\"x.exampledmarc=passEvil:1\" header.s=s1 header.b=\"AbC+/=12\""
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::mail::Domain;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
-use crate::seal::{MasterKey, SealError};
+use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -52,6 +52,8 @@ pub struct Gateway {
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
     pub(super) budget: Budget,
+    /// Proves that a mark on a mail is ours.
+    pub(super) marks: PseudonymKey,
     handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
 }
 
@@ -138,6 +140,7 @@ impl Gateway {
         let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
+        let marks = master.pseudonym_key("passed");
         let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config))
             .hold_at_most(config.limits.memory / 4);
@@ -154,6 +157,7 @@ impl Gateway {
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
             budget,
+            marks,
             handoff: RwLock::new(None),
         })
     }

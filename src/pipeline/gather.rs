@@ -51,6 +51,7 @@ pub async fn facts(
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         recipients: opening::owners(&arrival.envelope, &asked),
+        passed: opening::has_passed(gateway, arrival),
         triggers: crate::policy::Triggers::default(),
         already_encrypted: false,
         returns_opened: false,

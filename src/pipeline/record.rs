@@ -212,7 +212,11 @@ pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, 
     };
     let code = format!("{} {}", reply.code(), reply.status());
     match error {
-        AcceptError::Plan(_) | AcceptError::Signing(_) | AcceptError::Dkim(_) | AcceptError::Queue(_) | AcceptError::Worker => {
+        AcceptError::Plan(_)
+        | AcceptError::Signing(_)
+        | AcceptError::Dkim(_)
+        | AcceptError::Queue(_)
+        | AcceptError::Worker => {
             tracing::error!(queue_id = %id, reply = %code, rule, detail, "mail was not taken.");
         }
         _ => tracing::info!(queue_id = %id, reply = %code, rule, detail, "mail was not taken."),

@@ -4,8 +4,10 @@
 //! Nothing here fails: a header section that cannot be parsed passes as it is, but for forged fields in it.
 
 mod forged;
+mod passed;
 mod returned;
 
+pub use passed::{bound, claimed, passed};
 pub use returned::{message_ids, returns_opened};
 
 use crate::limits::Limits;
@@ -15,7 +17,7 @@ use crate::policy::DomainPolicy;
 use std::net::IpAddr;
 
 /// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
-/// comments, A-label or U-label), and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
+/// comments, A-label or U-label), `Segel-Passed`, and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
 /// `prepend` (whole fields with CRLF) on top. All other bytes stay.
 ///
 /// Fields of that name under our authserv-id in an ARC set (RFC 8617) go too: this gateway seals none. The scan takes one
@@ -27,7 +29,7 @@ pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits
     let mut fields = Fields::of(message);
     for field in fields.by_ref() {
         let bytes = span(message, field);
-        if !forged::is_forged(bytes, &own, limits) {
+        if !forged::is_forged(bytes, &own, limits) && !is_named(bytes, passed::NAME) {
             out.extend_from_slice(bytes);
         }
     }
@@ -65,7 +67,8 @@ pub fn without_dkim(section: &[u8], own: &[DomainPolicy]) -> Vec<u8> {
     let mut fields = Fields::of(section);
     for field in fields.by_ref() {
         let bytes = span(section, field);
-        let ours = || dkim_domain(bytes).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())));
+        let ours =
+            || dkim_domain(bytes).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())));
         if !(is_named(bytes, "DKIM-Signature") && ours()) {
             out.extend_from_slice(bytes);
         }

@@ -73,6 +73,7 @@ fn copies(entity: &'static [u8]) -> Copies {
         ],
         triggers: Triggers::default(),
         already_encrypted: false,
+        passed: false,
         returns_opened: false,
         first_seen: None,
     };

@@ -361,6 +361,7 @@ fn sign(facts: &Facts, domain: &DomainPolicy, from: &Address) -> Result<Signatur
         Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime => {
             return Ok(("already-protected", None));
         }
+        _ if facts.passed => return Ok(("passed-before", None)),
         Structure::Report => return Ok(("report", None)),
         Structure::Plain | Structure::Broken => {}
     }

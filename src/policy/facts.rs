@@ -163,6 +163,8 @@ pub struct Facts {
     pub substitutes: Vec<SenderKey>,
     /// One for each recipient of the envelope, in its order.
     pub recipients: Vec<RecipientFacts>,
+    /// This gateway has done its part on this very content already, in this direction.
+    pub passed: bool,
     /// Outgoing: what rules look at.
     pub triggers: Triggers,
     /// Outgoing: the whole content is encrypted already.

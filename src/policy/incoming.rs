@@ -11,8 +11,8 @@ use super::decide::{
 use super::facts::RecipientFacts;
 use super::rule::IncomingTreatment;
 use super::{Facts, Policy};
-use crate::mail::header::From;
 use crate::mail::Address;
+use crate::mail::header::From;
 use crate::reason::Reason;
 use crate::smime::{Inspected, Verdict};
 use jiff::Timestamp;

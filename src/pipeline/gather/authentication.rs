@@ -27,7 +27,12 @@ const SIGNATURES: usize = 10;
 const LARGE: usize = 256 << 10;
 
 /// What is known about who has sent the mail. Nothing for mail from inside, and where the operator does not ask.
-pub(super) async fn sender(_gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, from: &From) -> SenderAuthentication {
+pub(super) async fn sender(
+    _gateway: &Gateway,
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+    from: &From,
+) -> SenderAuthentication {
     let asked = match snapshot.config.authenticate {
         Authenticate::Never => false,
         Authenticate::Remote => !arrival.peer.to_canonical().is_loopback(),
