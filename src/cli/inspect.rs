@@ -185,7 +185,7 @@ impl Known {
                 let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
                 Fact::Certificates(given.chain(stored).collect())
             }
-            Need::Crls { issuer } => {
+            Need::Crls { issuer, .. } => {
                 Fact::Crls(self.crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
             }
         }

@@ -92,7 +92,7 @@ fn resume(gateway: &Gateway, snapshot: &Snapshot, needs: &[Need], paused: Paused
             Fact::ContentKeys(keyring.content_keys(gateway, snapshot, recipients, *length))
         }
         Need::Certificates { subject } => Fact::Certificates(gateway.directory.by_subject(subject)),
-        Need::Crls { issuer } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
+        Need::Crls { issuer, .. } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
     });
     paused.resume(facts.collect())
 }
