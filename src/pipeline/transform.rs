@@ -118,6 +118,7 @@ fn trace(snapshot: &Snapshot, arrival: &Arrival, id: &str, now: Timestamp) -> St
         peer: arrival.peer,
         by: &snapshot.config.hostname,
         with: arrival.protocol,
+        tls: arrival.tls.as_deref(),
         id,
         for_one,
         at: now,

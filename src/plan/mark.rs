@@ -99,6 +99,8 @@ pub struct Received<'a> {
     pub by: &'a str,
     /// The protocol (`ESMTP`, `ESMTPS`, `UTF8SMTP`; RFC 3848, RFC 6531).
     pub with: &'a str,
+    /// Protocol and cipher suite of TLS.
+    pub tls: Option<&'a str>,
     /// The queue id.
     pub id: &'a str,
     /// The recipient, only if there is exactly one: others must not learn of blind copies.
@@ -125,7 +127,9 @@ pub fn received(received: &Received<'_>) -> String {
         word => word,
     };
     let (by, with, id) = (word(received.by), word(received.with), word(received.id));
-    let mut field = format!("Received: from {helo} ([{peer}])\r\n\tby {by} with {with} id {id}");
+    let tls = received.tls.map(comment).filter(|tls| !tls.is_empty());
+    let tls = tls.map(|tls| format!(" ({tls})\r\n\t")).unwrap_or_else(|| " ".to_owned());
+    let mut field = format!("Received: from {helo} ([{peer}])\r\n\tby {by} with {with}{tls}id {id}");
     if let Some(recipient) = received.for_one {
         field.push_str("\r\n\tfor <");
         field.extend(recipient.chars().filter(|character| !character.is_control() && !matches!(character, '<' | '>')));
@@ -194,6 +198,11 @@ fn word(text: &str) -> String {
     let allowed =
         |character: &char| !character.is_control() && !character.is_whitespace() && !"()<>;\"\\,".contains(*character);
     text.chars().filter(allowed).collect()
+}
+
+/// Words that may stand in a comment.
+fn comment(text: &str) -> String {
+    text.split(' ').map(word).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Text on one line: control characters become spaces.

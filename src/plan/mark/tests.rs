@@ -152,6 +152,7 @@ fn s17_received_names_the_recipient_only_if_asked() {
         peer: "192.0.2.1".parse().unwrap(),
         by: HOST,
         with: "ESMTP",
+        tls: None,
         id: "abc234",
         for_one: None,
         at: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -161,6 +162,8 @@ fn s17_received_names_the_recipient_only_if_asked() {
         "Received: from mail.kabupaten.example ([192.0.2.1])\r\n\tby gerbang.kabupaten.example with ESMTP id abc234;\r\n\
          \tSun, 22 Nov 2026 03:00:00 +0000\r\n"
     );
+    value.tls = Some("TLSv1.3 TLS_AES_256_GCM_SHA384) (evil");
+    assert!(received(&value).contains("with ESMTP (TLSv1.3 TLS_AES_256_GCM_SHA384 evil)\r\n\tid abc234;"));
     value.helo = "evil\r\n(x) by gerbang;";
     value.peer = "2001:db8::1".parse().unwrap();
     value.for_one = Some("siti@d.example");
