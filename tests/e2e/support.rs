@@ -3,6 +3,7 @@
 pub mod client;
 pub mod der;
 pub mod gateway;
+pub mod neighbour;
 pub mod pki;
 pub mod process;
 pub mod sink;
