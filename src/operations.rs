@@ -6,6 +6,7 @@
 
 mod certificate;
 pub mod control;
+mod queue;
 pub mod rewrap;
 pub mod row;
 
@@ -14,7 +15,7 @@ use crate::mail::{Address, Domain};
 use crate::pipeline::Gateway;
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
-use crate::queue::{QueueError, QueueId};
+use crate::queue::{Change, Changed, QueueError, QueueId};
 use crate::reason::Reason;
 use row::{AnchorRow, CertificateRow, KeyRow};
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,19 @@ pub enum Command {
     },
     /// Reads configuration, certificates and policy again, all or nothing.
     Reload,
+    /// Holds, lets go or deletes mail on its way, recipient by recipient.
+    QueueChange {
+        /// Queue id.
+        id: String,
+        /// Addresses; empty: all to whom it applies.
+        recipients: Vec<String>,
+        /// What to do.
+        change: Change,
+        /// Who asks.
+        operator: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The files of a key.
@@ -172,6 +186,11 @@ pub enum Output {
         policy: String,
         /// Things worth knowing.
         warnings: Vec<String>,
+    },
+    /// Recipients of mail on its way, as they are now.
+    QueueChanged {
+        /// All that were asked for, in the envelope's order.
+        recipients: Vec<Changed>,
     },
 }
 
@@ -294,6 +313,9 @@ pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output,
             Ok(Output::Noted)
         }
         Command::Reload => reload(gateway).await,
+        Command::QueueChange { id, recipients, change, operator, reason } => {
+            queue::change(gateway, &id, &recipients, change, operator, reason).await
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! `segel queue` and `segel quarantine`: mail on its way, and mail that is held.
 
-use super::print::{Printer, wrapped};
+mod change;
+
+use super::print::{Printer, warning_line, wrapped};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, queue_id};
-use crate::queue::{EvidenceBundle, EvidenceFile, Filter, QueueError, RecipientView, RecordView, Shown};
+use crate::queue::{Change, EvidenceBundle, EvidenceFile, Filter, Page, QueueError, RecipientView, RecordView, Shown};
 use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,12 @@ pub(super) enum QueueSubcommands {
     Show(ShowArguments),
     /// Tries the waiting recipients of a mail again now
     Retry(RetryArguments),
+    /// Keeps the waiting recipients of a mail from being tried, until they are released
+    Hold(change::Arguments),
+    /// Lets recipients that an operator has held go on: the same mail, tried now
+    Release(change::Arguments),
+    /// Ends the delivery to waiting recipients, and to those that an operator has held; the sender is not told
+    Delete(change::DeleteArguments),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -33,6 +41,9 @@ pub(super) struct ListArguments {
     /// Prints one JSON object per line
     #[arg(long)]
     json: bool,
+    /// Shows at most so many mails, the newest
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,15 +81,18 @@ pub(super) struct EvidenceArguments {
 
 pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QueueSubcommands::List(arguments) => list(&config, Filter::Pending, arguments.json, "no mail waits", out),
+        QueueSubcommands::List(arguments) => list(&config, Filter::Pending, &arguments, "no mail waits", out),
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
+        QueueSubcommands::Hold(arguments) => change::change(&config, arguments, Change::Hold, out),
+        QueueSubcommands::Release(arguments) => change::change(&config, arguments, Change::Release, out),
+        QueueSubcommands::Delete(arguments) => change::delete(&config, arguments, out),
     }
 }
 
 pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, arguments.json, "no mail is held", out),
+        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, &arguments, "no mail is held", out),
         QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
         QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
     }
@@ -92,21 +106,29 @@ fn failed(error: QueueError) -> OperationError {
     OperationError::from_error(kind, &error)
 }
 
-fn list(config: &Config, filter: Filter, json: bool, nothing: &str, out: &mut Printer) -> Result<Exit, CliError> {
+fn list(
+    config: &Config,
+    filter: Filter,
+    arguments: &ListArguments,
+    nothing: &str,
+    out: &mut Printer,
+) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let records = opened.wait(opened.gateway.queue.list(filter.clone())).map_err(failed)?;
-    if json {
+    let Page { records, total } =
+        opened.wait(opened.gateway.queue.page(filter.clone(), arguments.limit)).map_err(failed)?;
+    if arguments.json {
         for record in &records {
             out.json(record)?;
         }
-        return Ok(Exit::Yes);
-    }
-    if filter == Filter::Held {
+    } else if filter == Filter::Held {
         let titles = ["id", "received", "class", "from", "to", "verdict", "reasons", "serial"];
         out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
     } else {
         let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
         out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, nothing)?;
+    }
+    if usize::try_from(total).is_ok_and(|total| total > records.len()) {
+        warning_line(&format!("the newest {} of {total} mails are shown; --limit N shows more", records.len()));
     }
     Ok(Exit::Yes)
 }
@@ -192,7 +214,10 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("revocation", revocations(&shown.details)),
             ("rule", record.rule.clone()),
             ("policy", shown.policy.clone()),
+            ("RET", shown.returned.clone().unwrap_or_default()),
+            ("ENVID", shown.envelope_id.clone().unwrap_or_default()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
+            ("notices", shown.notices.join(", ")),
         ],
     )?;
     out.line("")?;
@@ -202,15 +227,21 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             None => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
+        let asked = [
+            recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
+            recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
+            recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
+        ];
         vec![
             recipient.address.clone(),
             state,
             recipient.next_hop.clone(),
             last.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
         ]
     };
     out.table(
-        &["recipient", "state", "next hop", "last reply"],
+        &["recipient", "state", "next hop", "last reply", "asked for"],
         &record.recipients.iter().map(row).collect::<Vec<_>>(),
         "no recipients",
     )?;
@@ -395,7 +426,17 @@ mod tests {
             recipients: Vec::new(),
         };
         let empty = String::new;
-        let shown = Shown { record, listener: empty(), peer: empty(), helo: empty(), policy: empty(), details };
+        let shown = Shown {
+            record,
+            listener: empty(),
+            peer: empty(),
+            helo: empty(),
+            policy: empty(),
+            returned: None,
+            envelope_id: None,
+            notices: Vec::new(),
+            details,
+        };
         EvidenceBundle {
             original: bytes::Bytes::new(),
             shown,

@@ -114,6 +114,7 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
     };
     NewRecord {
         dsn: crate::mail::DsnRequest::default(),
+        sender_proven: true,
         id,
         direction: Direction::Outgoing,
         received: crate::clock::now(),
@@ -369,6 +370,8 @@ fn c41_notices_never_go_to_possibly_forged_senders() {
     use notice::{Addressee, DOUBLE_BOUNCE, addressee};
     let sender = ReversePath::Mailbox(address("x@example.org"));
     for (direction, rule, verdict, null, expected) in [
+        (Direction::Incoming, "unproven", "none", false, Addressee::Postmaster),
+        (Direction::Incoming, "unproven", "valid", false, Addressee::Postmaster),
         (Direction::Outgoing, "", "none", false, Addressee::Sender),
         (Direction::Outgoing, "", "none", true, Addressee::Postmaster),
         (Direction::Incoming, "", "valid", false, Addressee::Sender),
@@ -380,7 +383,11 @@ fn c41_notices_never_go_to_possibly_forged_senders() {
         (Direction::Notice, DOUBLE_BOUNCE, "none", true, Addressee::Nobody),
     ] {
         let path = if null { &ReversePath::Null } else { &sender };
-        assert_eq!(addressee(direction, rule, verdict, path), expected, "{direction:?} {rule} {verdict} {null}");
+        assert_eq!(
+            addressee(direction, rule, verdict, rule != "unproven", path),
+            expected,
+            "{direction:?} {rule} {verdict} {null}"
+        );
     }
 }
 
