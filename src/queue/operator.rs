@@ -108,7 +108,7 @@ impl Queue {
         }
     }
 
-    async fn try_change(&self, request: &OperatorRequest) -> Result<Vec<Changed>, ChangeError> {
+    pub(super) async fn try_change(&self, request: &OperatorRequest) -> Result<Vec<Changed>, ChangeError> {
         let record: Option<i64> = query_scalar("SELECT id FROM record WHERE queue_id = ?")
             .bind(request.id.as_str())
             .fetch_optional(self.0.store.readers())

@@ -3,7 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests look at and damage the queue's files")]
 
+mod dsn;
 mod held;
+mod operator;
 mod told;
 
 use super::*;
@@ -581,24 +583,4 @@ async fn p44_c04_no_content_and_no_subject_lies_in_clear_anywhere() {
         }
     }
     assert!(files >= 4 && found_envelope, "the search would find what is there");
-}
-
-#[tokio::test]
-async fn first_sight_is_remembered_and_old_rows_go() {
-    let fixture = Fixture::new().await;
-    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-    let day = 86_400;
-    assert_eq!(fixture.queue.first_seen([1; 32], at(1000)).await.unwrap(), at(1000));
-    assert_eq!(fixture.queue.first_seen([1; 32], at(5000)).await.unwrap(), at(1000));
-    assert_eq!(fixture.queue.first_seen([2; 32], at(31 * day)).await.unwrap(), at(31 * day));
-    assert_eq!(fixture.count("SELECT count(*) FROM deferral").await, 1);
-}
-
-#[tokio::test]
-async fn another_master_key_sets_nothing_aside() {
-    let fixture = Fixture::new().await;
-    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
-    let fixture = Fixture { master: Arc::new(MasterKey::ephemeral()), ..fixture }.restart().await;
-    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
-    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
 }
