@@ -15,6 +15,7 @@ use crate::policy::KeyKind;
 use crate::store::StoreError;
 use zeroize::Zeroizing;
 
+mod dkim;
 mod pbes2;
 mod pem;
 pub mod pkcs12;
@@ -24,6 +25,7 @@ pub mod import;
 pub mod master;
 pub mod register;
 
+pub use dkim::{Dkim, DkimError};
 pub use import::Imported;
 pub use register::{ImportRequest, Keys};
 

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod canonical;
+pub mod authentication;
 pub mod envelope;
 pub mod header;
 pub mod mime;

@@ -97,6 +97,9 @@ pub enum AcceptError {
     /// The key could not sign.
     #[error("cannot sign")]
     Signing(#[source] crate::keys::KeyError),
+    /// The domain's DKIM key could not sign.
+    #[error("cannot sign")]
+    Dkim(#[source] crate::keys::DkimError),
     /// The database or the disk.
     #[error("cannot store")]
     Queue(#[source] QueueError),
@@ -116,7 +119,7 @@ impl AcceptError {
             Self::Looping { .. } => "loop",
             Self::NoRoom => "busy",
             Self::Deadline => "deadline",
-            Self::Plan(_) | Self::Signing(_) => "not-signed",
+            Self::Plan(_) | Self::Signing(_) | Self::Dkim(_) => "not-signed",
             Self::Queue(_) => "not-stored",
             Self::Worker | Self::Rounds => "internal",
         }

@@ -11,7 +11,7 @@ pub mod revocation;
 pub use certificate::Certificate;
 pub use crl::Crl;
 pub use name::{Name, NameError};
-pub use path::{Harvesting, PathReport, PathRequest, TrustAnchor};
+pub use path::{Harvesting, PathReport, PathRequest, TrustAnchor, WantedCrls};
 pub use purpose::Purpose;
 pub use recipient::RecipientKey;
 pub use revocation::{RevocationMode, RevocationStatus};

@@ -14,9 +14,10 @@ pub use outgoing::ToSign;
 
 use crate::crypto::{Digest, SignatureAlgorithm};
 use crate::limits::Limits;
+use crate::mail::authentication::SenderAuthentication;
 use crate::mail::canonical::CanonicalError;
 use crate::pki::certificate::{Curve, KeyInfo};
-use crate::policy::{Decided, Form, Mark, Treatment};
+use crate::policy::{Decided, DomainPolicy, Form, Mark, Treatment};
 use crate::smime::encrypt::EncryptError;
 use crate::smime::inspect::{Inspected, Structure};
 use crate::smime::report;
@@ -42,6 +43,15 @@ impl Transformed {
         self.bytes
     }
 
+    /// The same with whole fields (with CRLF) on top.
+    #[must_use]
+    pub fn with_fields(self, fields: &str) -> Self {
+        if fields.is_empty() {
+            return self;
+        }
+        Self { bytes: Bytes::from([fields.as_bytes(), &self.bytes].concat()) }
+    }
+
     /// A message out of nothing, for the tests of the rooms below.
     #[cfg(test)]
     pub fn for_test(bytes: Bytes) -> Self {
@@ -58,6 +68,10 @@ pub struct Source<'a> {
     pub inspected: &'a Inspected,
     /// What it is to somebody without a key, where a key was asked.
     pub unopened: Option<&'a Inspected>,
+    /// What SPF, DKIM and DMARC say.
+    pub sender: &'a SenderAuthentication,
+    /// Own domains: their DKIM signatures do not survive what is done to outgoing mail.
+    pub own: &'a [DomainPolicy],
     /// Our `Received` field, with its CRLF.
     pub received: &'a str,
     /// The authserv-id, and the name behind `by`.
@@ -185,7 +199,9 @@ fn opened_copy(source: &Source<'_>) -> Option<Transformed> {
 /// Our fields on top of incoming mail.
 fn marks(source: &Source<'_>, inspected: &Inspected, opened: bool) -> String {
     let mut fields = mark::segel_verdict(&report::segel_verdict(inspected), opened, source.id, source.hostname);
-    fields.push_str(&mark::authentication_results(source.hostname, &report::authentication_results(inspected)));
+    let mut results = report::authentication_results(inspected);
+    results.extend(source.sender.resinfo());
+    fields.push_str(&mark::authentication_results(source.hostname, &results));
     fields.push_str(source.received);
     fields
 }

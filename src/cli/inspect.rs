@@ -185,7 +185,7 @@ impl Known {
                 let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
                 Fact::Certificates(given.chain(stored).collect())
             }
-            Need::Crls { issuer } => {
+            Need::Crls { issuer, .. } => {
                 Fact::Crls(self.crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
             }
         }
@@ -200,6 +200,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
     let facts = Facts {
         side: Side::Outside,
         login: None,
+        sender: crate::mail::authentication::SenderAuthentication::default(),
         envelope: Envelope::new(reverse_path, recipients, BodyType::EightBitMime),
         inspected: inspected.clone(),
         from_texts: header::from_texts(message, &config.limits),
@@ -213,6 +214,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         }],
         triggers: Triggers::default(),
         already_encrypted: false,
+        passed: false,
         returns_opened: false,
         first_seen: None,
     };

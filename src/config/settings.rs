@@ -209,6 +209,22 @@ pub struct Outbound {
     pub port: u16,
     /// Addresses that are this gateway, besides those that its listeners are bound to: an MX list ends there.
     pub own: Vec<IpAddr>,
+    /// Networks that MX records may lead to although they are not of the Internet.
+    pub allow_private: Vec<Network>,
+}
+
+/// Whether a private key can sign for DKIM: RSA of at least 2,048 bits (RFC 8301 asks for that), or Ed25519.
+pub(super) fn signs_dkim(der: &[u8]) -> Result<(), String> {
+    use aws_lc_rs::signature::Ed25519KeyPair;
+    if Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).is_ok() {
+        return Ok(());
+    }
+    let rsa = aws_lc_rs::rsa::KeyPair::from_pkcs8(der).or_else(|_| aws_lc_rs::rsa::KeyPair::from_der(der));
+    match rsa.map(|pair| pair.public_modulus_len() * 8) {
+        Ok(bits) if bits >= 2048 => Ok(()),
+        Ok(bits) => Err(format!("expected an RSA key of at least 2048 bits, found one of {bits}")),
+        Err(_) => Err("expected an RSA or Ed25519 key, found another".to_owned()),
+    }
 }
 
 /// Whether the first certificate is the key's.

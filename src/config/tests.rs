@@ -66,8 +66,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(domain.encrypt, crate::policy::Encrypt::WhenPossible);
     assert_eq!(domain.unvouched, crate::policy::Unvouched::Refuse);
     let own = Domain::parse("KABUPATEN.go.id").unwrap();
-    assert_eq!(config.next_hop(&own).to_string(), "smtp://127.0.0.1:2525");
-    assert_eq!(config.next_hop(&Domain::parse("example.org").unwrap()).to_string(), "smtp://127.0.0.1:2526");
+    assert_eq!(config.next_hop(&own).to_string(), "may smtp://127.0.0.1:2525");
+    assert_eq!(config.next_hop(&Domain::parse("example.org").unwrap()).to_string(), "may smtp://127.0.0.1:2526");
 }
 
 #[test]
@@ -99,9 +99,26 @@ fn every_documented_default_may_be_written_out() {
         text.push('\n');
     }
     let keys: Vec<(String, usize)> = errors(&text).into_iter().map(|error| (error.key, error.line)).collect();
-    // The example's files do not exist.
-    let files: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!(files, ["trust.crls", "trust.anchor.file", "policy.file"], "{keys:?}");
+    // The example's files do not exist; its fingerprint is words.
+    let files = [
+        "listener.client_ca",
+        "listener.client_crls",
+        "tls.also.certificate",
+        "tls.also.key",
+        "domain.dkim.key",
+        "server.ca",
+        "server.fingerprint",
+        "server.certificate",
+        "server.key",
+        "server.password_file",
+        "trust.crls",
+        "trust.anchor.file",
+        "policy.file",
+    ];
+    for (key, line) in &keys {
+        assert!(files.contains(&key.as_str()), "line {line}: {key}");
+    }
+    assert!(keys.iter().any(|(key, _)| key == "policy.file") && keys.iter().any(|(key, _)| key == "trust.anchor.file"));
 }
 
 #[test]
@@ -197,36 +214,85 @@ fn an_inside_listener_for_anyone_is_an_error() {
 fn values_without_machinery_are_errors_and_written_defaults_are_not() {
     let table = [
         ("[store]\nurl = \"postgres://u:secret@h/d\"\n", 19, "store.url"),
-        ("[tls]\ncertificate = \"a.pem\"\n", 19, "tls.certificate"),
-        ("[dns]\nservers = [\"10.0.0.1\"]\n", 19, "dns.servers"),
-        ("[trust]\ncrls = [\"http://ca.example/a.crl\"]\n", 19, "trust.crls"),
-        ("[notify]\nsecurity = [\"a@kabupaten.go.id\"]\n", 19, "notify.security"),
         ("[incoming]\nlist_posts = \"deliver\"\n", 19, "incoming.list_posts"),
         ("[incoming]\nlists = [\"l@kabupaten.go.id\"]\n", 19, "incoming.lists"),
-        ("[incoming]\nhold_for = \"1h\"\n", 19, "incoming.hold_for"),
-        ("[queue]\nwarn = \"1h\"\n", 19, "queue.warn"),
-        ("[quarantine]\nkeep = \"1d\"\n", 19, "quarantine.keep"),
         ("[console]\nbind = \"0.0.0.0:8025\"\n", 19, "console.bind"),
-        ("[[authorise]]\nlogin = \"a\"\nfrom = [\"a@kabupaten.go.id\"]\n", 19, "authorise.login"),
         ("[[authorise]]\nheader = \"X-A\"\nfrom = [\"a@kabupaten.go.id\"]\n", 19, "authorise.header"),
     ];
     for (more, line, key) in table {
         check(&added(more), line, key, &["this version can not do"]);
         assert!(!errors(&added(more))[0].to_string().contains("secret"));
     }
-    let table = [
-        ("enabled = false", "enabled = true", 10, "fetch.enabled"),
-        ("smtp://127.0.0.1:2526", "mx", 12, "outbound.route"),
-        ("smtp://127.0.0.1:2526", "smtp://192.0.2.1:25", 12, "outbound.route"),
-        ("smtp://127.0.0.1:2525", "smtp://192.0.2.1:25", 15, "domain.deliver_to"),
-        ("\n\n# end", "\ndeliver_tls = \"verify\"\n", 16, "domain.deliver_tls"),
-    ];
-    for (from, to, line, key) in table {
-        check(&GOOD.replace(from, to), line, key, &["this version can not do"]);
-    }
-    let missing = GOOD.replace("route = \"smtp://127.0.0.1:2526\"", "");
-    check(&missing, 11, "outbound.route", &["the default is `mx`"]);
     good(&added("[tls]\nkey = \"\"\n[queue]\nwarn = \"240m\"\n[quarantine]\nkeep = \"30d\"\n[incoming]\nlists = []\n"));
+}
+
+/// What faces the Internet: wrong values are errors that name line, key and what to write.
+#[test]
+fn values_of_the_network_are_checked() {
+    let table: [(&str, usize, &str, &str); 17] = [
+        ("[tls]\ncertificate = \"none.pem\"\n", 19, "tls.key", "expected a file, found nothing"),
+        ("[tls]\nca = \"none.pem\"\n", 19, "tls.ca", "expected a readable file"),
+        ("[dns]\nservers = [\"resolver.example\"]\n", 19, "dns.servers", "expected an IP address"),
+        ("[trust]\ncrls = [\"ldap://ca.example/x\"]\n", 19, "trust.crls", "expected a file or an http URL"),
+        ("[notify]\nsecurity = [\"csirt\"]\n", 19, "notify.security", "expected a mail address"),
+        ("[incoming]\nhold_for = \"soon\"\n", 19, "incoming.hold_for", "expected a duration"),
+        ("[incoming]\nauthenticate = \"yes\"\n", 19, "incoming.authenticate", "`remote`, `always`, `never`"),
+        ("[queue]\nwarn = \"0s\"\n", 19, "queue.warn", "expected a duration"),
+        ("[fetch]\nproxy = \"socks://h:1\"\n", 19, "fetch.proxy", "expected http://host:port"),
+        (
+            "[[authorise]]\nlogin = \"a\"\nenvelope = \"b@c.example\"\nfrom = [\"a@kabupaten.go.id\"]\n",
+            18,
+            "authorise.envelope",
+            "one of them",
+        ),
+        (
+            "[[authorise]]\nenvelope = \"b@c.example\"\nfrom = [\"@kabupaten.go.id\"]\n",
+            20,
+            "authorise.from",
+            "expected a mail address",
+        ),
+        ("[[login]]\nname = \"a\"\npassword = \"geheim\"\n", 20, "login.password", "expected `$argon2id$"),
+        ("[[route]]\ndomain = \"mitra.example\"\nto = \"mitra:25\"\n", 20, "route.to", "expected smtp://host:port"),
+        ("[[server]]\nhost = \"a.example\"\nfingerprint = \"ab:cd\"\n", 20, "server.fingerprint", "SHA-256"),
+        ("[[server]]\nhost = \"a.example\"\nlogin = \"x\"\n", 18, "server.login", "login and password_file together"),
+        ("[limits]\nfree_space = \"much\"\n", 19, "limits.free_space", "expected a size"),
+        ("[limits.client]\nexempt = [\"x\"]\n", 19, "limits.client.exempt", "expected a network"),
+    ];
+    for (more, line, key, word) in table {
+        let text = match more.starts_with("[fetch]") {
+            true => GOOD.replace("enabled = false", "enabled = true\nproxy = \"socks://h:1\""),
+            false => added(more),
+        };
+        let line = if more.starts_with("[fetch]") { 11 } else { line };
+        check(&text, line, key, &[word]);
+        assert!(!errors(&text)[0].to_string().contains("geheim"));
+    }
+    let listener =
+        |more: &str| GOOD.replace("clients = [\"127.0.0.1/32\"]", &format!("clients = [\"127.0.0.1/32\"]\n{more}"));
+    check(&listener("tls = \"starttls\""), 9, "listener.tls", &["there is no certificate"]);
+    check(&listener("require_tls = true"), 9, "listener.require_tls", &["expected TLS"]);
+    check(&listener("auth = [\"cram-md5\"]\n"), 9, "listener.auth", &["inside listener with TLS only"]);
+}
+
+#[test]
+fn mail_leaves_by_mx_or_by_named_servers() {
+    let to = |domain: &str, text: &str| good(text).next_hop(&Domain::parse(domain).unwrap()).to_string();
+    let mx = GOOD.replace("route = \"smtp://127.0.0.1:2526\"", "");
+    assert_eq!(to("mitra.example", &mx), "may mx:mitra.example");
+    assert_eq!(to("bücher.example", &mx), "may mx:xn--bcher-kva.example");
+    assert_eq!(to("mitra.example", &GOOD.replace("smtp://127.0.0.1:2526", "mx")), "may mx:mitra.example");
+    assert_eq!(to("mitra.example", GOOD), "may smtp://127.0.0.1:2526");
+    assert_eq!(to("KABUPATEN.go.id", GOOD), "may smtp://127.0.0.1:2525");
+    let far = GOOD.replace("\"smtp://127.0.0.1:2525\"", "[\"smtps://10.0.0.5:465\", \"smtp://10.0.0.6:25\"]");
+    assert_eq!(to("kabupaten.go.id", &far), "verify smtps://10.0.0.5:465,smtp://10.0.0.6:25");
+    let route = "[[route]]\ndomain = \".mitra.example\"\nto = \"smtp://10.0.0.9:25\"\ntls = \"encrypt\"\n";
+    for (domain, hop) in [
+        ("mitra.example", "encrypt smtp://10.0.0.9:25"),
+        ("a.mitra.example", "encrypt smtp://10.0.0.9:25"),
+        ("amitra.example", "may smtp://127.0.0.1:2526"),
+    ] {
+        assert_eq!(to(domain, &added(route)), hop);
+    }
 }
 
 #[test]
@@ -248,7 +314,7 @@ fn what_would_loop_or_collide_is_an_error() {
 #[test]
 fn nothing_to_listen_on_or_to_protect_is_an_error() {
     let keys: Vec<String> = errors("").into_iter().map(|error| error.key).collect();
-    assert_eq!(keys, ["gateway.hostname", "listener", "domain", "outbound.route"]);
+    assert_eq!(keys, ["gateway.hostname", "listener", "domain"]);
 }
 
 #[test]

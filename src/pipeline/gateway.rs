@@ -6,12 +6,13 @@ use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
 use crate::dns::Resolver;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Dkim, Keys};
 use crate::limits::Limits;
+use crate::mail::Domain;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
-use crate::seal::{MasterKey, SealError};
+use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Look-ups in DNS.
     pub resolver: Resolver,
+    /// DKIM per own domain, in the order of the policy's.
+    dkim: Vec<Dkim>,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -49,6 +52,8 @@ pub struct Gateway {
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
     pub(super) budget: Budget,
+    /// Proves that a mark on a mail is ours.
+    pub(super) marks: PseudonymKey,
     handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
 }
 
@@ -134,6 +139,7 @@ impl Gateway {
         let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
+        let marks = master.pseudonym_key("passed");
         let (schedule, notices) = (schedule(&config), notices(&config));
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
             .hold_at_most(config.limits.memory / 4);
@@ -150,6 +156,7 @@ impl Gateway {
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
             budget,
+            marks,
             handoff: RwLock::new(None),
         })
     }
@@ -316,6 +323,11 @@ fn notices(config: &Config) -> Notices {
 }
 
 impl Snapshot {
+    /// What signs the finished mail of an own domain.
+    pub fn dkim(&self, domain: &Domain) -> Option<&Dkim> {
+        self.dkim.iter().find(|dkim| !dkim.is_empty() && Domain::parse(dkim.domain()).is_ok_and(|own| own.same(domain)))
+    }
+
     fn new(config: Config, crls: Crls, directory: &Directory) -> Self {
         let mut anchors = config.anchors.clone();
         for stored in directory.anchors() {
@@ -324,6 +336,11 @@ impl Snapshot {
             }
         }
         let resolver = Resolver::new(&config.dns);
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        let dkim = config.policy.domains.iter().zip(&config.dkim).filter_map(|(own, keys)| {
+            let made = Dkim::new(own.domain.ascii(), keys);
+            made.inspect_err(|error| tracing::error!(%error, "mail of this domain leaves without DKIM.")).ok()
+        });
+        let dkim = dkim.collect();
+        Self { dkim, anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
     }
 }

@@ -3,6 +3,7 @@
 //! `smime::inspect` says what it needs; here it is looked up, round by round. A look-up that finds nothing answers with
 //! nothing: the inspection then knows that the fact can't be had.
 
+mod authentication;
 mod opening;
 mod recipients;
 mod signers;
@@ -40,7 +41,9 @@ pub async fn facts(
         }
         Side::Outside | Side::Inside => None,
     };
+    let sender = authentication::sender(gateway, snapshot, arrival, &inspected.from).await;
     let facts = Facts {
+        sender,
         side: arrival.side,
         login: arrival.login.clone(),
         envelope: arrival.envelope.clone(),
@@ -48,6 +51,7 @@ pub async fn facts(
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         recipients: opening::owners(&arrival.envelope, &asked),
+        passed: opening::has_passed(gateway, arrival),
         triggers: crate::policy::Triggers::default(),
         already_encrypted: false,
         returns_opened: false,

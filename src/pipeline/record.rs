@@ -23,6 +23,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         "subject": headers.subject,
         "report": report::json(inspected, Some(action(decided))),
         "rule": decided.rule(),
+        "sender": facts.sender.resinfo(),
         "key": decided.signing().map(|signing| signing.key.id.clone()),
         "opened_by": inspected.opened.as_ref().map(|opened| &opened.keys),
         "recipients": decided.recipients().iter().map(detail).collect::<Vec<_>>(),
@@ -212,7 +213,11 @@ pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, 
     };
     let code = format!("{} {}", reply.code(), reply.status());
     match error {
-        AcceptError::Plan(_) | AcceptError::Signing(_) | AcceptError::Queue(_) | AcceptError::Worker => {
+        AcceptError::Plan(_)
+        | AcceptError::Signing(_)
+        | AcceptError::Dkim(_)
+        | AcceptError::Queue(_)
+        | AcceptError::Worker => {
             tracing::error!(queue_id = %id, reply = %code, rule, detail, "mail was not taken.");
         }
         _ => tracing::info!(queue_id = %id, reply = %code, rule, detail, "mail was not taken."),

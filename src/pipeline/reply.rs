@@ -21,7 +21,7 @@ pub fn of(error: &AcceptError) -> Reply {
         AcceptError::Looping { .. } => Reply::new(554, 4, 6, "too many hops, this mail is looping"),
         AcceptError::NoRoom => Reply::new(452, 3, 1, "Too busy to take a message of this size now"),
         AcceptError::Deadline => Reply::new(451, 3, 2, "not finished in time, try again later"),
-        AcceptError::Plan(_) | AcceptError::Signing(_) => {
+        AcceptError::Plan(_) | AcceptError::Signing(_) | AcceptError::Dkim(_) => {
             Reply::new(451, 7, 5, "cannot sign or encrypt now, try again later")
         }
         AcceptError::Queue(error) => unstored(error),

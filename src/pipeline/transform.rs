@@ -4,10 +4,11 @@ use super::budget::{self, Room};
 use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyBackend;
-use crate::plan::mark::{Received, received};
+use crate::plan::mark::{self, Received, received};
 use crate::plan::{self, Copies, Plan, PlanError, Source};
-use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind};
+use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind, Side};
 use crate::queue::QueueId;
+use crate::seal::PseudonymKey;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -41,12 +42,15 @@ pub async fn transform(
     let room = room(gateway, arrival, &facts, &decided).await?;
     let id = id.to_string();
     let trace = trace(snapshot, arrival, &id, now);
+    let marks = gateway.marks.clone();
     let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
     let work = move || {
         let source = Source {
             content: &content,
             inspected: &facts.inspected,
             unopened: facts.unopened.as_ref(),
+            sender: &facts.sender,
+            own: &snapshot.config.policy.domains,
             received: &trace,
             hostname: &snapshot.config.hostname,
             id: &id,
@@ -61,9 +65,38 @@ pub async fn transform(
                 waiting.finish(&signature.map_err(AcceptError::Signing)?).map_err(AcceptError::Plan)?
             }
         };
+        let copies = finish(&marks, &snapshot, &facts, &decided, copies)?;
         Ok(Made { facts, decided, copies, room })
     };
     gateway.cpu(work).await?
+}
+
+/// What goes on top of finished copies: our mark where a key has acted on the content, and, last of all, DKIM for mail that
+/// somebody vouches for: the domain in `From` answers for it (O59).
+fn finish(
+    marks: &PseudonymKey,
+    snapshot: &Snapshot,
+    facts: &Facts,
+    decided: &Decided,
+    mut copies: Copies,
+) -> Result<Copies, AcceptError> {
+    let vouched = facts.inspected.from.mailbox().filter(|_| facts.side == Side::Inside && decided.is_vouched());
+    let dkim = vouched.and_then(|from| snapshot.dkim(from.domain()));
+    for copy in &mut copies.copies {
+        let mut fields = String::new();
+        if matches!(copy.treatment, "signed" | "encrypted" | "decrypted") {
+            let mac = marks.of(&mark::bound(facts.side, copy.content.bytes()));
+            fields = mark::passed(facts.side, &snapshot.config.hostname, &mac);
+        }
+        if let Some(dkim) = dkim {
+            let signatures = dkim.sign(copy.content.bytes()).map_err(AcceptError::Dkim)?;
+            fields.insert_str(0, &signatures);
+        }
+        if !fields.is_empty() {
+            copy.content = copy.content.clone().with_fields(&fields);
+        }
+    }
+    Ok(copies)
 }
 
 /// Room for the copies. A refusal would tell that a private key was asked and for whom: such mail waits.
@@ -85,6 +118,7 @@ fn trace(snapshot: &Snapshot, arrival: &Arrival, id: &str, now: Timestamp) -> St
         peer: arrival.peer,
         by: &snapshot.config.hostname,
         with: arrival.protocol,
+        tls: arrival.tls.as_deref(),
         id,
         for_one,
         at: now,

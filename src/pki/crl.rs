@@ -3,7 +3,7 @@
 //! A CRL that Segel does not fully understand (a delta, an indirect one, an unknown critical extension) is kept but marked
 //! unusable: it can then neither clear nor condemn a certificate.
 
-use super::certificate::{Extension, serial_hex, signature_algorithm, time};
+use super::certificate::{Extension, KeyUsage, serial_hex, signature_algorithm, time};
 use super::distribution::{PointName, Reasons, point_names};
 use super::{Certificate, Name};
 use crate::asn1::{Asn1Error, Fields, tag};
@@ -59,7 +59,7 @@ pub(super) enum EntryReason {
 }
 
 /// Which certificates and reasons the CRL speaks about.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Scope {
     /// A delta, an indirect CRL, or a critical extension that is not understood.
     usable: bool,
@@ -217,6 +217,25 @@ impl Crl {
         }
         verified.insert(key, result);
         result
+    }
+
+    /// Whether `issuer` has the CRL's issuer name, may sign CRLs (RFC 5280 section 6.3.3 f) and did sign it. Says nothing about
+    /// who vouches for `issuer`.
+    pub fn is_signed_by(&self, issuer: &Certificate) -> bool {
+        issuer.subject().matches(self.issuer())
+            && issuer.key_usage().is_none_or(|usage| usage.has(KeyUsage::CRL_SIGN))
+            && self.verify(issuer)
+    }
+
+    /// Whether it can say anything about anyone: deltas, indirect CRLs and those with a critical extension that is not
+    /// understood can't.
+    pub fn is_usable(&self) -> bool {
+        self.0.scope.usable
+    }
+
+    /// Whether both speak about the same certificates of one issuer (RFC 5280 section 5.2.5).
+    pub fn same_scope(&self, other: &Self) -> bool {
+        self.issuer().matches(other.issuer()) && self.0.scope == other.0.scope
     }
 
     pub(super) fn signature_algorithm(&self) -> Result<SignatureAlgorithm, CryptoError> {

@@ -1,7 +1,7 @@
 //! Distribution points: what a certificate says about where its CRLs are, and what a CRL says about its scope
-//! (RFC 5280 sections 4.2.1.13 and 5.2.5). Only compared, never fetched.
+//! (RFC 5280 sections 4.2.1.13 and 5.2.5). Compared, and told to those who fetch; never fetched here.
 
-use super::Name;
+use super::{Certificate, Name};
 use crate::asn1::{Asn1Error, Fields, read_tlv, tag, write_tlv};
 
 /// Reasons that a CRL covers, as the bits of ReasonFlags.
@@ -82,6 +82,34 @@ pub(super) fn point_names(content: &[u8], issuer: &Name) -> Result<Vec<PointName
         });
     }
     Ok(names)
+}
+
+/// Points of one certificate whose addresses are told. Real ones have one or two.
+const MOST_POINTS: usize = 8;
+
+/// Addresses of one point, and octets of one address.
+const MOST_NAMES: usize = 4;
+const LONGEST: usize = 2048;
+
+/// For each distribution point of the certificate the `http` and `https` addresses where its CRL is; any one of a point's
+/// will do. Points of indirect CRLs and other schemes (`ldap`) are left out.
+pub(super) fn addresses(certificate: &Certificate) -> Vec<Vec<String>> {
+    let points = certificate.distribution_points().unwrap_or_default();
+    let names = points.iter().take(MOST_POINTS).filter_map(|point| point.read(certificate.issuer()).ok().flatten());
+    let of_point = |(names, _): (Vec<PointName>, Reasons)| -> Vec<String> {
+        names.iter().filter_map(address).take(MOST_NAMES).collect()
+    };
+    names.map(of_point).filter(|addresses| !addresses.is_empty()).collect()
+}
+
+/// `uniformResourceIdentifier [6] IA5String`, where it is one that can be asked.
+fn address(name: &PointName) -> Option<String> {
+    let PointName::Other(der) = name else { return None };
+    let (name, _) = read_tlv(der).ok()?;
+    let text = std::str::from_utf8(name.content).ok().filter(|text| text.len() <= LONGEST && text.is_ascii())?;
+    let scheme = text.split_once("://")?.0;
+    let asked = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    (name.tag == tag::context_primitive(6) && asked).then(|| text.to_owned())
 }
 
 fn directory(der: &[u8]) -> Result<PointName, Asn1Error> {

@@ -110,6 +110,20 @@ pub struct PathReport {
     pub missing_issuers: Vec<Name>,
     /// Issuers whose CRLs would be needed (for look-ups).
     pub missing_crls: Vec<Name>,
+    /// Where these CRLs are, as the certificates of a proven path say. Empty where anything but a date or an address stands
+    /// against the path: what an untrusted certificate names is never asked (I67).
+    pub wanted_crls: Vec<WantedCrls>,
+}
+
+/// CRLs of one issuer that would be needed, and where they are.
+#[derive(Clone, Debug)]
+pub struct WantedCrls {
+    /// The issuer.
+    pub issuer: Name,
+    /// For each distribution point the `http` and `https` addresses of its CRL; any one of a point's will do.
+    pub points: Vec<Vec<String>>,
+    /// Certificates of the path with the issuer's name: one of these signs the CRL.
+    pub signers: Vec<Certificate>,
 }
 
 impl PathReport {

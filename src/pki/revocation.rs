@@ -3,7 +3,7 @@
 //! Fails closed: a CRL counts only if it is current, in scope, understood, and signed by a key that may sign CRLs for the
 //! issuer. No delta and no indirect CRLs, no OCSP yet.
 
-use super::certificate::{Certificate, KeyUsage};
+use super::certificate::Certificate;
 use super::crl::{Crl, Entry, EntryReason};
 use super::distribution::Reasons;
 use crate::crypto::Digest;
@@ -82,6 +82,7 @@ impl RevocationStatus {
 }
 
 /// What CRLs are judged by.
+#[derive(Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) at: Timestamp,
     pub(super) grace: std::time::Duration,
@@ -140,12 +141,7 @@ impl Rules<'_> {
         let weak = crl.signature_algorithm().map_or(true, |algorithm| {
             algorithm.digest().is_some_and(|digest| digest.is_weak() && !self.allow_weak.contains(&digest))
         });
-        !weak
-            && signers.iter().any(|signer| {
-                signer.subject().matches(crl.issuer())
-                    && signer.key_usage().is_none_or(|usage| usage.has(KeyUsage::CRL_SIGN))
-                    && crl.verify(signer)
-            })
+        !weak && signers.iter().any(|signer| crl.is_signed_by(signer))
     }
 }
 

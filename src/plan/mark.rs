@@ -4,17 +4,20 @@
 //! Nothing here fails: a header section that cannot be parsed passes as it is, but for forged fields in it.
 
 mod forged;
+mod passed;
 mod returned;
 
+pub use passed::{bound, claimed, passed};
 pub use returned::{message_ids, returns_opened};
 
 use crate::limits::Limits;
 use crate::mail::header::lenient::{self, Fields};
 use crate::mail::{Domain, span};
+use crate::policy::DomainPolicy;
 use std::net::IpAddr;
 
 /// Removes every `Segel-Verdict` in any spelling, every `Authentication-Results` under our authserv-id (any case,
-/// comments, A-label or U-label), and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
+/// comments, A-label or U-label), `Segel-Passed`, and `Return-Path`, which only final delivery writes (RFC 5321 section 4.4), and puts
 /// `prepend` (whole fields with CRLF) on top. All other bytes stay.
 ///
 /// Fields of that name under our authserv-id in an ARC set (RFC 8617) go too: this gateway seals none. The scan takes one
@@ -26,7 +29,7 @@ pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits
     let mut fields = Fields::of(message);
     for field in fields.by_ref() {
         let bytes = span(message, field);
-        if !forged::is_forged(bytes, &own, limits) {
+        if !forged::is_forged(bytes, &own, limits) && !is_named(bytes, passed::NAME) {
             out.extend_from_slice(bytes);
         }
     }
@@ -58,6 +61,34 @@ pub fn without(section: &[u8], name: &str) -> Vec<u8> {
     out
 }
 
+/// The section without DKIM signatures of these domains and their subdomains: what is done to the mail breaks them (O59).
+pub fn without_dkim(section: &[u8], own: &[DomainPolicy]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(section.len());
+    let mut fields = Fields::of(section);
+    for field in fields.by_ref() {
+        let bytes = span(section, field);
+        let ours =
+            || dkim_domain(bytes).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())));
+        if !(is_named(bytes, "DKIM-Signature") && ours()) {
+            out.extend_from_slice(bytes);
+        }
+    }
+    out.extend_from_slice(span(section, fields.end()..section.len()));
+    out
+}
+
+/// `d=` of a signature, in lower case: `tag-list = tag-spec *( ";" tag-spec ) [ ";" ]` (RFC 6376 section 3.2).
+fn dkim_domain(field: &[u8]) -> Option<String> {
+    let (_, value) = lenient::name_and_value(field)?;
+    let value: String = String::from_utf8_lossy(value).chars().filter(|c| !c.is_whitespace()).collect();
+    let domain = value.split(';').find_map(|tag| tag.strip_prefix("d="))?;
+    Some(domain.trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn is_within(domain: &str, own: &str) -> bool {
+    domain == own || domain.strip_suffix(own).is_some_and(|rest| rest.ends_with('.'))
+}
+
 /// What a `Received` field says (RFC 5321 section 4.4).
 pub struct Received<'a> {
     /// The argument of EHLO or HELO.
@@ -68,6 +99,8 @@ pub struct Received<'a> {
     pub by: &'a str,
     /// The protocol (`ESMTP`, `ESMTPS`, `UTF8SMTP`; RFC 3848, RFC 6531).
     pub with: &'a str,
+    /// Protocol and cipher suite of TLS.
+    pub tls: Option<&'a str>,
     /// The queue id.
     pub id: &'a str,
     /// The recipient, only if there is exactly one: others must not learn of blind copies.
@@ -94,7 +127,9 @@ pub fn received(received: &Received<'_>) -> String {
         word => word,
     };
     let (by, with, id) = (word(received.by), word(received.with), word(received.id));
-    let mut field = format!("Received: from {helo} ([{peer}])\r\n\tby {by} with {with} id {id}");
+    let tls = received.tls.map(comment).filter(|tls| !tls.is_empty());
+    let tls = tls.map(|tls| format!(" ({tls})\r\n\t")).unwrap_or_else(|| " ".to_owned());
+    let mut field = format!("Received: from {helo} ([{peer}])\r\n\tby {by} with {with}{tls}id {id}");
     if let Some(recipient) = received.for_one {
         field.push_str("\r\n\tfor <");
         field.extend(recipient.chars().filter(|character| !character.is_control() && !matches!(character, '<' | '>')));
@@ -163,6 +198,11 @@ fn word(text: &str) -> String {
     let allowed =
         |character: &char| !character.is_control() && !character.is_whitespace() && !"()<>;\"\\,".contains(*character);
     text.chars().filter(allowed).collect()
+}
+
+/// Words that may stand in a comment.
+fn comment(text: &str) -> String {
+    text.split(' ').map(word).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Text on one line: control characters become spaces.

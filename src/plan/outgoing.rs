@@ -145,11 +145,23 @@ fn without_hidden(mut content: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     content
 }
 
+/// Without the inside server's DKIM signatures for own domains: they would not verify any more.
+fn without_own_dkim<'a>(content: Cow<'a, [u8]>, source: &Source<'_>) -> Cow<'a, [u8]> {
+    match mark::has(&content, "DKIM-Signature") {
+        true => Cow::Owned(mark::without_dkim(&content, source.own)),
+        false => content,
+    }
+}
+
 /// Copies that nobody signs here.
 pub(super) fn unsigned(decided: &Decided, source: &Source<'_>, treatment: &'static str) -> Result<Copies, PlanError> {
     let share = Share::of(decided, source);
     let content = without_triggers(decided, source);
     let content = if share.encrypts() { without_hidden(content) } else { content };
+    let content = match share.encrypts() || !decided.removals().is_empty() {
+        true => without_own_dkim(content, source),
+        false => content,
+    };
     let clear = || (mark::rewrite(&content, source.hostname, source.received, source.limits), treatment);
     if !share.encrypts() {
         return share.copies(clear, b"", b"");
@@ -165,6 +177,9 @@ pub(super) fn signed(signing: &Signing, decided: &Decided, source: &Source<'_>) 
     let content = without_triggers(decided, source);
     let Canonical { mut outer, entity, form } =
         canonical::canonical(&content, source.limits).map_err(PlanError::Structure)?;
+    if mark::has(&outer, "DKIM-Signature") {
+        outer = mark::without_dkim(&outer, source.own);
+    }
     let share = Share::of(decided, source);
     share.fits(entity.len())?;
     let certificate = &signing.key.certificate;

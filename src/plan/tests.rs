@@ -55,6 +55,7 @@ fn copies(entity: &'static [u8]) -> Copies {
     };
     let facts = Facts {
         login: None,
+        sender: crate::mail::authentication::SenderAuthentication::default(),
         side: Side::Outside,
         envelope: Envelope::new(
             ReversePath::Null,
@@ -72,6 +73,7 @@ fn copies(entity: &'static [u8]) -> Copies {
         ],
         triggers: Triggers::default(),
         already_encrypted: false,
+        passed: false,
         returns_opened: false,
         first_seen: None,
     };
@@ -80,6 +82,8 @@ fn copies(entity: &'static [u8]) -> Copies {
         content: MAIL,
         inspected: &facts.inspected,
         unopened: facts.unopened.as_ref(),
+        sender: &facts.sender,
+        own: &[],
         received: "Received: x\r\n",
         hostname: "gw.own.test",
         id: "1",

@@ -206,6 +206,11 @@ impl Decided {
         &self.removals
     }
 
+    /// Whether mail from inside is what its `From` says, as far as the reverse-path or a login vouch for it.
+    pub fn is_vouched(&self) -> bool {
+        !matches!(self.rule, "foreign-from" | "unvouched-passed")
+    }
+
     /// The signature to be made, if any.
     pub fn signing(&self) -> Option<&Signing> {
         self.signing.as_ref()
@@ -285,6 +290,9 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
         });
     };
     let domain = policy.domain(from.domain());
+    if let Some(refusal) = forbidden_login(facts, policy, domain, from) {
+        return Decision::Refuse(refusal);
+    }
     let (rule, signing) = match domain {
         Some(domain) => match vouched(facts, policy, domain, from) {
             Ok(signature) => signature,
@@ -307,6 +315,22 @@ fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
     }
 }
 
+/// S45: an authenticated client writes as who it is, or as whom `[[authorise]]` names for it. A login that stands for a whole
+/// domain is a server: what it sends on for others passes, as from a server known by its address.
+fn forbidden_login(facts: &Facts, policy: &Policy, domain: Option<&DomainPolicy>, from: &Address) -> Option<Refusal> {
+    let login = facts.login.as_deref()?;
+    let allowed = match domain {
+        Some(_) => policy.login_may_use(login, from),
+        None => policy.login_is_server(login),
+    };
+    (!allowed).then(|| Refusal {
+        kind: RefusalKind::SenderNotAuthorised,
+        addresses: vec![from.clone()],
+        detail: format!("login `{login}` may not write as this address"),
+        rule: "login-refused",
+    })
+}
+
 /// A signature to be made or not, and the row that says so.
 type Signature = (&'static str, Option<Signing>);
 
@@ -314,7 +338,10 @@ type Signature = (&'static str, Option<Signing>);
 fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
     let vouched = match &facts.envelope.reverse_path {
         ReversePath::Null => return Ok(("null-reverse-path", None)),
-        ReversePath::Mailbox(path) => path.same_mailbox(from) || policy.authorises(path, from),
+        ReversePath::Mailbox(path) => {
+            let by_login = || facts.login.as_deref().is_some_and(|login| policy.login_may_use(login, path));
+            path.same_mailbox(from) || policy.authorises(path, from) || by_login()
+        }
     };
     match (vouched, domain.unvouched) {
         (true, _) => sign(facts, domain, from),
@@ -334,6 +361,7 @@ fn sign(facts: &Facts, domain: &DomainPolicy, from: &Address) -> Result<Signatur
         Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime => {
             return Ok(("already-protected", None));
         }
+        _ if facts.passed => return Ok(("passed-before", None)),
         Structure::Report => return Ok(("report", None)),
         Structure::Plain | Structure::Broken => {}
     }

@@ -1,5 +1,6 @@
 //! What is known about a message besides its content.
 
+use crate::mail::authentication::SenderAuthentication;
 use crate::mail::header::FromTexts;
 use crate::mail::{Address, Envelope};
 use crate::pki::{Certificate, RecipientKey};
@@ -146,6 +147,8 @@ pub struct Facts {
     pub side: Side,
     /// Who has authenticated on the inside listener, where somebody has.
     pub login: Option<String>,
+    /// Incoming: what SPF, DKIM and DMARC say.
+    pub sender: SenderAuthentication,
     /// Reverse-path and recipients.
     pub envelope: Envelope,
     /// What the content is; encrypted layers are opened as far as the recipients' keys go.
@@ -160,6 +163,8 @@ pub struct Facts {
     pub substitutes: Vec<SenderKey>,
     /// One for each recipient of the envelope, in its order.
     pub recipients: Vec<RecipientFacts>,
+    /// This gateway has done its part on this very content already, in this direction.
+    pub passed: bool,
     /// Outgoing: what rules look at.
     pub triggers: Triggers,
     /// Outgoing: the whole content is encrypted already.

@@ -11,8 +11,8 @@ use super::decide::{
 use super::facts::RecipientFacts;
 use super::rule::IncomingTreatment;
 use super::{Facts, Policy};
+use crate::mail::Address;
 use crate::mail::header::From;
-use crate::mail::{Address, ReversePath};
 use crate::reason::Reason;
 use crate::smime::{Inspected, Verdict};
 use jiff::Timestamp;
@@ -139,8 +139,8 @@ fn refusal(facts: &Facts, view: &View, kind: RefusalKind) -> Refusal {
 
 /// The verdict's reasons, and `sender-not-authorised` where mail claims an own domain and does not prove it.
 ///
-/// Only a valid signature proves it: one by a stranger (`untrusted` …) proves as little as none. The reverse-path
-/// proves nothing here, so `[[authorise]]` by envelope does not clear mail from outside.
+/// A valid signature proves it (one by a stranger, `untrusted` …, as little as none), and so does DMARC. The reverse-path alone
+/// proves nothing: `[[authorise]]` by envelope counts where SPF or DKIM has proven that path.
 fn reasons(facts: &Facts, inspected: &Inspected, policy: &Policy) -> Vec<Reason> {
     let mut reasons = inspected.reasons.clone();
     if inspected.verdict != Verdict::Valid && claims_own_domain(facts, policy) {
@@ -153,10 +153,13 @@ fn reasons(facts: &Facts, inspected: &Inspected, policy: &Policy) -> Vec<Reason>
 
 fn claims_own_domain(facts: &Facts, policy: &Policy) -> bool {
     let own = |address: &Address| policy.domain(address.domain()).is_some();
-    let in_path = matches!(&facts.envelope.reverse_path, ReversePath::Mailbox(path) if own(path));
+    let path = facts.envelope.reverse_path.mailbox();
+    let proven = path.filter(|path| facts.sender.proves_reverse_path(path.domain()));
+    let in_path = path.is_some_and(own) && proven.is_none();
     let texts = &facts.from_texts;
     let in_from = match &facts.inspected.from {
-        From::Mailbox(address) => own(address),
+        From::Mailbox(address) if facts.sender.proves_from(address.domain()) => false,
+        From::Mailbox(address) => own(address) && !proven.is_some_and(|path| policy.authorises(path, address)),
         From::Several(addresses) => addresses.iter().any(own) || text_claims(&texts.from, policy) || texts.cut,
         From::Ambiguous(_) => text_claims(&texts.from, policy) || texts.cut,
         // A reader without `From` shows what comes next to it.

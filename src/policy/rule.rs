@@ -217,6 +217,13 @@ impl Policy {
             .any(|entry| entry.from.iter().any(|allowed| allowed.matches(from)))
     }
 
+    /// Whether an authenticated client stands for a whole domain.
+    pub fn login_is_server(&self, login: &str) -> bool {
+        let named = |entry: &&Authorise| matches!(&entry.by, Voucher::Login(name) if name == login);
+        let domain = |entry: &Authorise| entry.from.iter().any(|one| matches!(one, Pattern::Domain(_)));
+        self.authorise.iter().filter(named).any(domain)
+    }
+
     /// Whether an authenticated client may use this address: its own, or one that `[[authorise]]` names for it.
     pub fn login_may_use(&self, login: &str, address: &Address) -> bool {
         let own = Address::parse(login).is_ok_and(|own| own.same_mailbox(address));

@@ -11,7 +11,7 @@ use crate::crypto::Digest;
 use crate::limits::Limits;
 use crate::mail::Address;
 use crate::mail::header::{self, From, HeaderSection};
-use crate::pki::{Certificate, Crl, Name, RevocationMode, TrustAnchor};
+use crate::pki::{Certificate, Crl, Name, RevocationMode, TrustAnchor, WantedCrls};
 use crate::reason::Reason;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -90,6 +90,9 @@ pub enum Need {
     Crls {
         /// The issuer.
         issuer: Name,
+        /// Where they are. `None` asks for what is at hand; asked again with this where that was not enough. Only ever
+        /// for certificates on a path that reaches an anchor (I67).
+        at: Option<WantedCrls>,
     },
 }
 
@@ -138,6 +141,8 @@ struct State {
     crls: Vec<Crl>,
     asked_subjects: Vec<Name>,
     asked_issuers: Vec<Name>,
+    /// Distribution points that were asked for.
+    asked_points: Vec<Vec<String>>,
     /// The last need was for content keys.
     asked_keys: bool,
     rounds: usize,
@@ -169,6 +174,7 @@ pub fn inspect(message: Bytes, options: Options) -> Step {
         crls: Vec::new(),
         asked_subjects: Vec::new(),
         asked_issuers: Vec::new(),
+        asked_points: Vec::new(),
         asked_keys: false,
         rounds: 0,
     };
@@ -189,7 +195,13 @@ impl Paused {
         for fact in facts {
             match fact {
                 Fact::Certificates(certificates) => add_new(&mut state.untrusted, certificates),
-                Fact::Crls(crls) => state.crls.extend(crls),
+                Fact::Crls(crls) => {
+                    for crl in crls {
+                        if !state.crls.iter().any(|known| known.der() == crl.der()) {
+                            state.crls.push(crl);
+                        }
+                    }
+                }
                 Fact::ContentKeys(found) => keys = found,
             }
         }
@@ -254,6 +266,7 @@ impl State {
             return needs;
         }
         let wants_crls = self.wants_crls();
+        let asked_before = self.asked_issuers.clone();
         for path in judged.iter().flatten().filter_map(|judged| judged.path.as_ref()) {
             for subject in &path.missing_issuers {
                 if first_time(&mut self.asked_subjects, subject) {
@@ -267,7 +280,19 @@ impl State {
             let below_anchor = path.chain.split_last().map_or(&[][..], |(_, rest)| rest);
             for issuer in below_anchor.iter().map(Certificate::issuer).chain(&path.missing_crls) {
                 if first_time(&mut self.asked_issuers, issuer) {
-                    needs.push(Need::Crls { issuer: issuer.clone() });
+                    needs.push(Need::Crls { issuer: issuer.clone(), at: None });
+                }
+            }
+            // What is at hand was not enough.
+            for wanted in
+                path.wanted_crls.iter().filter(|wanted| asked_before.iter().any(|known| known.matches(&wanted.issuer)))
+            {
+                let new = |point: &&Vec<String>| !self.asked_points.contains(point);
+                let points: Vec<Vec<String>> = wanted.points.iter().filter(new).cloned().collect();
+                if !points.is_empty() {
+                    self.asked_points.extend(points.iter().cloned());
+                    let at = WantedCrls { points, ..wanted.clone() };
+                    needs.push(Need::Crls { issuer: wanted.issuer.clone(), at: Some(at) });
                 }
             }
         }

@@ -287,7 +287,7 @@ pub(super) fn finish_keys(
                 let facts = needs.iter().map(|need| match need {
                     Need::ContentKeys { .. } => Fact::ContentKeys(keys(need)),
                     Need::Certificates { .. } => Fact::Certificates(answer(need)),
-                    Need::Crls { issuer } => {
+                    Need::Crls { issuer, .. } => {
                         Fact::Crls(crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
                     }
                 });

@@ -30,6 +30,7 @@ mod harvesting;
 mod identity;
 mod incoming;
 mod load;
+mod neighbours;
 mod open_relay;
 mod oracle;
 mod outgoing;

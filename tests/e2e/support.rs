@@ -3,6 +3,7 @@
 pub mod client;
 pub mod der;
 pub mod gateway;
+pub mod neighbour;
 pub mod pki;
 pub mod process;
 pub mod sink;
@@ -53,7 +54,7 @@ pub fn fields(mail: &[u8], name: &str) -> Vec<String> {
 /// `mail` without the trace fields on top: `Received` and what the gateway says of a mail, which a relay
 /// adds.
 pub fn below_trace(mail: &[u8]) -> &[u8] {
-    const OURS: [&[u8]; 3] = [b"received:", b"authentication-results:", b"segel-verdict:"];
+    const OURS: [&[u8]; 4] = [b"received:", b"authentication-results:", b"segel-verdict:", b"segel-passed:"];
     let mut rest = mail;
     let mut inside = false;
     loop {

@@ -10,7 +10,7 @@ struct Tool {
     probe: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 13] = [
     Tool { package: "openssl", probe: &["openssl", "version"] },
     Tool { package: "swaks", probe: &["swaks", "--version"] },
     // smtp-source and smtp-sink.
@@ -22,10 +22,35 @@ const TOOLS: [Tool; 9] = [
     Tool { package: "gpg-agent", probe: &["gpg-agent", "--version"] },
     Tool { package: "faketime", probe: &["faketime", "-v"] },
     Tool { package: "strace", probe: &["strace", "-V"] },
+    // A name server, verifiers of DKIM, an examiner of TLS.
+    Tool { package: "knot", probe: &["knotd", "--version"] },
+    Tool { package: "libmail-dkim-perl", probe: &["perl", "-MMail::DKIM::Verifier", "-e", "1"] },
+    Tool { package: "opendkim-tools", probe: &["sh", "-c", "command -v opendkim-testmsg"] },
+    Tool { package: "testssl.sh", probe: &["sh", "-c", "command -v testssl"] },
 ];
 
-/// Installs the packages that are missing, as root or through sudo, without a question.
+/// Mail servers that the system installs beside no other: unpacked into the target folder, where the tests start them.
+const NEIGHBOURS: &str = "exim4-daemon-light exim4-base opensmtpd libevent-2.1-7 libidn12 libgnutls-dane0 libspf2-2";
+
+/// Installs the packages that are missing, as root or through sudo, without a question; unpacks the neighbours.
 pub(crate) fn install() {
+    install_tools();
+    unpack_neighbours();
+}
+
+/// Into `target/peers`, without root. What is missing is said; the tests that need it are skipped.
+fn unpack_neighbours() {
+    let script = format!(
+        "set -e; folder=\"${{CARGO_TARGET_DIR:-target}}/peers\"; mkdir -p \"$folder\"; cd \"$folder\"; \
+         test -x usr/sbin/exim4 -a -x usr/sbin/smtpd && exit 0; \
+         apt-get download -qq {NEIGHBOURS}; for package in *.deb; do dpkg -x \"$package\" .; done; rm -f -- *.deb"
+    );
+    if let Err(failure) = process::run("sh", &["-c", &script], &[]) {
+        println!("skipped: Exim and OpenSMTPD could not be unpacked ({failure}); the tests beside them cannot run");
+    }
+}
+
+fn install_tools() {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !tool.present()).collect();
     if missing.is_empty() {
         return;

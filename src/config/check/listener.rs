@@ -195,6 +195,7 @@ fn auth(
         if side == Some(Side::Outside) || tls == ListenerTls::Off {
             let hint = "passwords never cross in clear, and strangers do not log in";
             findings.error(offset, KEY, format!("expected AUTH on an inside listener with TLS only, {found}"), hint);
+            continue;
         }
         match one.get_ref().as_str() {
             "plain" if logins.is_empty() => {

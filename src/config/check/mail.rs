@@ -105,6 +105,10 @@ fn dkim(table: &Spanned<file::Dkim>, directory: &Path, findings: &mut Findings<'
         findings.error(selector.span().start, "domain.dkim.selector", problem, "labels of letters, digits and hyphens");
     }
     let key = files::private_key("domain.dkim.key", file, directory, findings)?;
+    if let Err(problem) = super::super::settings::signs_dkim(&key) {
+        let hint = "`openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048` or `-algorithm ED25519` makes one";
+        findings.error(file.span().start, "domain.dkim.key", problem, hint);
+    }
     Some(DkimKey { selector: selector.get_ref().to_ascii_lowercase(), key })
 }
 

@@ -6,6 +6,7 @@ use super::same_mailbox;
 use crate::cms::recipient_info::Recipient;
 use crate::keys::{KeyBackend, KeyEntry};
 use crate::mail::{Address, Envelope};
+use crate::plan::mark;
 use crate::policy::{RecipientFacts, Side};
 use crate::smime::inspect::{ContentKey, Scope};
 use crate::smime::{self, Fact, Inspected, Need, Options, Paused, Step};
@@ -38,7 +39,9 @@ pub(in super::super) async fn inspect(
         Side::Inside => Scope::Structure,
         Side::Outside => Scope::Full,
     };
-    let keyring = Keyring { envelope: Some(arrival.envelope.clone()), asked: Vec::new(), grid: Arc::clone(grid) };
+    // What was opened once is not opened again (S20): a nested layer is for whoever got the first copy.
+    let envelope = (!has_passed(gateway, arrival)).then(|| arrival.envelope.clone());
+    let keyring = Keyring { envelope, asked: Vec::new(), grid: Arc::clone(grid) };
     let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, now).await?;
     let unopened = match keyring.asked.is_empty() {
         true => None,
@@ -48,6 +51,13 @@ pub(in super::super) async fn inspect(
         }
     };
     Ok(Looked { inspected, unopened, asked: keyring.asked })
+}
+
+/// Whether this gateway has signed, encrypted or opened this very content before, in this direction.
+pub(super) fn has_passed(gateway: &Gateway, arrival: &Arrival) -> bool {
+    let claimed = mark::claimed(&arrival.content);
+    let mac = || gateway.marks.of(&mark::bound(arrival.side, &arrival.content));
+    !claimed.is_empty() && claimed.contains(&mac())
 }
 
 async fn walk(
@@ -82,7 +92,7 @@ fn resume(gateway: &Gateway, snapshot: &Snapshot, needs: &[Need], paused: Paused
             Fact::ContentKeys(keyring.content_keys(gateway, snapshot, recipients, *length))
         }
         Need::Certificates { subject } => Fact::Certificates(gateway.directory.by_subject(subject)),
-        Need::Crls { issuer } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
+        Need::Crls { issuer, .. } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
     });
     paused.resume(facts.collect())
 }

@@ -1,10 +1,11 @@
 //! What is asked of one path. certval holds the rules of RFC 5280 section 6.1 (basic constraints, names, policies, critical
 //! extensions); dates, strength, purpose, address and revocation are ours, so that each fault is reported and not only the first.
 
-use super::{PathReport, PathRequest, TrustAnchor};
+use super::{PathReport, PathRequest, TrustAnchor, WantedCrls};
 use crate::crypto::{Digest, SignatureAlgorithm};
 use crate::mail::Address;
 use crate::pki::certificate::{Certificate, Curve, KeyInfo, KeyUsage};
+use crate::pki::distribution;
 use crate::pki::revocation::{RevocationMode, RevocationStatus, Rules, Status};
 use crate::reason::Reason;
 use certval::validator::path_validator as certval_rules;
@@ -36,6 +37,7 @@ pub(super) fn evaluate(
         warnings: Vec::new(),
         missing_issuers: Vec::new(),
         missing_crls: Vec::new(),
+        wanted_crls: Vec::new(),
         chain,
     };
     check_revocation(request, anchor, &crl_signers, &mut report);
@@ -195,6 +197,8 @@ fn check_revocation(
         return;
     }
     let rules = Rules { at: request.at, grace: request.crl_grace, allow_weak: request.allow_weak };
+    let fresh = Rules { grace: std::time::Duration::ZERO, ..rules };
+    let proven = report.reasons.iter().all(|reason| leaves_proven(*reason));
     let below = report.chain.len().saturating_sub(1);
     for index in 0..below {
         let (Some(certificate), Some(above)) = (report.chain.get(index), report.chain.get(index + 1..)) else {
@@ -221,9 +225,36 @@ fn check_revocation(
             }
             Status::Good | Status::NotChecked => {}
         }
+        // A status that only the grace keeps alive is good enough, but a newer one is wanted.
+        let stale = found.status == Status::Good
+            && !request.crl_grace.is_zero()
+            && fresh.status(certificate, &signers, request.crls).status == Status::Unknown;
+        if proven && (stale || found.status == Status::Unknown) {
+            want(&mut report.wanted_crls, certificate, signers);
+        }
         if found.is_worse_than(&report.revocation) {
             report.revocation = found;
         }
     }
     report.warnings.dedup();
+}
+
+/// Whether a path with this reason still shows that its CAs issued what it says: dates and addresses don't change that.
+const fn leaves_proven(reason: Reason) -> bool {
+    matches!(reason, Reason::Expired | Reason::NotYetValid | Reason::NoAddress | Reason::AddressMismatch)
+}
+
+/// Adds the certificate's distribution points to what is wanted of its issuer.
+fn want(wanted: &mut Vec<WantedCrls>, certificate: &Certificate, signers: Vec<Certificate>) {
+    let points = distribution::addresses(certificate);
+    if points.is_empty() {
+        return;
+    }
+    match wanted.iter_mut().find(|known| known.issuer.matches(certificate.issuer())) {
+        Some(known) => {
+            let new: Vec<Vec<String>> = points.into_iter().filter(|point| !known.points.contains(point)).collect();
+            known.points.extend(new);
+        }
+        None => wanted.push(WantedCrls { issuer: certificate.issuer().clone(), points, signers }),
+    }
 }

@@ -250,6 +250,7 @@ impl<'a> Search<'a> {
             warnings: Vec::new(),
             missing_issuers,
             missing_crls: Vec::new(),
+            wanted_crls: Vec::new(),
         }
     }
 }

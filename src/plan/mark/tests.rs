@@ -152,6 +152,7 @@ fn s17_received_names_the_recipient_only_if_asked() {
         peer: "192.0.2.1".parse().unwrap(),
         by: HOST,
         with: "ESMTP",
+        tls: None,
         id: "abc234",
         for_one: None,
         at: "2026-11-22T03:00:00Z".parse().unwrap(),
@@ -161,6 +162,8 @@ fn s17_received_names_the_recipient_only_if_asked() {
         "Received: from mail.kabupaten.example ([192.0.2.1])\r\n\tby gerbang.kabupaten.example with ESMTP id abc234;\r\n\
          \tSun, 22 Nov 2026 03:00:00 +0000\r\n"
     );
+    value.tls = Some("TLSv1.3 TLS_AES_256_GCM_SHA384) (evil");
+    assert!(received(&value).contains("with ESMTP (TLSv1.3 TLS_AES_256_GCM_SHA384 evil)\r\n\tid abc234;"));
     value.helo = "evil\r\n(x) by gerbang;";
     value.peer = "2001:db8::1".parse().unwrap();
     value.for_one = Some("siti@d.example");
@@ -197,4 +200,34 @@ fn our_fields_are_folded_and_hold_one_line_each() {
         "Segel-Verdict: invalid; reasons=altered,bad-signature; signer=\"a b  X: y\";\r\n\tencrypted=no; id=abc234; by=gerbang.kabupaten.example\r\n"
     );
     assert_eq!(segel_verdict("none", false, "i", "h"), "Segel-Verdict: none; id=i; by=h\r\n");
+}
+
+#[test]
+fn o59_own_dkim_signatures_go_and_others_stay() {
+    use super::without_dkim;
+    use crate::crypto::ContentCipher;
+    use crate::mail::Domain;
+    use crate::policy::{DomainPolicy, Encrypt, Sign, Substitute, Unvouched};
+    let own = [DomainPolicy {
+        domain: Domain::parse("kabupaten.example").unwrap(),
+        sign: Sign::Required,
+        encrypt: Encrypt::Never,
+        content_encryption: ContentCipher::Aes256Cbc,
+        substitute: Substitute::None,
+        unvouched: Unvouched::Refuse,
+    }];
+    for (field, stays) in [
+        ("DKIM-Signature: v=1; a=rsa-sha256; d=kabupaten.example; s=x; b=abc\r\n", false),
+        ("dkim-signature : v=1;d=Kabupaten.Example.;\r\n\ts=x\r\n", false),
+        ("DKIM-Signature: v=1; d=\r\n mail.kabupaten.example; s=x\r\n", false),
+        ("DKIM-Signature: v=1; d=evil-kabupaten.example; s=x\r\n", true),
+        ("DKIM-Signature: v=1; d=mitra.example; bd=kabupaten.example\r\n", true),
+        ("DKIM-Signature: v=1; s=x\r\n", true),
+        ("X-DKIM: d=kabupaten.example\r\n", true),
+    ] {
+        let message = format!("A: b\r\n{field}C: d\r\n\r\nDKIM-Signature: d=kabupaten.example\r\n");
+        let left = String::from_utf8(without_dkim(message.as_bytes(), &own)).unwrap();
+        let kept = if stays { field } else { "" };
+        assert_eq!(left, format!("A: b\r\n{kept}C: d\r\n\r\nDKIM-Signature: d=kabupaten.example\r\n"));
+    }
 }

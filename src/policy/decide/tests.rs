@@ -42,6 +42,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
     };
     Facts {
         login: None,
+        sender: crate::mail::authentication::SenderAuthentication::default(),
         side,
         envelope: Envelope::new(reverse_path, vec![address("budi@elsewhere.example")], BodyType::EightBitMime),
         inspected: Inspected {
@@ -69,6 +70,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
         recipients: vec![RecipientFacts::default()],
         triggers: Triggers::default(),
         already_encrypted: false,
+        passed: false,
         returns_opened: false,
         first_seen: None,
     }
@@ -298,4 +300,77 @@ fn i60_where_a_key_was_asked_nothing_is_refused_or_deferred() {
     assert_eq!(forms(&facts, &policy), ["held", "held", "unopened"]);
     facts.inspected.reasons = vec![Reason::Undecryptable];
     assert_eq!(forms(&facts, &policy), ["clear", "clear", "unopened"]);
+}
+
+#[test]
+fn s45_a_login_writes_as_whom_it_may() {
+    use crate::policy::{Authorise, Pattern, Voucher};
+    let mut policy = policy();
+    let allow = |login: &str, from: &str| Authorise {
+        by: Voucher::Login(login.to_owned()),
+        from: vec![Pattern::parse(from).unwrap()],
+    };
+    policy.authorise.push(allow("sekretaris", "bupati@example.go.id"));
+    policy.authorise.push(allow("exchange", "@example.go.id"));
+    let (siti, bupati, other) = ("siti@example.go.id", "bupati@example.go.id", "x@elsewhere.example");
+    for (login, author, path, expected) in [
+        (siti, siti, siti, "refuse no-key-refused"),
+        ("SITI@example.go.id", siti, siti, "refuse no-key-refused"),
+        (siti, bupati, siti, "refuse login-refused"),
+        (siti, bupati, bupati, "refuse login-refused"),
+        ("sekretaris", bupati, bupati, "refuse no-key-refused"),
+        ("Sekretaris", bupati, bupati, "refuse login-refused"),
+        ("sekretaris", siti, bupati, "refuse login-refused"),
+        ("exchange", siti, siti, "refuse no-key-refused"),
+        ("exchange", bupati, siti, "refuse no-key-refused"),
+        ("exchange", siti, "", "null-reverse-path"),
+        ("exchange", siti, other, "refuse unvouched-refused"),
+        ("exchange", other, siti, "foreign-from"),
+        ("sekretaris", other, other, "refuse login-refused"),
+        ("", siti, siti, "refuse login-refused"),
+    ] {
+        let mut facts = facts(Side::Inside, from(author), path);
+        facts.login = Some(login.to_owned());
+        check(&facts, &policy, expected);
+        policy.domains[0].unvouched = Unvouched::PassUnsigned;
+        assert_eq!(
+            outcome(&facts, &policy, Timestamp::UNIX_EPOCH).contains("login-refused"),
+            expected.contains("login-refused")
+        );
+        policy.domains[0].unvouched = Unvouched::Refuse;
+    }
+}
+
+#[test]
+fn s67_dmarc_or_a_proven_path_clears_mail_that_claims_an_own_domain() {
+    use crate::mail::authentication::{AuthResult, Dmarc, SenderAuthentication, Spf};
+    let policy = policy();
+    let results = |spf: Option<&str>, dmarc: Option<&str>| SenderAuthentication {
+        spf: spf.map(|domain| Spf { result: AuthResult::Pass, domain: domain.to_owned(), helo: false }),
+        dkim: Vec::new(),
+        dmarc: dmarc.map(|from| Dmarc { result: AuthResult::Pass, from: from.to_owned(), policy: Some("reject") }),
+    };
+    let (own, siti, bupati, secretary) =
+        ("example.go.id", "siti@example.go.id", "bupati@example.go.id", "sekretaris@example.go.id");
+    for (author, path, sender, cleared) in [
+        (siti, "x@news.example", results(None, Some(own)), true),
+        (siti, siti, results(None, Some(own)), true),
+        (siti, siti, results(None, None), false),
+        (siti, "x@news.example", results(Some("news.example"), None), false),
+        (siti, "x@news.example", results(Some("news.example"), Some("news.example")), false),
+        (siti, siti, results(Some(own), None), false),
+        (bupati, secretary, results(Some(own), None), true),
+        (bupati, secretary, results(None, None), false),
+        ("x@elsewhere.example", siti, results(Some(own), None), true),
+        ("x@elsewhere.example", siti, results(Some("elsewhere.example"), None), false),
+    ] {
+        let mut facts = facts(Side::Outside, from(author), path);
+        facts.sender = sender;
+        let held = outcome(&facts, &policy, Timestamp::UNIX_EPOCH).starts_with("held");
+        assert_eq!(held, !cleared, "{author} {path} {:?}", facts.sender);
+    }
+    // Where readers disagree about the author, nothing clears.
+    let mut several = facts(Side::Outside, From::Several(vec![address(siti), address("x@e.example")]), "");
+    several.sender = results(Some(own), Some(own));
+    assert!(outcome(&several, &policy, Timestamp::UNIX_EPOCH).starts_with("held"));
 }
