@@ -61,7 +61,7 @@ enum Subcommands {
     /// Trust anchors: list, import, remove
     #[command(subcommand)]
     Trust(trust::Subcommands),
-    /// Mail on its way: list, show, retry
+    /// Mail on its way: list, show, retry, hold, release, delete
     #[command(subcommand)]
     Queue(queue::QueueSubcommands),
     /// Mail that is held: list, show, evidence, release, reject, destroy

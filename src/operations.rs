@@ -7,6 +7,7 @@
 mod certificate;
 pub mod control;
 pub mod quarantine;
+mod queue;
 pub mod rewrap;
 pub mod row;
 
@@ -15,7 +16,7 @@ use crate::mail::{Address, Domain};
 use crate::pipeline::Gateway;
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
-use crate::queue::{QueueError, QueueId};
+use crate::queue::{Change, Changed, QueueError, QueueId};
 use crate::reason::Reason;
 use row::{AnchorRow, CertificateRow, KeyRow};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,19 @@ pub enum Command {
     },
     /// Reads configuration, certificates and policy again, all or nothing.
     Reload,
+    /// Holds, lets go or deletes mail on its way, recipient by recipient.
+    QueueChange {
+        /// Queue id.
+        id: String,
+        /// Addresses; empty: all to whom it applies.
+        recipients: Vec<String>,
+        /// What to do.
+        change: Change,
+        /// Who asks.
+        operator: String,
+        /// Why.
+        reason: String,
+    },
     /// Lets held mail out to chosen recipients, decided again by the facts of now.
     QuarantineRelease {
         /// Whose mail, by whom, why.
@@ -218,6 +232,11 @@ pub enum Output {
         policy: String,
         /// Things worth knowing.
         warnings: Vec<String>,
+    },
+    /// Recipients of mail on its way, as they are now.
+    QueueChanged {
+        /// All that were asked for, in the envelope's order.
+        recipients: Vec<Changed>,
     },
 }
 
@@ -352,6 +371,9 @@ async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, Oper
         Command::QuarantineRelease { choice, accept } => quarantine::release(gateway, &choice, &accept).await,
         Command::QuarantineReject { choice } => quarantine::reject(gateway, &choice).await,
         Command::QuarantineDestroy { choice } => quarantine::destroy(gateway, &choice).await,
+        Command::QueueChange { id, recipients, change, operator, reason } => {
+            queue::change(gateway, &id, &recipients, change, operator, reason).await
+        }
     }
 }
 

@@ -11,17 +11,22 @@ mod hold;
 mod id;
 mod list;
 mod notice;
+mod operator;
 mod record;
 mod recover;
 mod release;
+mod reroute;
 mod rotation;
 pub mod settle;
 mod settlement;
 
 pub use hold::Hold;
 pub use id::QueueId;
-pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, RecipientView, RecordView, ReleasedView, Shown};
+pub use list::{
+    Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown,
+};
 pub use notice::Notices;
+pub use operator::{Change, ChangeError, Changed, OperatorRequest};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
 pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
 pub use rotation::rewrap;
@@ -53,12 +58,17 @@ struct Shared {
     master: Arc<MasterKey>,
     audit: Audit,
     folder: PathBuf,
-    schedule: Schedule,
-    notices: RwLock<Arc<Notices>>,
+    terms: RwLock<Arc<Terms>>,
     work: Notify,
     holds: Arc<hold::Holds>,
     /// Digests of CRLs that were evidence lately: a CRL can be large, and it is the same one for hours.
     crl_digests: Mutex<Vec<(Crl, [u8; 32])>>,
+}
+
+/// What a reload changes.
+struct Terms {
+    schedule: Schedule,
+    notices: Notices,
 }
 
 /// Why the queue did not do it.
@@ -146,8 +156,7 @@ impl Queue {
             master,
             audit,
             folder: data_dir.join("content"),
-            schedule,
-            notices: RwLock::new(Arc::new(notices)),
+            terms: RwLock::new(Arc::new(Terms { schedule, notices })),
             work: Notify::new(),
             holds: hold::Holds::new(),
             crl_digests: Mutex::new(Vec::new()),
@@ -167,18 +176,25 @@ impl Queue {
         self.0.holds.set_proven(next_hop, proven);
     }
 
-    /// Takes other names and routes for notices from now on, after a reload.
-    pub fn set_notices(&self, notices: Notices) {
-        *self.0.notices.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notices);
+    /// Takes other times, names and routes from now on, after a reload. [`Self::reroute`] applies them to what waits.
+    pub fn set_terms(&self, schedule: Schedule, notices: Notices) {
+        let terms = Arc::new(Terms { schedule, notices });
+        *self.0.terms.write().unwrap_or_else(PoisonError::into_inner) = terms;
     }
 
     /// Returns when something may have become due: a notice was made, an operator asked for a retry.
     pub async fn woken(&self) {
         self.0.work.notified().await;
     }
+}
 
-    fn notices(&self) -> Arc<Notices> {
-        Arc::clone(&self.0.notices.read().unwrap_or_else(PoisonError::into_inner))
+impl Shared {
+    fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn lease_micros(&self) -> i64 {
+        i64::try_from(self.terms().schedule.lease.as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -92,6 +92,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let gateway = Arc::new(Gateway::open(config).await?);
     gateway.queue.recover().await.map_err(OpenError::from)?;
+    gateway.queue.reroute().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
 

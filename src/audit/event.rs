@@ -80,6 +80,8 @@ pub enum Event {
     Stopped,
     /// An operator asked for another try now.
     OperatorRetry { queue_id: String, operator: String, recipients: u64 },
+    /// An operator held, let go or deleted mail for a recipient: `operator-held`, `operator-released`, `operator-deleted`.
+    OperatorChanged { name: &'static str, queue_id: String, operator: String, reason: String, recipient: Address },
     /// An operator took evidence or an original out.
     OperatorRead { queue_id: String, operator: String, what: String },
     /// Mail that was held left as the mail `into`; `accepted` are the reasons that the operator answers for.
@@ -249,6 +251,12 @@ impl Event {
                 Some(queue_id.clone()),
                 json!({"operator": operator, "recipients": recipients}),
                 None,
+            ),
+            Self::OperatorChanged { name, queue_id, operator, reason, recipient } => (
+                *name,
+                Some(queue_id.clone()),
+                json!({"operator": operator, "reason": reason}),
+                person("recipient", recipient),
             ),
             Self::OperatorRead { queue_id, operator, what } => {
                 ("operator-read", Some(queue_id.clone()), json!({"operator": operator, "what": what}), None)

@@ -96,6 +96,11 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
         need_master_key(config)?;
     }
     let gateway = Arc::new(Gateway::open(config.clone()).await.map_err(|error| not_opened(&error))?);
+    // Who holds the lock knows that nobody delivers: leases that a dead server left would stand in the way.
+    if matches!(command, Command::QueueRetry { .. } | Command::QueueChange { .. }) {
+        let voided = gateway.queue.void_leases().await;
+        voided.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
+    }
     let done = execute(&gateway, command).await;
     // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
     gateway.store.clone().close().await;

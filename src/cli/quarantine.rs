@@ -1,7 +1,7 @@
 //! `segel quarantine`: mail that is held, and what becomes of it.
 
 use super::print::Printer;
-use super::queue::{EvidenceArguments, ListArguments, ShowArguments, evidence, failed, seconds, sender, show};
+use super::queue::{EvidenceArguments, ListArguments, ShowArguments, evidence, failed, say_more, seconds, sender, show};
 use super::{CliError, Exit, local};
 use crate::clock;
 use crate::config::Config;
@@ -64,7 +64,7 @@ pub(super) struct EndArguments {
 
 pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        Subcommands::List(arguments) => list(&config, arguments.json, out),
+        Subcommands::List(arguments) => list(&config, &arguments, out),
         Subcommands::Show(arguments) => show(&config, &arguments, out),
         Subcommands::Evidence(arguments) => evidence(&config, arguments, out),
         Subcommands::Release(arguments) => release(&config, arguments, out),
@@ -77,12 +77,13 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
     }
 }
 
-fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
+fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let records = opened.wait(opened.gateway.queue.list(Filter::Held)).map_err(failed)?;
+    let page = opened.wait(opened.gateway.queue.page(Filter::Held, arguments.limit)).map_err(failed)?;
+    say_more(&page);
     let now = clock::now();
-    if json {
-        for record in &records {
+    if arguments.json {
+        for record in &page.records {
             let mut value = serde_json::to_value(record).map_err(std::io::Error::from)?;
             if let Some(object) = value.as_object_mut() {
                 object.insert("age_seconds".to_owned(), age(record, now).into());
@@ -93,7 +94,7 @@ fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError
         return Ok(Exit::Yes);
     }
     let titles = ["id", "received", "age", "class", "waits for", "from", "to", "verdict", "reasons", "serial"];
-    let rows: Vec<Vec<String>> = records.iter().map(|record| row(record, config, now)).collect();
+    let rows: Vec<Vec<String>> = page.records.iter().map(|record| row(record, config, now)).collect();
     out.table(&titles, &rows, "no mail is held")?;
     Ok(Exit::Yes)
 }

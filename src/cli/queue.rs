@@ -1,10 +1,14 @@
 //! `segel queue` and `segel quarantine`: mail on its way, and mail that is held.
 
-use super::print::{Printer, wrapped};
+mod change;
+
+use super::print::{Printer, warning_line, wrapped};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, queue_id};
-use crate::queue::{EvidenceBundle, EvidenceFile, Filter, QueueError, RecipientView, RecordView, ReleasedView, Shown};
+use crate::queue::{
+    Change, EvidenceBundle, EvidenceFile, Filter, Page, QueueError, RecipientView, RecordView, ReleasedView, Shown,
+};
 use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +20,12 @@ pub(super) enum QueueSubcommands {
     Show(ShowArguments),
     /// Tries the waiting recipients of a mail again now
     Retry(RetryArguments),
+    /// Keeps the waiting recipients of a mail from being tried, until they are released
+    Hold(change::Arguments),
+    /// Lets recipients that an operator has held go on: the same mail, tried now
+    Release(change::Arguments),
+    /// Ends the delivery to waiting recipients, and to those that an operator has held; the sender is not told
+    Delete(change::DeleteArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +33,9 @@ pub(super) struct ListArguments {
     /// Prints one JSON object per line
     #[arg(long)]
     pub(super) json: bool,
+    /// Shows at most so many mails, the newest
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(super) limit: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,9 +73,12 @@ pub(super) struct EvidenceArguments {
 
 pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QueueSubcommands::List(arguments) => list(&config, arguments.json, out),
+        QueueSubcommands::List(arguments) => list(&config, &arguments, out),
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
+        QueueSubcommands::Hold(arguments) => change::change(&config, arguments, Change::Hold, out),
+        QueueSubcommands::Release(arguments) => change::change(&config, arguments, Change::Release, out),
+        QueueSubcommands::Delete(arguments) => change::delete(&config, arguments, out),
     }
 }
 
@@ -74,18 +90,27 @@ pub(super) fn failed(error: QueueError) -> OperationError {
     OperationError::from_error(kind, &error)
 }
 
-fn list(config: &Config, json: bool, out: &mut Printer) -> Result<Exit, CliError> {
+fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let records = opened.wait(opened.gateway.queue.list(Filter::Pending)).map_err(failed)?;
-    if json {
-        for record in &records {
+    let page = opened.wait(opened.gateway.queue.page(Filter::Pending, arguments.limit)).map_err(failed)?;
+    if arguments.json {
+        for record in &page.records {
             out.json(record)?;
         }
-        return Ok(Exit::Yes);
+    } else {
+        let rows: Vec<Vec<String>> = page.records.iter().flat_map(pending_rows).collect();
+        out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, "no mail waits")?;
     }
-    let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
-    out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, "no mail waits")?;
+    say_more(&page);
     Ok(Exit::Yes)
+}
+
+/// A list that is cut must say so.
+pub(super) fn say_more(page: &Page) {
+    let shown = page.records.len();
+    if usize::try_from(page.total).is_ok_and(|total| total > shown) {
+        warning_line(&format!("the newest {shown} of {} mails are shown; --limit N shows more", page.total));
+    }
 }
 
 /// One row for each recipient that waits.
@@ -155,29 +180,39 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("revocation", revocations(&shown.details)),
             ("rule", record.rule.clone()),
             ("policy", shown.policy.clone()),
+            ("RET", shown.returned.clone().unwrap_or_default()),
+            ("ENVID", shown.envelope_id.clone().unwrap_or_default()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
             ("released from", record.parent.clone().unwrap_or_default()),
+            ("notices", shown.notices.join(", ")),
         ],
     )?;
     out.line("")?;
     let row = |recipient: &RecipientView| {
         if let Some(released) = &recipient.released {
-            return vec![recipient.address.clone(), went(released), recipient.next_hop.clone(), proof(released)];
+            let row = [recipient.address.clone(), went(released), recipient.next_hop.clone(), proof(released)];
+            return row.to_vec();
         }
         let state = match &recipient.class {
             Some(class) if recipient.state == "held" => format!("held ({class})"),
             _ => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
+        let asked = [
+            recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
+            recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
+            recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
+        ];
         vec![
             recipient.address.clone(),
             state,
             recipient.next_hop.clone(),
             last.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
         ]
     };
     out.table(
-        &["recipient", "state", "next hop", "last reply"],
+        &["recipient", "state", "next hop", "last reply", "asked for"],
         &record.recipients.iter().map(row).collect::<Vec<_>>(),
         "no recipients",
     )?;
@@ -376,7 +411,17 @@ mod tests {
             recipients: Vec::new(),
         };
         let empty = String::new;
-        let shown = Shown { record, listener: empty(), peer: empty(), helo: empty(), policy: empty(), details };
+        let shown = Shown {
+            record,
+            listener: empty(),
+            peer: empty(),
+            helo: empty(),
+            policy: empty(),
+            returned: None,
+            envelope_id: None,
+            notices: Vec::new(),
+            details,
+        };
         EvidenceBundle {
             original: bytes::Bytes::new(),
             shown,

@@ -202,6 +202,7 @@ fn record(
         reverse_path: ReversePath::Null,
         body: BodyType::SevenBit,
         dsn: DsnRequest::default(),
+        sender_proven: true,
         header_from: None,
         message_id: Some(format!("<{message_id}>")),
         verdict: Verdict::None,

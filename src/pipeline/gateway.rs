@@ -118,7 +118,6 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("gateway.data_dir", old.data_dir != new.data_dir),
         ("store.url", old.database != new.database),
         ("keys.master", old.master_key != new.master_key),
-        ("queue.expire", old.queue_expire != new.queue_expire),
         ("limits.memory", old.limits.memory != new.limits.memory),
         ("limits.connections", old.limits.connections != new.limits.connections),
     ]
@@ -144,8 +143,8 @@ impl Gateway {
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
         let marks = master.pseudonym_key("passed");
-        let schedule = Schedule { expire: config.queue_expire, ..Schedule::default() };
-        let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices(&config))
+        let (schedule, notices) = (schedule(&config), notices(&config));
+        let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
             .hold_at_most(config.limits.memory / 4);
         let budget = Budget::new(config.limits.memory);
         let crls = Crls::new(config.crls.clone());
@@ -174,7 +173,7 @@ impl Gateway {
 
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
     pub fn replace(&self, config: Config) {
-        self.queue.set_notices(notices(&config));
+        self.queue.set_terms(schedule(&config), notices(&config));
         let (crls, older) = self.snapshot().crls.reloaded(config.crls.clone());
         for issuer in older {
             tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
@@ -213,6 +212,10 @@ impl Gateway {
         }
         let policy = config.policy.hash.clone();
         self.replace(config);
+        // Mail that waits goes where the new configuration says.
+        if let Err(error) = self.queue.reroute().await {
+            tracing::error!(%error, "mail that waits keeps its old routes until the next reload or start.");
+        }
         self.record(Event::Reloaded { policy }).await;
         Ok(())
     }
@@ -318,6 +321,11 @@ fn keep_master_key(config: &Config) -> Result<(), OpenError> {
         return Err(OpenError::MasterKeyGone { store: config.database.clone(), key: key.clone() });
     }
     Ok(())
+}
+
+/// When to try again, to tell, to give up.
+fn schedule(config: &Config) -> Schedule {
+    Schedule { expire: config.queue_expire, warn: config.queue_warn, ..Schedule::default() }
 }
 
 /// Who notices come from and where they go.

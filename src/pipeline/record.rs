@@ -40,6 +40,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         helo: arrival.helo.clone(),
         reverse_path: arrival.envelope.reverse_path.clone(),
         dsn: arrival.envelope.dsn.clone(),
+        sender_proven: true,
         body: body(arrival.envelope.body, copies.copies.iter().map(|copy| copy.content.bytes().as_ref())),
         header_from: inspected.from.mailbox().cloned(),
         verdict: inspected.verdict,

@@ -2,11 +2,11 @@
 
 use super::content::{Missing, copy_context};
 use super::hold::{Hold, Holds, Room};
-use super::record::body_from_name;
+use super::record::{body_from_name, dsn_from_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
-use crate::mail::{Address, DsnRequest, RecipientDsn, ReversePath};
+use crate::mail::{Address, DsnRequest, Ret, ReversePath};
 use crate::store::rows::{from_row, groups};
 use crate::store::{BoxFuture, Write};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ impl Queue {
             token,
             holds: Arc::clone(&self.0.holds),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
-            lease_micros: i64::try_from(self.0.schedule.lease.as_micros()).unwrap_or(i64::MAX),
+            lease_micros: self.0.lease_micros(),
         };
         let grouped = self.0.store.write(job).await?;
         let mut deliveries: Vec<Delivery> = Vec::with_capacity(grouped.len());
@@ -95,7 +95,8 @@ impl Queue {
         for row in &rows {
             let address = Address::parse(&row.address).map_err(|_| damaged("recipient"))?;
             let tries = u32::try_from(row.tries).unwrap_or(u32::MAX);
-            recipients.push(DeliveryRecipient { id: row.id, address, dsn: RecipientDsn::default(), tries });
+            let (dsn, warned) = (dsn_from_text(row.dsn.as_deref()), row.warned.is_some());
+            recipients.push(DeliveryRecipient { id: row.id, address, dsn, tries, warned });
         }
         Ok(Delivery {
             record: first.record,
@@ -103,7 +104,10 @@ impl Queue {
             content,
             reverse_path,
             body: body_from_name(&first.body),
-            dsn: DsnRequest::default(),
+            dsn: DsnRequest {
+                returned: first.returned.as_deref().and_then(Ret::parse),
+                envelope_id: first.envelope_id.clone(),
+            },
             next_hop: NextHop::parse(&first.next_hop).ok_or_else(|| damaged("next hop"))?,
             recipients,
             token,
@@ -143,13 +147,17 @@ from_row! {
     copy: i64,
     next_hop: String,
     address: String,
+    dsn: Option<String>,
     tries: i64,
+    warned: Option<i64>,
     queue_id: String,
     direction: String,
     received: i64,
     reverse_path: Option<String>,
     body: String,
     message_id: Option<String>,
+    returned: Option<String>,
+    envelope_id: Option<String>,
     number: i64,
     content: i64,
     size: i64,
@@ -209,8 +217,8 @@ impl Claim {
         limit: i64,
     ) -> Result<Vec<Claimed>, sqlx::Error> {
         let sql = format!(
-            "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.tries, m.queue_id, m.direction, m.received, \
-             m.reverse_path, m.body, m.message_id, c.number, c.content, k.size \
+            "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
+             m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, k.size \
              FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
              JOIN content k ON k.id = c.content \
              WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \

@@ -2,7 +2,7 @@
 
 use super::content::{self, Sealed};
 use super::hold::{Hold, Holds, Room, Token};
-use super::record::{NewRecipient, NewRecord, NewState, body_name, reasons_text};
+use super::record::{NewRecipient, NewRecord, NewState, body_name, dsn_text, keep_discreet, reasons_text};
 use super::release::postpone;
 use super::{Alarm, DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
@@ -26,6 +26,7 @@ impl Queue {
 
     /// The same, and what the security team is told of it, in one transaction.
     pub async fn commit_with(&self, mut record: NewRecord, alarm: Alarm) -> Result<Vec<Delivery>, QueueError> {
+        keep_discreet(&mut record);
         let contents: Vec<Bytes> = record.copies.iter().map(|copy| copy.content.bytes().clone()).collect();
         let outline = record.lease.then(|| Outline::of(&record));
         // Without room in memory it is claimed later.
@@ -104,7 +105,7 @@ impl Shared {
         record.original = Bytes::new();
         Ok(Prepared {
             token: record.lease.then(crate::seal::random),
-            lease_micros: i64::try_from(self.schedule.lease.as_micros()).unwrap_or(i64::MAX),
+            lease_micros: self.lease_micros(),
             record,
             original,
             copies,
@@ -204,6 +205,7 @@ impl Outline {
                     address,
                     dsn,
                     tries: 0,
+                    warned: false,
                 })
                 .collect(),
             token: token.value(),
@@ -336,8 +338,9 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
         let sql = format!(
             "INSERT INTO record (id, queue_id, version, direction, received, listener, peer, helo, reverse_path, body, \
              header_from, message_id, verdict, reasons, signer, serial, size, original, details, details_master, \
-             details_wrapped, policy, rule, notice_for, final, discreet, outer_verdict) VALUES {}",
-            placeholders(group.len(), 27)
+             details_wrapped, policy, rule, notice_for, final, discreet, outer_verdict, returned, envelope_id, sender_proven) \
+             VALUES {}",
+            placeholders(group.len(), 30)
         );
         let mut statement = query(AssertSqlSafe(sql));
         for (id, original, prepared) in group {
@@ -374,7 +377,10 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
                 .bind(record.notice_for.as_ref().map(|id| id.as_str()))
                 .bind(nobody_left)
                 .bind(i64::from(record.outer_verdict.is_some()))
-                .bind(record.outer_verdict.map(|verdict| verdict.name()));
+                .bind(record.outer_verdict.map(|verdict| verdict.name()))
+                .bind(record.dsn.returned.map(|returned| returned.name()))
+                .bind(&record.dsn.envelope_id)
+                .bind(i64::from(record.sender_proven));
         }
         statement.execute(&mut *tx).await?;
     }
@@ -399,10 +405,10 @@ async fn insert_copies(tx: &mut SqliteConnection, rows: &[(i64, i64, i64, i64, &
 type RecipientRow<'a> = (i64, i64, i64, &'a Prepared, &'a NewRecipient);
 
 async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>]) -> Result<(), sqlx::Error> {
-    let template = format!("(?,?,?,?,?,?,?,?,?,{DB_NOW} + ?,?,?)");
+    let template = format!("(?,?,?,?,?,?,?,?,?,?,{DB_NOW} + ?,?,?)");
     for group in groups(rows) {
         let sql = format!(
-            "INSERT INTO recipient (id, record, address, copy, next_hop, state, class, reasons, due, lease, token, \
+            "INSERT INTO recipient (id, record, address, dsn, copy, next_hop, state, class, reasons, due, lease, token, \
              changed) VALUES {}",
             repeated(&template, group.len())
         );
@@ -418,6 +424,7 @@ async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>])
                 .bind(*id)
                 .bind(*record)
                 .bind(new.address.as_str())
+                .bind(dsn_text(&new.dsn))
                 .bind(copy)
                 .bind(NextHop::to_string(&new.next_hop))
                 .bind(state)

@@ -9,7 +9,7 @@ use crate::store::{BoxFuture, Write};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
+use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
 use std::sync::Arc;
 
 /// Which records to list.
@@ -89,6 +89,12 @@ pub struct RecipientView {
     pub changed: String,
     /// Of `released`: where it went, and what became of it there.
     pub released: Option<ReleasedView>,
+    /// `NOTIFY=`, as it was given.
+    pub notify: Option<String>,
+    /// `ORCPT=`, as it was given.
+    pub original_recipient: Option<String>,
+    /// When the sender was told of the delay, RFC 3339.
+    pub warned: Option<String>,
 }
 
 /// What became of released mail for one recipient.
@@ -106,6 +112,15 @@ pub struct ReleasedView {
     pub time: Option<String>,
 }
 
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The newest, newest first.
+    pub records: Vec<RecordView>,
+    /// How many there are in all.
+    pub total: i64,
+}
+
 /// A record with what is sealed beside it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
@@ -120,6 +135,12 @@ pub struct Shown {
     pub helo: String,
     /// Hash of the policy that decided.
     pub policy: String,
+    /// `RET=`, as it was given.
+    pub returned: Option<String>,
+    /// `ENVID=`, as it was given.
+    pub envelope_id: Option<String>,
+    /// Queue ids of the notices about it, oldest first.
+    pub notices: Vec<String>,
     /// Subject, report, decision.
     pub details: serde_json::Value,
 }
@@ -162,20 +183,31 @@ pub struct Counts {
 impl Queue {
     /// The newest 1,000 records of this kind, newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
+        Ok(self.page(filter, 1000).await?.records)
+    }
+
+    /// The newest records of this kind, at most so many, and how many there are.
+    pub async fn page(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
             Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
             Filter::Open => "WHERE final IS NULL",
             Filter::All => "",
         };
-        let sql = format!("SELECT {COLUMNS} FROM record {state} ORDER BY received DESC, id DESC LIMIT 1000");
-        let rows: Vec<RecordRow> = query_as(AssertSqlSafe(sql)).fetch_all(self.0.store.readers()).await?;
-        let mut views = Vec::with_capacity(rows.len());
+        let sql = format!("SELECT {COLUMNS} FROM record {state} ORDER BY received DESC, id DESC LIMIT ?");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<RecordRow> = query_as(AssertSqlSafe(sql)).bind(limit).fetch_all(self.0.store.readers()).await?;
+        let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let recipients = self.recipients(row.id).await?;
-            views.push(row.view(recipients));
+            records.push(row.view(recipients));
         }
-        Ok(views)
+        let mut total = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        if total >= limit {
+            let sql = format!("SELECT count(*) FROM record {state}");
+            total = query_scalar(AssertSqlSafe(sql)).fetch_one(self.0.store.readers()).await?;
+        }
+        Ok(Page { records, total })
     }
 
     /// One record, with its sealed details.
@@ -193,7 +225,14 @@ impl Queue {
             }
         };
         let recipients = self.recipients(row.id).await?;
+        let notices = query_scalar("SELECT queue_id FROM record WHERE notice_for = ? ORDER BY id")
+            .bind(id.as_str())
+            .fetch_all(self.0.store.readers())
+            .await?;
         Ok(Shown {
+            returned: row.returned.clone(),
+            envelope_id: row.envelope_id.clone(),
+            notices,
             listener: row.listener.clone(),
             peer: row.peer.clone(),
             helo: row.helo.clone(),
@@ -268,7 +307,8 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased, changed, released FROM recipient WHERE record = ? ORDER BY id"
+             coalesce(lease > {DB_NOW}, 0) AS leased, changed, released, dsn, warned FROM recipient WHERE record = ? \
+             ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
             query_as(AssertSqlSafe(sql)).bind(record).fetch_all(self.0.store.readers()).await?;
@@ -305,7 +345,8 @@ impl Queue {
 }
 
 const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_from, message_id, verdict, reasons, signer, \
-     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, details_wrapped";
+     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, details_wrapped, \
+     returned, envelope_id";
 
 from_row! {
     #[derive(Debug)]
@@ -333,6 +374,8 @@ from_row! {
     details: Vec<u8>,
     details_master: String,
     details_wrapped: Option<Vec<u8>>,
+    returned: Option<String>,
+    envelope_id: Option<String>,
 }
 }
 
@@ -374,12 +417,18 @@ from_row! {
     leased: bool,
     changed: i64,
     released: Option<String>,
+    dsn: Option<String>,
+    warned: Option<i64>,
 }
 }
 
 impl RecipientRow {
     fn view(self) -> RecipientView {
+        let dsn = super::record::dsn_from_text(self.dsn.as_deref());
         RecipientView {
+            notify: dsn.notify.map(crate::mail::Notify::text),
+            original_recipient: dsn.original,
+            warned: self.warned.map(time_text),
             address: self.address,
             state: self.state,
             class: self.class,

@@ -3,7 +3,7 @@
 use super::{Hold, QueueId};
 use crate::audit::Event;
 use crate::config::{DeliverTls, Destination, NextHop};
-use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, ReversePath};
+use crate::mail::{Address, BodyType, DsnRequest, Notify, RecipientDsn, Ret, ReversePath};
 use crate::plan::Transformed;
 use crate::policy::decide::HoldClass;
 use crate::reason::Reason;
@@ -58,6 +58,8 @@ pub struct NewRecord {
     pub body: BodyType,
     /// RET and ENVID.
     pub dsn: DsnRequest,
+    /// Whether the reverse-path is the sender's own, as far as can be known. Where it may be forged, no notice goes there.
+    pub sender_proven: bool,
     /// The mailbox in `From`, if there is exactly one.
     pub header_from: Option<Address>,
     /// Message-ID as it stands in the header.
@@ -179,6 +181,8 @@ pub struct DeliveryRecipient {
     pub dsn: RecipientDsn,
     /// Tries before this one.
     pub tries: u32,
+    /// The sender was told of the delay.
+    pub warned: bool,
 }
 
 /// A next hop that takes nothing: in place of one that can't be read.
@@ -197,6 +201,69 @@ pub(super) fn body_from_name(name: &str) -> BodyType {
     if name == "7bit" { BodyType::SevenBit } else { BodyType::EightBitMime }
 }
 
+/// `NOTIFY=… ORCPT=…`, as in RCPT; nothing where neither was given.
+pub(super) fn dsn_text(dsn: &RecipientDsn) -> Option<String> {
+    let notify = dsn.notify.map(|notify| format!("NOTIFY={}", notify.text()));
+    // xtext has no space.
+    let original = dsn.original.as_ref().map(|original| format!("ORCPT={original}"));
+    let words: Vec<String> = notify.into_iter().chain(original).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Reads what [`dsn_text`] writes.
+pub(super) fn dsn_from_text(text: Option<&str>) -> RecipientDsn {
+    let mut dsn = RecipientDsn::default();
+    for word in text.unwrap_or_default().split(' ') {
+        match word.split_once('=') {
+            Some(("NOTIFY", value)) => dsn.notify = Notify::parse(value),
+            Some(("ORCPT", value)) => dsn.original = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    dsn
+}
+
+/// What the sender asked for, as far as it may go on. Mail that a private key acted on: whether it was delivered tells what
+/// was inside, and nobody behind us may send back what was opened (C42, C44).
+pub(super) fn keep_discreet(record: &mut NewRecord) {
+    if record.outer_verdict.is_none() {
+        return;
+    }
+    record.dsn.returned = Some(Ret::Headers);
+    for recipient in &mut record.recipients {
+        recipient.dsn.notify = match recipient.dsn.notify {
+            Some(Notify::On { failure: false, delay: false, .. }) => Some(Notify::Never),
+            Some(Notify::On { failure, delay, .. }) => Some(Notify::On { success: false, failure, delay }),
+            other => other,
+        };
+    }
+}
+
 pub(super) fn reasons_text(reasons: &[Reason]) -> String {
     reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dsn_from_text, dsn_text};
+    use crate::mail::{Notify, RecipientDsn};
+
+    #[test]
+    fn s47_parameters_of_a_recipient_are_stored_as_text() {
+        let original = || Some("rfc822;a+2Bb@example.org".to_owned());
+        for (notify, original, text) in [
+            (None, None, None),
+            (Some(Notify::Never), None, Some("NOTIFY=NEVER")),
+            (None, original(), Some("ORCPT=rfc822;a+2Bb@example.org")),
+            (
+                Some(Notify::On { success: true, failure: false, delay: true }),
+                original(),
+                Some("NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@example.org"),
+            ),
+        ] {
+            let dsn = RecipientDsn { notify, original };
+            assert_eq!(dsn_text(&dsn).as_deref(), text);
+            assert_eq!(dsn_from_text(text), dsn);
+        }
+    }
 }

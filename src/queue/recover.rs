@@ -61,7 +61,7 @@ impl Queue {
     }
 }
 
-struct VoidLeases;
+pub(super) struct VoidLeases;
 
 impl Write for VoidLeases {
     type Output = ();

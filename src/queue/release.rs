@@ -5,12 +5,12 @@
 
 use super::commit::{Prepared, insert_evidence, insert_records};
 use super::content::{self, details_context};
-use super::record::{body_from_name, reasons_text};
+use super::record::{body_from_name, dsn_from_text, keep_discreet, reasons_text};
 use super::settlement::finish;
-use super::{Delivery, DeliveryRecipient, Direction, Hold, NewRecord, Queue, QueueError, QueueId};
+use super::{Direction, NewRecord, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
-use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, ReversePath};
-use crate::plan::notice::Failure;
+use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, Ret, ReversePath};
+use crate::plan::notice::{Kind, Told};
 use crate::policy::decide::HoldClass;
 use crate::reason::Reason;
 use crate::seal::WrappedKey;
@@ -127,7 +127,7 @@ impl Queue {
     pub async fn taken(&self, id: &QueueId) -> Result<Taken, QueueError> {
         let row: Option<Row> = query_as(
             "SELECT id, direction, received, listener, peer, helo, reverse_path, body, header_from, message_id, details, \
-             details_master, details_wrapped FROM record WHERE queue_id = ?",
+             details_master, details_wrapped, returned, envelope_id FROM record WHERE queue_id = ?",
         )
         .bind(id.as_str())
         .fetch_optional(self.0.store.readers())
@@ -135,7 +135,7 @@ impl Queue {
         let row = row.ok_or_else(|| QueueError::NotFound(id.clone()))?;
         let odd = |problem: &str| QueueError::Row { row: format!("record `{id}`"), problem: problem.to_owned() };
         let rows: Vec<RecipientRow> = query_as(
-            "SELECT id, address, state, class, reasons, released, token IS NOT NULL AS leased, changed FROM recipient \
+            "SELECT id, address, dsn, state, class, reasons, released, token IS NOT NULL AS leased, changed FROM recipient \
              WHERE record = ? ORDER BY id",
         )
         .bind(row.id)
@@ -164,7 +164,10 @@ impl Queue {
             helo: row.helo,
             reverse_path,
             body: body_from_name(&row.body),
-            dsn: DsnRequest::default(),
+            dsn: DsnRequest {
+                returned: row.returned.as_deref().and_then(Ret::parse),
+                envelope_id: row.envelope_id,
+            },
             header_from: row.header_from,
             message_id: row.message_id,
             details,
@@ -180,17 +183,19 @@ impl Queue {
         let now = crate::clock::now();
         let mut notices = Vec::new();
         let mut events = step.events;
-        let failures = failures(taken, &step.recipients);
-        if !failures.is_empty() {
-            let (notice, event) = self.notice(&taken.delivery(), &failures, now).await?;
-            notices.extend(notice);
-            events.push(event);
+        for notice in self.notices(taken.row, failures(taken, &step.recipients), now).await? {
+            notices.extend(notice.prepared);
+            events.push(notice.event);
         }
         for notice in step.alarm.notices {
             notices.push(self.0.prepare(notice).await?);
         }
         let child = match step.child {
-            Some(record) => Some(self.0.prepare(NewRecord { lease: false, ..record }).await?),
+            Some(mut record) => {
+                record.lease = false;
+                keep_discreet(&mut record);
+                Some(self.0.prepare(record).await?)
+            }
             None => None,
         };
         let verdict = match step.verdict {
@@ -224,45 +229,23 @@ impl Queue {
     }
 }
 
-fn failures(taken: &Taken, recipients: &[(usize, Option<Becomes>)]) -> Vec<Failure> {
+/// What the sender is told, as far as he wants to hear of it.
+fn failures(taken: &Taken, recipients: &[(usize, Option<Becomes>)]) -> Vec<(Kind, Vec<(i64, Told)>)> {
     let failure = |(place, becomes): &(usize, Option<Becomes>)| match (taken.recipients.get(*place), becomes) {
-        (Some(recipient), Some(Becomes::Failed(status, diagnostic))) => Some(Failure {
-            recipient: recipient.address.as_str().to_owned(),
-            status: (*status).to_owned(),
-            diagnostic: diagnostic.clone(),
-            remote_mta: None,
-        }),
+        (Some(recipient), Some(Becomes::Failed(status, diagnostic))) if recipient.dsn.wants_failure() => {
+            let told = Told {
+                recipient: recipient.address.as_str().to_owned(),
+                original: recipient.dsn.original.clone(),
+                status: (*status).to_owned(),
+                diagnostic: Some(diagnostic.clone()),
+                remote_mta: None,
+            };
+            Some((recipient.row, told))
+        }
         _ => None,
     };
-    recipients.iter().filter_map(failure).collect()
-}
-
-impl Taken {
-    /// As notices look at it.
-    fn delivery(&self) -> Delivery {
-        let recipient = |one: &TakenRecipient| DeliveryRecipient {
-            id: one.row,
-            address: one.address.clone(),
-            dsn: one.dsn.clone(),
-            tries: 0,
-        };
-        Delivery {
-            record: self.row,
-            queue_id: self.id.clone(),
-            copy: 0,
-            content: bytes::Bytes::new(),
-            reverse_path: self.reverse_path.clone(),
-            body: self.body,
-            dsn: self.dsn.clone(),
-            next_hop: super::record::nowhere(),
-            recipients: self.recipients.iter().map(recipient).collect(),
-            token: [0; 16],
-            direction: self.direction,
-            received: self.received,
-            message_id: self.message_id.clone(),
-            hold: Hold::default(),
-        }
-    }
+    let told: Vec<(i64, Told)> = recipients.iter().filter_map(failure).collect();
+    if told.is_empty() { Vec::new() } else { vec![(Kind::Failed, told)] }
 }
 
 from_row! {
@@ -281,6 +264,8 @@ from_row! {
     details: Vec<u8>,
     details_master: String,
     details_wrapped: Option<Vec<u8>>,
+    returned: Option<String>,
+    envelope_id: Option<String>,
 }
 }
 
@@ -289,6 +274,7 @@ from_row! {
     struct RecipientRow {
     id: i64,
     address: String,
+    dsn: Option<String>,
     state: String,
     class: Option<String>,
     reasons: String,
@@ -303,7 +289,7 @@ impl RecipientRow {
         Some(TakenRecipient {
             row: self.id,
             address: Address::parse(&self.address).ok()?,
-            dsn: RecipientDsn::default(),
+            dsn: dsn_from_text(self.dsn.as_deref()),
             reasons: self.reasons.split(',').filter_map(Reason::from_code).collect(),
             released: self.released.as_deref().and_then(QueueId::parse),
             state: self.state,

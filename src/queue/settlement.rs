@@ -1,10 +1,12 @@
 //! Settling: what a try gave goes to disk, with notice and audit rows, and final content is destroyed.
 
-use super::commit::{Prepared, insert_records};
+use super::commit::insert_records;
+use super::notice::Notice;
 use super::settle::{Outcome, RecipientRecord, Settlement, settle};
-use super::{Delivery, Queue, QueueError, content};
+use super::{Delivery, DeliveryRecipient, Queue, QueueError, content};
 use crate::audit::{ChainWriter, Event, append};
-use crate::plan::notice::Failure;
+use crate::config::{Destination, NextHop};
+use crate::plan::notice::{Kind, Told};
 use crate::smtp::EnhancedCode;
 use crate::store::rows::{groups, placeholders};
 use crate::store::{BoxFuture, Urgency, Write};
@@ -15,33 +17,40 @@ use std::sync::Arc;
 
 impl Queue {
     /// Records what the next hop said, recipient by recipient. Rows whose lease this delivery no longer holds stay as
-    /// they are (`LeaseLost` when that is all of them). A failure, its notice and its audit rows are one transaction.
+    /// they are (`LeaseLost` when that is all of them). What happened, its notices and its audit rows are one transaction.
     /// Where everything was delivered, it waits up to 20 ms to share a flush.
     pub async fn settle(&self, delivery: &Delivery, outcomes: Vec<(i64, Outcome)>) -> Result<(), QueueError> {
         let now = crate::clock::now();
-        let mut job = Settle::new(self, delivery, now.as_microsecond());
-        let mut failures = Vec::new();
+        let terms = self.0.terms();
+        let mut settled = Vec::with_capacity(outcomes.len());
         for (id, outcome) in outcomes {
             let Some(recipient) = delivery.recipients.iter().find(|recipient| recipient.id == id) else { continue };
             let [jitter] = crate::seal::random();
-            let state = RecipientRecord { tries: recipient.tries, received: delivery.received, jitter };
-            let settlement = settle(&state, &outcome, now, &self.0.schedule);
-            if let Settlement::Failed { status, diagnostic } = &settlement {
-                failures.push(Failure {
-                    recipient: recipient.address.as_str().to_owned(),
-                    status: status.clone(),
-                    diagnostic: diagnostic.clone(),
-                    remote_mta: Some(delivery.next_hop.name()),
-                });
-            }
-            job.add(delivery, &recipient.address, id, settlement);
+            let state = RecipientRecord {
+                tries: recipient.tries,
+                received: delivery.received,
+                jitter,
+                notify: recipient.dsn.notify,
+                answerable: delivery.reverse_path.mailbox().is_some(),
+                warned: recipient.warned,
+            };
+            settled.push((recipient, settle(&state, &outcome, now, &terms.schedule), outcome));
         }
-        if !failures.is_empty() {
-            let (notice, event) = self.notice(delivery, &failures, now).await?;
-            job.notice = notice;
-            job.notice_event = Some(event);
+        let mut telling = Telling::default();
+        for (recipient, settlement, outcome) in &settled {
+            telling.add(delivery, recipient, settlement, outcome);
         }
-        let noticed = job.notice.is_some();
+        let notices =
+            self.notices(delivery.record, telling.groups(terms.schedule.expiry(delivery.received)), now).await?;
+        let mut job = Settle::new(self, delivery, now.as_microsecond());
+        for (recipient, settlement, _) in settled {
+            let retried = matches!(settlement, Settlement::Retry { .. });
+            let next_hop = retried.then(|| (terms.notices.router)(recipient.address.domain()));
+            let warned = notices.iter().any(|notice| notice.is_delay() && notice.rows.contains(&recipient.id));
+            job.add(delivery, recipient, settlement, warned, next_hop);
+        }
+        let noticed = notices.iter().any(|notice| notice.prepared.is_some());
+        job.notices = notices;
         let settled = self.0.store.write(job).await?;
         settled.files.iter().for_each(|path| content::remove(path));
         if noticed {
@@ -51,6 +60,55 @@ impl Queue {
     }
 }
 
+/// Who is to be told of, by kind of notice.
+#[derive(Default)]
+struct Telling {
+    failed: Vec<(i64, Told)>,
+    delayed: Vec<(i64, Told)>,
+    relayed: Vec<(i64, Told)>,
+}
+
+impl Telling {
+    fn add(&mut self, delivery: &Delivery, recipient: &DeliveryRecipient, settlement: &Settlement, outcome: &Outcome) {
+        let told = |status: &str, diagnostic: String, remote_mta: Option<String>| {
+            let (recipient_text, original) = (recipient.address.as_str().to_owned(), recipient.dsn.original.clone());
+            let status = status.to_owned();
+            let told = Told { recipient: recipient_text, original, status, diagnostic: Some(diagnostic), remote_mta };
+            (recipient.id, told)
+        };
+        match settlement {
+            Settlement::Failed { status, diagnostic, told: true } => {
+                self.failed.push(told(status, diagnostic.clone(), remote(delivery, diagnostic)));
+            }
+            Settlement::Retry { diagnostic, delayed: true, .. } => {
+                self.delayed.push(told("4.4.7", diagnostic.clone(), remote(delivery, diagnostic)));
+            }
+            Settlement::Delivered { reply, relayed: true } => {
+                let host = match outcome {
+                    Outcome::Delivered { via, .. } if !via.host.is_empty() => Some(via.host.clone()),
+                    _ => None,
+                };
+                let status = reply.split(' ').nth(1).filter(|word| word.starts_with("2.")).unwrap_or("2.0.0");
+                self.relayed.push(told(status, format!("smtp; {reply}"), host));
+            }
+            _ => {}
+        }
+    }
+
+    fn groups(self, until: jiff::Timestamp) -> Vec<(Kind, Vec<(i64, Told)>)> {
+        let groups =
+            [(Kind::Failed, self.failed), (Kind::Delayed { until }, self.delayed), (Kind::Relayed, self.relayed)];
+        groups.into_iter().filter(|(_, recipients)| !recipients.is_empty()).collect()
+    }
+}
+
+/// The server that said so, where it is known which one it was.
+fn remote(delivery: &Delivery, diagnostic: &str) -> Option<String> {
+    let Destination::Servers(servers) = &delivery.next_hop.to else { return None };
+    let [server] = servers.as_slice() else { return None };
+    diagnostic.starts_with("smtp;").then(|| server.host.clone())
+}
+
 struct Settle {
     chain: Arc<ChainWriter>,
     folder: PathBuf,
@@ -58,8 +116,7 @@ struct Settle {
     token: [u8; 16],
     record: i64,
     changes: Vec<Change>,
-    notice: Option<Prepared>,
-    notice_event: Option<Event>,
+    notices: Vec<Notice>,
     urgency: Urgency,
 }
 
@@ -71,12 +128,18 @@ struct Change {
     diagnostic: String,
     due: Option<i64>,
     tries: u32,
+    /// The sender is told of the delay now.
+    warned: Option<i64>,
+    /// Where the configuration has another one by now.
+    next_hop: Option<String>,
     event: Event,
 }
 
 /// What a settlement did.
 struct Settled {
     changed: usize,
+    /// Whether each notice went into the queue.
+    told: Vec<bool>,
     /// Files whose keys are destroyed.
     files: Vec<PathBuf>,
 }
@@ -90,35 +153,43 @@ impl Settle {
             token: delivery.token,
             record: delivery.record,
             changes: Vec::new(),
-            notice: None,
-            notice_event: None,
+            notices: Vec::new(),
             urgency: Urgency::Soon,
         }
     }
 
-    fn add(&mut self, delivery: &Delivery, address: &crate::mail::Address, recipient: i64, settlement: Settlement) {
+    fn add(
+        &mut self,
+        delivery: &Delivery,
+        recipient: &DeliveryRecipient,
+        settlement: Settlement,
+        warned: bool,
+        next_hop: Option<NextHop>,
+    ) {
         let queue_id = delivery.queue_id.to_string();
-        let (address, message_id) = (address.clone(), delivery.message_id.clone());
+        let (address, message_id) = (recipient.address.clone(), delivery.message_id.clone());
         if !matches!(settlement, Settlement::Delivered { .. }) {
             self.urgency = Urgency::Now;
         }
-        let change = match settlement {
-            Settlement::Delivered { reply } => {
+        let (warned, recipient) = (warned.then_some(self.now), recipient.id);
+        let (state, status, diagnostic, due, tries, event) = match settlement {
+            Settlement::Delivered { reply, .. } => {
                 let next_hop = delivery.next_hop.name();
                 let event = Event::Delivered { queue_id, next_hop, message_id, recipient: address };
-                Change { recipient, state: "delivered", status: None, diagnostic: reply, due: None, tries: 0, event }
+                ("delivered", None, reply, None, 0, event)
             }
-            Settlement::Retry { due, tries, status, diagnostic } => {
+            Settlement::Retry { due, tries, status, diagnostic, .. } => {
                 let event = Event::Deferred { queue_id, status: status.clone(), tries, recipient: address };
-                let due = Some(due.as_microsecond());
-                Change { recipient, state: "pending", status: Some(status), diagnostic, due, tries, event }
+                ("pending", Some(status), diagnostic, Some(due.as_microsecond()), tries, event)
             }
-            Settlement::Failed { status, diagnostic } => {
+            Settlement::Failed { status, diagnostic, .. } => {
                 let event = Event::Failed { queue_id, status: status.clone(), message_id, recipient: address };
-                Change { recipient, state: "failed", status: Some(status), diagnostic, due: None, tries: 0, event }
+                ("failed", Some(status), diagnostic, None, 0, event)
             }
         };
-        self.changes.push(change);
+        let moved = next_hop.filter(|next_hop| *next_hop != delivery.next_hop);
+        let next_hop = moved.map(|next_hop| NextHop::to_string(&next_hop));
+        self.changes.push(Change { recipient, state, status, diagnostic, due, tries, warned, next_hop, event });
     }
 }
 
@@ -140,10 +211,10 @@ impl Write for Settle {
     }
 
     fn committed(&mut self, output: &Settled) {
-        if output.changed > 0
-            && let Some(notice) = &mut self.notice
-        {
-            notice.keep_files();
+        for (notice, told) in self.notices.iter_mut().zip(&output.told) {
+            if let Some(prepared) = notice.prepared.as_mut().filter(|_| *told) {
+                prepared.keep_files();
+            }
         }
     }
 
@@ -169,28 +240,25 @@ async fn settle_all(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<S
 /// No recipient is in two of the jobs.
 async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<Settled>, sqlx::Error> {
     let changed = update(jobs, tx).await?;
-    let (mut notices, mut events) = (Vec::new(), Vec::new());
+    let (mut notices, mut events, mut told) = (Vec::new(), Vec::new(), Vec::with_capacity(jobs.len()));
     for job in jobs {
-        let mut failed = (0, 0);
-        for change in &job.changes {
-            let done = changed.contains(&change.recipient);
-            if done {
-                events.push(change.event.clone());
-            }
-            if change.state == "failed" {
-                failed.0 += usize::from(done);
-                failed.1 += 1;
-            }
-        }
-        match failed {
-            (0, _) => continue,
-            (done, all) if done == all => {}
+        let done = job.changes.iter().filter(|change| changed.contains(&change.recipient));
+        events.extend(done.map(|change| change.event.clone()));
+        let mut kept = Vec::with_capacity(job.notices.len());
+        for notice in &job.notices {
+            let done = notice.rows.iter().filter(|row| changed.contains(row)).count();
             // A token covers its whole delivery. If rows were taken out of it all the same, a notice about others than
             // those that failed would be wrong, and none would be silence: change nothing.
-            _ => return Err(sqlx::Error::Protocol("a part of the lease is lost".to_owned())),
+            if done != 0 && done != notice.rows.len() {
+                return Err(sqlx::Error::Protocol("a part of the lease is lost".to_owned()));
+            }
+            kept.push(done > 0);
+            if done > 0 {
+                notices.extend(&notice.prepared);
+                events.push(notice.event.clone());
+            }
         }
-        notices.extend(&job.notice);
-        events.extend(job.notice_event.clone());
+        told.push(kept);
     }
     if !notices.is_empty() {
         insert_records(tx, &notices).await?;
@@ -205,12 +273,13 @@ async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<
         .collect();
     let now = jobs.iter().map(|job| job.now).max().unwrap_or_default();
     let mut files = finish(tx, &records.into_iter().collect::<Vec<_>>(), now).await?;
-    let settled = |job: &&Settle| Settled {
+    let settled = |(job, told): (&&Settle, Vec<bool>)| Settled {
+        told,
         changed: job.changes.iter().filter(|change| changed.contains(&change.recipient)).count(),
         // Who removes them does not matter: the first caller does.
         files: std::mem::take(&mut files).into_iter().map(|name| job.folder.join(name)).collect(),
     };
-    Ok(jobs.iter().map(settled).collect())
+    Ok(jobs.iter().zip(told).map(settled).collect())
 }
 
 /// Changes the rows whose lease is still held; gives their numbers.
@@ -221,15 +290,16 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
     for group in groups(&changes) {
         // CROSS JOIN order is kept by SQLite: few values, each looked up by its row number.
         let sql = format!(
-            "WITH v (id, token, state, status, diagnostic, codes, due, tries, changed) AS (VALUES {}) \
+            "WITH v (id, token, state, status, diagnostic, codes, due, tries, warned, next_hop, changed) AS (VALUES {}) \
              UPDATE recipient SET state = v.state, status = v.status, due = v.due, \
              diagnostic = CASE (SELECT discreet FROM record WHERE record.id = recipient.record) \
              WHEN 0 THEN v.diagnostic ELSE v.codes END, \
              tries = CASE v.state WHEN 'pending' THEN v.tries ELSE recipient.tries + 1 END, changed = v.changed, \
+             warned = coalesce(v.warned, recipient.warned), next_hop = coalesce(v.next_hop, recipient.next_hop), \
              lease = NULL, token = NULL \
              FROM v WHERE recipient.id = v.id AND recipient.token = v.token AND recipient.state = 'pending' \
              RETURNING recipient.id",
-            placeholders(group.len(), 9)
+            placeholders(group.len(), 11)
         );
         let mut statement = query_scalar::<_, i64>(AssertSqlSafe(sql));
         for (job, change) in group {
@@ -242,6 +312,8 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
                 .bind(codes(&change.diagnostic))
                 .bind(change.due)
                 .bind(change.tries)
+                .bind(change.warned)
+                .bind(&change.next_hop)
                 .bind(job.now);
         }
         changed.extend(statement.fetch_all(&mut *tx).await?);
@@ -273,7 +345,7 @@ pub(super) async fn finish(tx: &mut SqliteConnection, records: &[i64], now: i64)
         );
         let final_copies = format!(
             "SELECT c.content FROM copy c WHERE c.record IN ({list}) AND NOT EXISTS (SELECT 1 FROM recipient r \
-             WHERE r.record = c.record AND r.copy = c.id AND r.state = 'pending')"
+             WHERE r.record = c.record AND r.copy = c.id AND r.state IN ('pending', 'held'))"
         );
         let mut statement = query_scalar::<_, i64>(AssertSqlSafe(final_records)).bind(now);
         for record in group {

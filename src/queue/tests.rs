@@ -3,7 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests look at and damage the queue's files")]
 
+mod dsn;
 mod held;
+mod operator;
 mod told;
 
 use super::*;
@@ -114,6 +116,7 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
     };
     NewRecord {
         dsn: crate::mail::DsnRequest::default(),
+        sender_proven: true,
         id,
         direction: Direction::Outgoing,
         received: crate::clock::now(),
@@ -369,6 +372,8 @@ fn c41_notices_never_go_to_possibly_forged_senders() {
     use notice::{Addressee, DOUBLE_BOUNCE, addressee};
     let sender = ReversePath::Mailbox(address("x@example.org"));
     for (direction, rule, verdict, null, expected) in [
+        (Direction::Incoming, "unproven", "none", false, Addressee::Postmaster),
+        (Direction::Incoming, "unproven", "valid", false, Addressee::Postmaster),
         (Direction::Outgoing, "", "none", false, Addressee::Sender),
         (Direction::Outgoing, "", "none", true, Addressee::Postmaster),
         (Direction::Incoming, "", "valid", false, Addressee::Sender),
@@ -380,7 +385,11 @@ fn c41_notices_never_go_to_possibly_forged_senders() {
         (Direction::Notice, DOUBLE_BOUNCE, "none", true, Addressee::Nobody),
     ] {
         let path = if null { &ReversePath::Null } else { &sender };
-        assert_eq!(addressee(direction, rule, verdict, path), expected, "{direction:?} {rule} {verdict} {null}");
+        assert_eq!(
+            addressee(direction, rule, verdict, rule != "unproven", path),
+            expected,
+            "{direction:?} {rule} {verdict} {null}"
+        );
     }
 }
 
@@ -574,24 +583,4 @@ async fn p44_c04_no_content_and_no_subject_lies_in_clear_anywhere() {
         }
     }
     assert!(files >= 4 && found_envelope, "the search would find what is there");
-}
-
-#[tokio::test]
-async fn first_sight_is_remembered_and_old_rows_go() {
-    let fixture = Fixture::new().await;
-    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-    let day = 86_400;
-    assert_eq!(fixture.queue.first_seen([1; 32], at(1000)).await.unwrap(), at(1000));
-    assert_eq!(fixture.queue.first_seen([1; 32], at(5000)).await.unwrap(), at(1000));
-    assert_eq!(fixture.queue.first_seen([2; 32], at(31 * day)).await.unwrap(), at(31 * day));
-    assert_eq!(fixture.count("SELECT count(*) FROM deferral").await, 1);
-}
-
-#[tokio::test]
-async fn another_master_key_sets_nothing_aside() {
-    let fixture = Fixture::new().await;
-    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
-    let fixture = Fixture { master: Arc::new(MasterKey::ephemeral()), ..fixture }.restart().await;
-    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
-    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
 }

@@ -90,6 +90,7 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
         recipients: (id..)
             .zip(recipients)
             .map(|(id, text)| DeliveryRecipient {
+                warned: false,
                 id,
                 address: Address::parse(text).unwrap(),
                 dsn: crate::mail::RecipientDsn::default(),

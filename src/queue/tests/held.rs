@@ -82,3 +82,23 @@ async fn s14_large_mail_that_waits_is_not_all_in_memory() {
     let claimed = fixture.queue.claim(10).await.unwrap();
     assert_eq!(claimed.len(), 4, "half of 64 MiB, the other half is for other next hops");
 }
+
+#[tokio::test]
+async fn first_sight_is_remembered_and_old_rows_go() {
+    let fixture = Fixture::new().await;
+    let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    let day = 86_400;
+    assert_eq!(fixture.queue.first_seen([1; 32], at(1000)).await.unwrap(), at(1000));
+    assert_eq!(fixture.queue.first_seen([1; 32], at(5000)).await.unwrap(), at(1000));
+    assert_eq!(fixture.queue.first_seen([2; 32], at(31 * day)).await.unwrap(), at(31 * day));
+    assert_eq!(fixture.count("SELECT count(*) FROM deferral").await, 1);
+}
+
+#[tokio::test]
+async fn another_master_key_sets_nothing_aside() {
+    let fixture = Fixture::new().await;
+    fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap();
+    let fixture = Fixture { master: Arc::new(MasterKey::ephemeral()), ..fixture }.restart().await;
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
+}

@@ -1,0 +1,111 @@
+//! Routes that have changed: mail that waits goes where the configuration says now, not where it said on arrival.
+
+use super::{DB_NOW, Queue, QueueError};
+use crate::config::NextHop;
+use crate::mail::Address;
+use crate::store::rows::{groups, repeated};
+use crate::store::{BoxFuture, Write};
+use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Rows of one transaction: accepting mail waits for no more than that.
+const ROWS: usize = 1000;
+
+impl Queue {
+    /// Computes the next hops of what waits or is held again; how many recipients have another one now. Those being
+    /// delivered keep theirs for this try, and get the new one when it has failed.
+    pub async fn reroute(&self) -> Result<u64, QueueError> {
+        // The router is not to be asked in a transaction, and rows may change meanwhile: each is looked at again.
+        let changes = self.changes().await?;
+        let mut changed = 0;
+        for rows in changes.chunks(ROWS) {
+            let job = Reroute { tokens: self.0.holds.tokens(), rows: rows.to_vec() };
+            changed += self.0.store.write(job).await?;
+        }
+        if changed > 0 {
+            tracing::info!(recipients = changed, "mail that waits has another next hop now");
+            self.0.work.notify_one();
+        }
+        Ok(changed)
+    }
+
+    /// Row, old and new next hop of each recipient whose domain is routed elsewhere now. The router is asked once for
+    /// each domain; only what changes is kept in memory.
+    async fn changes(&self) -> Result<Vec<Row>, QueueError> {
+        let terms = self.0.terms();
+        let mut routes: HashMap<String, Arc<str>> = HashMap::new();
+        let mut changes = Vec::new();
+        let mut consider = |id: i64, address: &str, old: String| {
+            let Ok(address) = Address::parse(address) else { return };
+            let domain = address.domain();
+            let route = || Arc::from(NextHop::to_string(&(terms.notices.router)(domain)));
+            let new = routes.entry(domain.as_str().to_owned()).or_insert_with(route);
+            if **new != *old {
+                changes.push((id, Arc::from(old), Arc::clone(new)));
+            }
+        };
+        // Page by page along the index of each state: what is final, which is most, is not looked at.
+        let mut after = (i64::MIN, i64::MIN);
+        loop {
+            let rows: Vec<(i64, String, String, i64)> = query_as(
+                "SELECT id, address, next_hop, due FROM recipient INDEXED BY recipient_due \
+                 WHERE state = 'pending' AND (due, id) > (?, ?) ORDER BY due, id LIMIT 2000",
+            )
+            .bind(after.0)
+            .bind(after.1)
+            .fetch_all(self.0.store.readers())
+            .await?;
+            let Some((last, _, _, due)) = rows.last() else { break };
+            after = (*due, *last);
+            rows.into_iter().for_each(|(id, address, old, _)| consider(id, &address, old));
+        }
+        let mut after = (String::new(), i64::MIN);
+        loop {
+            let rows: Vec<(i64, String, String, String)> = query_as(
+                "SELECT id, address, next_hop, class FROM recipient INDEXED BY recipient_held \
+                 WHERE state = 'held' AND (class, id) > (?, ?) ORDER BY class, id LIMIT 2000",
+            )
+            .bind(&after.0)
+            .bind(after.1)
+            .fetch_all(self.0.store.readers())
+            .await?;
+            let Some((last, _, _, class)) = rows.last() else { break };
+            after = (class.clone(), *last);
+            rows.into_iter().for_each(|(id, address, old, _)| consider(id, &address, old));
+        }
+        Ok(changes)
+    }
+}
+
+type Row = (i64, Arc<str>, Arc<str>);
+
+struct Reroute {
+    tokens: String,
+    rows: Vec<Row>,
+}
+
+impl Write for Reroute {
+    type Output = u64;
+
+    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<u64, sqlx::Error>> {
+        Box::pin(async move {
+            let mut changed = 0;
+            for group in groups(&self.rows) {
+                let sql = format!(
+                    "WITH v (id, old, new) AS (VALUES {}) UPDATE recipient SET next_hop = v.new FROM v \
+                     WHERE recipient.id = v.id AND recipient.next_hop = v.old AND (recipient.state = 'held' OR \
+                     (recipient.state = 'pending' AND (recipient.lease IS NULL OR (recipient.lease <= {DB_NOW} \
+                     AND coalesce(hex(recipient.token), '') NOT IN (SELECT value FROM json_each(?))))))",
+                    repeated("(?,?,?)", group.len())
+                );
+                let mut statement = query(AssertSqlSafe(sql));
+                for (id, old, new) in group {
+                    statement = statement.bind(*id).bind(&**old).bind(&**new);
+                }
+                changed += statement.bind(&self.tokens).execute(&mut *tx).await?.rows_affected();
+            }
+            Ok(changed)
+        })
+    }
+}
