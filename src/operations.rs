@@ -6,6 +6,7 @@
 
 mod certificate;
 pub mod control;
+mod revocation;
 pub mod rewrap;
 pub mod row;
 
@@ -100,6 +101,18 @@ pub enum Command {
     },
     /// Reads configuration, certificates and policy again, all or nothing.
     Reload,
+    /// Asks for CRLs now.
+    RevocationRefresh {
+        /// A URL or an issuer; none: all.
+        what: Option<String>,
+    },
+    /// Takes CRLs in by hand.
+    RevocationImport {
+        /// DER or PEM, in base64: a list may be large.
+        crl: String,
+        /// Who asks.
+        operator: String,
+    },
 }
 
 /// The files of a key.
@@ -171,6 +184,13 @@ pub enum Output {
         /// Hash of the policy.
         policy: String,
         /// Things worth knowing.
+        warnings: Vec<String>,
+    },
+    /// CRLs as they are now.
+    Revocation {
+        /// Their rows.
+        sources: Vec<crate::revocation::Status>,
+        /// What is odd about them.
         warnings: Vec<String>,
     },
 }
@@ -294,6 +314,8 @@ pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output,
             Ok(Output::Noted)
         }
         Command::Reload => reload(gateway).await,
+        Command::RevocationRefresh { what } => revocation::refresh(gateway, what.as_deref()).await,
+        Command::RevocationImport { crl, operator } => revocation::import(gateway, &crl, &operator).await,
     }
 }
 
@@ -354,7 +376,8 @@ fn will_not_sign(reason: Reason, key: &KeyRow) -> String {
         ),
         Reason::RevocationUnknown => format!(
             "this key will not sign, mail from its owner is deferred: no current CRL says whether its certificate is \
-             revoked; add those of `{issuer}` and of the CAs above it to trust.crls"
+             revoked; those of `{issuer}` and of the CAs above it are fetched where the certificates name an http URL, \
+             else add them to trust.crls or take them in with `segel revocation import`"
         ),
         Reason::Expired => {
             format!("this key will not sign: its certificate, or its CA's, has ended (at {})", key.not_after)
