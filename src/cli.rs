@@ -15,6 +15,7 @@ mod print;
 mod quarantine;
 mod queue;
 mod read;
+mod revocation;
 mod trust;
 mod words;
 
@@ -61,6 +62,9 @@ enum Subcommands {
     /// Trust anchors: list, import, remove
     #[command(subcommand)]
     Trust(trust::Subcommands),
+    /// CRLs: status, refresh, import
+    #[command(subcommand)]
+    Revocation(revocation::Subcommands),
     /// Mail on its way: list, show, retry, hold, release, delete
     #[command(subcommand)]
     Queue(queue::QueueSubcommands),
@@ -179,6 +183,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Key(command) => key::run(command, load(&config_path(given))?, out),
         Subcommands::Cert(command) => cert::run(command, load(&config_path(given))?, out),
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
+        Subcommands::Revocation(command) => revocation::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
