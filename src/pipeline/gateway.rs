@@ -8,6 +8,7 @@ use crate::directory::Directory;
 use crate::dns::Resolver;
 use crate::keys::{self, Keys};
 use crate::limits::Limits;
+use crate::outbound::Surroundings;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Look-ups in DNS.
     pub resolver: Resolver,
+    /// What connecting to next hops needs.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -316,6 +319,7 @@ impl Snapshot {
             }
         }
         let resolver = Resolver::new(&config.dns);
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        let surroundings = Arc::new(Surroundings::of(&config, &resolver));
+        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, surroundings, config }
     }
 }
