@@ -9,6 +9,7 @@ use crate::dns::Resolver;
 use crate::keys::{self, Dkim, Keys};
 use crate::limits::Limits;
 use crate::mail::Domain;
+use crate::outbound::Surroundings;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub resolver: Resolver,
     /// DKIM per own domain, in the order of the policy's.
     dkim: Vec<Dkim>,
+    /// What connecting to next hops needs.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -341,6 +344,8 @@ impl Snapshot {
             made.inspect_err(|error| tracing::error!(%error, "mail of this domain leaves without DKIM.")).ok()
         });
         let dkim = dkim.collect();
-        Self { dkim, anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        let surroundings = Arc::new(Surroundings::of(&config, &resolver));
+        let limits = Arc::new(config.limits.clone());
+        Self { dkim, anchors: anchors.into(), crls, limits, resolver, surroundings, config }
     }
 }
