@@ -13,6 +13,7 @@ use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Sc
 use crate::revocation::Crls;
 use crate::seal::{MasterKey, SealError};
 use crate::store::{Store, StoreError};
+use crate::tls::server::{Listeners, TlsError};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Look-ups in DNS.
     pub resolver: Resolver,
+    /// TLS of the listeners.
+    pub tls: Listeners,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -84,6 +87,9 @@ pub enum OpenError {
     /// The queue.
     #[error("cannot open the queue")]
     Queue(#[from] QueueError),
+    /// Certificates and keys of the listeners.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
 }
 
 /// Why nothing was reloaded.
@@ -95,6 +101,9 @@ pub enum ReloadError {
     /// A key that takes effect only at start was changed.
     #[error("`{0}` was changed: that needs a restart")]
     Restart(&'static str),
+    /// A certificate, key or list of the listeners can't be used.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The store could not be read.
     #[error("cannot read keys and certificates again")]
     Open(#[source] OpenError),
@@ -140,7 +149,8 @@ impl Gateway {
             .hold_at_most(config.limits.memory / 4);
         let budget = Budget::new(config.limits.memory);
         let crls = Crls::new(config.crls.clone());
-        let snapshot = Arc::new(Snapshot::new(config, crls, &directory));
+        let tls = Listeners::new(&config)?;
+        let snapshot = Arc::new(Snapshot::new(config, crls, tls, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             store,
@@ -161,20 +171,20 @@ impl Gateway {
     }
 
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
-    pub fn replace(&self, config: Config) {
+    fn replace(&self, config: Config, tls: Listeners) {
         self.queue.set_notices(notices(&config));
         let (crls, older) = self.snapshot().crls.reloaded(config.crls.clone());
         for issuer in older {
             tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
         }
-        let fresh = Arc::new(Snapshot::new(config, crls, &self.directory));
+        let fresh = Arc::new(Snapshot::new(config, crls, tls, &self.directory));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// Takes stored anchors in again after they changed.
     pub fn refresh_trust(&self) {
-        let config = self.snapshot().config.clone();
-        self.replace(config);
+        let snapshot = self.snapshot();
+        self.replace(snapshot.config.clone(), snapshot.tls.clone());
     }
 
     /// Reads configuration, keys and certificates again: all of it takes effect, or nothing does.
@@ -189,6 +199,7 @@ impl Gateway {
         if !fixed.is_empty() {
             return Err(fixed.into_iter().map(ReloadError::Restart).collect());
         }
+        let tls = Listeners::new(&config).map_err(|error| vec![ReloadError::Tls(error)])?;
         let read = async {
             self.keys.reload().await?;
             self.directory.reload().await?;
@@ -199,7 +210,7 @@ impl Gateway {
             tracing::warn!("{warning}");
         }
         let policy = config.policy.hash.clone();
-        self.replace(config);
+        self.replace(config, tls);
         self.record(Event::Reloaded { policy }).await;
         Ok(())
     }
@@ -308,7 +319,7 @@ fn notices(config: &Config) -> Notices {
 }
 
 impl Snapshot {
-    fn new(config: Config, crls: Crls, directory: &Directory) -> Self {
+    fn new(config: Config, crls: Crls, tls: Listeners, directory: &Directory) -> Self {
         let mut anchors = config.anchors.clone();
         for stored in directory.anchors() {
             if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
@@ -316,6 +327,6 @@ impl Snapshot {
             }
         }
         let resolver = Resolver::new(&config.dns);
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, tls, config }
     }
 }
