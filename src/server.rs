@@ -98,7 +98,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (handoff, deliveries) = mpsc::channel(HANDOFF);
     gateway.hand_over_to(handoff);
     let snapshot = gateway.snapshot();
-    let settings = outbound::Settings::new(&snapshot.config.hostname, snapshot.config.limits.clone());
+    let settings = outbound::Surroundings::of(&snapshot.config, &snapshot.resolver);
     tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, settings, stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));

@@ -140,6 +140,7 @@ pub(super) struct Outbound {
     pub tls: Value<String>,
     pub port: Value<u16>,
     pub own: List,
+    pub allow_private: List,
 }
 
 #[derive(Debug, Deserialize)]

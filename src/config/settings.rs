@@ -209,6 +209,8 @@ pub struct Outbound {
     pub port: u16,
     /// Addresses that are this gateway, besides those that its listeners are bound to: an MX list ends there.
     pub own: Vec<IpAddr>,
+    /// Networks that MX records may lead to although they are not of the Internet.
+    pub allow_private: Vec<Network>,
 }
 
 /// Whether the first certificate is the key's.

@@ -3,7 +3,7 @@
 //! A used connection that breaks before the end of the data could have left is replaced once: the next hop closed it while
 //! it was idle. After that point nothing is repeated here; the queue tries again later.
 
-use super::Settings;
+use super::Surroundings;
 use super::connect::connect;
 use crate::config::NextHop;
 use crate::queue::{Delivery, Outcome};
@@ -46,7 +46,7 @@ struct Attempt {
 ///
 /// # Errors
 /// Why not, as the fate of whatever was to be delivered: always deferred.
-pub async fn open(next_hop: &NextHop, settings: &Settings) -> Result<Connection, Outcome> {
+pub async fn open(next_hop: &NextHop, settings: &Surroundings) -> Result<Connection, Outcome> {
     let stream = connect(next_hop).await.map_err(|error| {
         let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
         Outcome::Deferred { status: error.status().to_owned(), diagnostic: format!("{error}{source}") }

@@ -8,7 +8,7 @@
 
 mod lane;
 
-use super::Settings;
+use super::Surroundings;
 use crate::config::NextHop;
 use crate::queue::{Delivery, Outcome, Queue, QueueError};
 use lane::{Hop, Lane};
@@ -83,7 +83,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run<L: Ledger>(
     ledger: L,
     mut handoff: mpsc::Receiver<Delivery>,
-    settings: Settings,
+    settings: Surroundings,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut worker = Worker::new(ledger, settings, shutdown.clone());
@@ -110,7 +110,7 @@ pub async fn run<L: Ledger>(
 
 struct Worker<L> {
     ledger: L,
-    settings: Arc<Settings>,
+    settings: Arc<Surroundings>,
     shutdown: watch::Receiver<bool>,
     hops: HashMap<NextHop, Arc<Hop>>,
     lanes: JoinSet<NextHop>,
@@ -121,7 +121,7 @@ struct Worker<L> {
 }
 
 impl<L: Ledger> Worker<L> {
-    fn new(ledger: L, settings: Settings, shutdown: watch::Receiver<bool>) -> Self {
+    fn new(ledger: L, settings: Surroundings, shutdown: watch::Receiver<bool>) -> Self {
         Self {
             ledger,
             settings: Arc::new(settings),

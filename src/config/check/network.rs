@@ -64,7 +64,9 @@ pub(super) fn outbound(file: &File, findings: &mut Findings<'_>) -> Outbound {
             }
         }
     }
-    Outbound { port, own }
+    let list = file.outbound.as_ref().and_then(|outbound| outbound.get_ref().allow_private.as_ref()).cloned();
+    let allow_private = listener::networks(findings, "outbound.allow_private", &list);
+    Outbound { port, own, allow_private }
 }
 
 /// `[[server]]`

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use crate::config::NextHop;
-use crate::outbound::Settings;
+use crate::outbound::Surroundings;
 use crate::outbound::deliver::{Connection, open, send};
 use crate::queue::{Delivery, Outcome, QueueError};
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Hop {
 
 pub(super) struct Lane<L> {
     pub(super) ledger: L,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Arc<Surroundings>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) next_hop: NextHop,
     pub(super) hop: Arc<Hop>,

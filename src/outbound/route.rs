@@ -1,0 +1,1 @@
+//! From a next hop to the servers that may take its mail.
