@@ -15,6 +15,7 @@ use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Sc
 use crate::revocation::Crls;
 use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
+use crate::tls::server::{Listeners, TlsError};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,6 +38,8 @@ pub struct Snapshot {
     dkim: Vec<Dkim>,
     /// What connecting to next hops needs.
     pub surroundings: Arc<Surroundings>,
+    /// TLS of the listeners.
+    pub tls: Listeners,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -92,6 +95,9 @@ pub enum OpenError {
     /// The queue.
     #[error("cannot open the queue")]
     Queue(#[from] QueueError),
+    /// Certificates and keys of the listeners.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
 }
 
 /// Why nothing was reloaded.
@@ -103,6 +109,9 @@ pub enum ReloadError {
     /// A key that takes effect only at start was changed.
     #[error("`{0}` was changed: that needs a restart")]
     Restart(&'static str),
+    /// A certificate, key or list of the listeners can't be used.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The store could not be read.
     #[error("cannot read keys and certificates again")]
     Open(#[source] OpenError),
@@ -148,7 +157,8 @@ impl Gateway {
             .hold_at_most(config.limits.memory / 4);
         let budget = Budget::new(config.limits.memory);
         let crls = Crls::new(config.crls.clone());
-        let snapshot = Arc::new(Snapshot::new(config, crls, &directory));
+        let tls = Listeners::new(&config)?;
+        let snapshot = Arc::new(Snapshot::new(config, crls, tls, &directory));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             store,
@@ -170,20 +180,20 @@ impl Gateway {
     }
 
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
-    pub fn replace(&self, config: Config) {
+    fn replace(&self, config: Config, tls: Listeners) {
         self.queue.set_terms(schedule(&config), notices(&config));
         let (crls, older) = self.snapshot().crls.reloaded(config.crls.clone());
         for issuer in older {
             tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
         }
-        let fresh = Arc::new(Snapshot::new(config, crls, &self.directory));
+        let fresh = Arc::new(Snapshot::new(config, crls, tls, &self.directory));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// Takes stored anchors in again after they changed.
     pub fn refresh_trust(&self) {
-        let config = self.snapshot().config.clone();
-        self.replace(config);
+        let snapshot = self.snapshot();
+        self.replace(snapshot.config.clone(), snapshot.tls.clone());
     }
 
     /// Reads configuration, keys and certificates again: all of it takes effect, or nothing does.
@@ -198,6 +208,7 @@ impl Gateway {
         if !fixed.is_empty() {
             return Err(fixed.into_iter().map(ReloadError::Restart).collect());
         }
+        let tls = Listeners::new(&config).map_err(|error| vec![ReloadError::Tls(error)])?;
         let read = async {
             self.keys.reload().await?;
             self.directory.reload().await?;
@@ -208,7 +219,7 @@ impl Gateway {
             tracing::warn!("{warning}");
         }
         let policy = config.policy.hash.clone();
-        self.replace(config);
+        self.replace(config, tls);
         // Mail that waits goes where the new configuration says.
         if let Err(error) = self.queue.reroute().await {
             tracing::error!(%error, "mail that waits keeps its old routes until the next reload or start.");
@@ -331,7 +342,7 @@ impl Snapshot {
         self.dkim.iter().find(|dkim| !dkim.is_empty() && Domain::parse(dkim.domain()).is_ok_and(|own| own.same(domain)))
     }
 
-    fn new(config: Config, crls: Crls, directory: &Directory) -> Self {
+    fn new(config: Config, crls: Crls, tls: Listeners, directory: &Directory) -> Self {
         let mut anchors = config.anchors.clone();
         for stored in directory.anchors() {
             if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
@@ -346,6 +357,6 @@ impl Snapshot {
         let dkim = dkim.collect();
         let surroundings = Arc::new(Surroundings::of(&config, &resolver));
         let limits = Arc::new(config.limits.clone());
-        Self { dkim, anchors: anchors.into(), crls, limits, resolver, surroundings, config }
+        Self { dkim, anchors: anchors.into(), crls, limits, resolver, surroundings, tls, config }
     }
 }
