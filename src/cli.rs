@@ -12,6 +12,7 @@ mod key;
 mod local;
 mod pki;
 mod print;
+mod quarantine;
 mod queue;
 mod read;
 mod trust;
@@ -63,9 +64,9 @@ enum Subcommands {
     /// Mail on its way: list, show, retry, hold, release, delete
     #[command(subcommand)]
     Queue(queue::QueueSubcommands),
-    /// Mail that is held: list, show, evidence
+    /// Mail that is held: list, show, evidence, release, reject, destroy
     #[command(subcommand)]
-    Quarantine(queue::QuarantineSubcommands),
+    Quarantine(quarantine::Subcommands),
     /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
@@ -179,7 +180,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Cert(command) => cert::run(command, load(&config_path(given))?, out),
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
-        Subcommands::Quarantine(command) => queue::quarantine(command, load(&config_path(given))?, out),
+        Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }

@@ -6,6 +6,7 @@
 
 mod certificate;
 pub mod control;
+pub mod quarantine;
 mod queue;
 pub mod rewrap;
 pub mod row;
@@ -114,6 +115,41 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Lets held mail out to chosen recipients, decided again by the facts of now.
+    QuarantineRelease {
+        /// Whose mail, by whom, why.
+        choice: quarantine::Choice,
+        /// The reasons that the operator answers for.
+        accept: Vec<String>,
+    },
+    /// Gives held mail from inside back to its sender.
+    QuarantineReject {
+        /// Whose mail, by whom, why.
+        choice: quarantine::Choice,
+    },
+    /// Destroys held mail.
+    QuarantineDestroy {
+        /// Whose mail, by whom, why.
+        choice: quarantine::Choice,
+    },
+}
+
+impl Command {
+    /// Whether mail may wait for what it changes.
+    fn changes_facts(&self) -> bool {
+        matches!(
+            self,
+            Self::KeyImport { .. }
+                | Self::KeyBlock { .. }
+                | Self::KeyUnblock { .. }
+                | Self::CertImport { .. }
+                | Self::CertBlock { .. }
+                | Self::CertUnblock { .. }
+                | Self::TrustImport { .. }
+                | Self::TrustRemove { .. }
+                | Self::Reload
+        )
+    }
 }
 
 /// The files of a key.
@@ -180,6 +216,16 @@ pub enum Output {
     },
     /// It stands in the audit log.
     Noted,
+    /// Where released mail went.
+    Released {
+        /// One for each recipient.
+        recipients: Vec<quarantine::ReleasedRow>,
+    },
+    /// Whose mail was given back or destroyed.
+    Ended {
+        /// Their addresses.
+        recipients: Vec<String>,
+    },
     /// What holds from now on.
     Reloaded {
         /// Hash of the policy.
@@ -283,6 +329,15 @@ impl From<KeyError> for OperationError {
 /// # Errors
 /// Nothing was changed.
 pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output, OperationError> {
+    let changes = command.changes_facts();
+    let output = change(gateway, command).await?;
+    if changes {
+        gateway.note_change();
+    }
+    Ok(output)
+}
+
+async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, OperationError> {
     let unchanged = |entry| Output::Key { key: KeyRow::of(gateway, &entry), warnings: Vec::new() };
     match command {
         Command::KeyImport { addresses, kind, files, password } => {
@@ -316,6 +371,9 @@ pub async fn execute(gateway: &Arc<Gateway>, command: Command) -> Result<Output,
         Command::QueueChange { id, recipients, change, operator, reason } => {
             queue::change(gateway, &id, &recipients, change, operator, reason).await
         }
+        Command::QuarantineRelease { choice, accept } => quarantine::release(gateway, &choice, &accept).await,
+        Command::QuarantineReject { choice } => quarantine::reject(gateway, &choice).await,
+        Command::QuarantineDestroy { choice } => quarantine::destroy(gateway, &choice).await,
     }
 }
 

@@ -4,23 +4,27 @@
 //! nothing bounces; a fact that can't be had now is `451`, and the sender's own queue keeps the mail. Until the commit
 //! nothing is stored, so a client that goes away, or a deadline that passes, leaves nothing behind.
 
+mod alert;
 mod budget;
 pub mod explain;
 pub mod gateway;
 pub mod gather;
 mod grid;
 mod harvest;
+mod reaccept;
 pub mod record;
+pub mod rejudge;
 pub mod reply;
 pub mod transform;
 
 pub use budget::Room;
 pub use gateway::{Gateway, OpenError, Snapshot};
+pub use reaccept::{Override, ReacceptError, Released, ReleasedTo, destroy, reaccept, reject};
 
 use crate::clock;
 use crate::mail::Envelope;
 use crate::plan::PlanError;
-use crate::policy::{self, Decided, Decision, Facts, Refusal, RefusalKind, Side};
+use crate::policy::{self, Again, Decided, Decision, Facts, Refusal, RefusalKind, Side};
 use crate::queue::{QueueError, QueueId};
 use crate::smtp::Reply;
 use bytes::Bytes;
@@ -28,6 +32,7 @@ use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use transform::Made;
 
 /// A message that has arrived, and how.
 #[derive(Clone, Debug)]
@@ -160,10 +165,7 @@ async fn take(
 ) -> Result<(), AcceptError> {
     let ready = async {
         stop_loops(snapshot, arrival)?;
-        let looked = gather::inspect(gateway, snapshot, arrival, grid, now).await?;
-        let facts = gather::facts(gateway, snapshot, arrival, looked, now).await?;
-        let (facts, decided) = decide(gateway, snapshot, arrival, facts, now).await?;
-        transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
+        make(gateway, snapshot, arrival, grid, None, id, now).await
     };
     let deadline = snapshot.config.accept_deadline;
     let mut made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
@@ -173,11 +175,28 @@ async fn take(
     let record = record::of(snapshot, arrival, made, id, now);
     let encrypted_to = record.encrypted_to.clone();
     commitment.begin();
-    gateway.commit(record).await.map_err(AcceptError::Queue)?;
+    let alarm = alert::of(gateway, snapshot, &record, now);
+    gateway.commit(record, alarm).await.map_err(AcceptError::Queue)?;
     drop(room);
     gateway.directory.remember_encrypted(&encrypted_to);
     harvest::keep(gateway, snapshot, learned, now);
     Ok(())
+}
+
+/// Inspect, gather, decide, transform: the same for mail that arrives and for mail that was taken and is decided again.
+async fn make(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    grid: &Arc<grid::Grid>,
+    again: Option<Again>,
+    id: &QueueId,
+    now: Timestamp,
+) -> Result<Made, AcceptError> {
+    let looked = gather::inspect(gateway, snapshot, arrival, grid, now).await?;
+    let facts = gather::facts(gateway, snapshot, arrival, looked, again, now).await?;
+    let (facts, decided) = decide(gateway, snapshot, arrival, facts, now).await?;
+    transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
 }
 
 /// Decides; where a recipient's certificate can't be proven now, it counts since when.

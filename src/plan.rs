@@ -4,6 +4,7 @@
 //! takes the signature and encrypts. Bytes that somebody signed are never changed; header fields of ours are added on top and
 //! forged ones removed, nothing else.
 
+pub mod alert;
 pub mod mark;
 pub mod notice;
 mod opened;

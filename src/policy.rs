@@ -14,7 +14,7 @@ pub use decide::{
     decide, encryption_at_rcpt, recipient,
 };
 pub use facts::{
-    Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,
+    Again, Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,
 };
 pub use protect::EncryptTo;
 pub use rule::{

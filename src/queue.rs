@@ -14,6 +14,7 @@ mod notice;
 mod operator;
 mod record;
 mod recover;
+mod release;
 mod reroute;
 mod rotation;
 pub mod settle;
@@ -21,10 +22,11 @@ mod settlement;
 
 pub use hold::Hold;
 pub use id::QueueId;
-pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, Shown};
+pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown};
 pub use notice::Notices;
 pub use operator::{Change, ChangeError, Changed, OperatorRequest};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
+pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
 pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 

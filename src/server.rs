@@ -5,7 +5,7 @@
 
 use crate::config::{self, Config, ConfigError};
 use crate::operations::control;
-use crate::pipeline::{Gateway, OpenError};
+use crate::pipeline::{Gateway, OpenError, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, outbound};
 use std::net::SocketAddr;
@@ -102,6 +102,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let of = Arc::clone(&gateway);
     let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
     tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone()));
+    tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
     let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;

@@ -84,6 +84,19 @@ pub enum Event {
     OperatorChanged { name: &'static str, queue_id: String, operator: String, reason: String, recipient: Address },
     /// An operator took evidence or an original out.
     OperatorRead { queue_id: String, operator: String, what: String },
+    /// Mail that was held left as the mail `into`; `accepted` are the reasons that the operator answers for.
+    Released {
+        queue_id: String,
+        into: String,
+        operator: String,
+        accepted: Vec<Reason>,
+        comment: String,
+        recipient: Address,
+    },
+    /// Held mail was given back to its sender with a failure notice.
+    Rejected { queue_id: String, operator: String, comment: String, recipient: Address },
+    /// Held mail was destroyed.
+    Destroyed { queue_id: String, operator: String, comment: String, recipient: Address },
 }
 
 /// What a row holds.
@@ -145,8 +158,32 @@ impl Event {
                 json!({"key": key}),
                 sender.as_ref().and_then(|sender| person("sender", sender)),
             ),
+            Self::Released { .. } | Self::Rejected { .. } | Self::Destroyed { .. } => self.end_of_hold_row(),
             _ => self.operations_row(),
         }
+    }
+
+    /// What ends a hold. The comment is an operator's free text about somebody: it is sealed with his address.
+    fn end_of_hold_row(&self) -> Row {
+        let about = |recipient: &Address, comment: &str| {
+            Some((recipient.mailbox_key(), json!({"recipient": recipient.as_str(), "comment": comment})))
+        };
+        let (name, queue_id, public, personal) = match self {
+            Self::Released { queue_id, into, operator, accepted, comment, recipient } => (
+                "released",
+                queue_id,
+                json!({"into": into, "operator": operator, "accepted": accepted}),
+                about(recipient, comment),
+            ),
+            Self::Rejected { queue_id, operator, comment, recipient } => {
+                ("rejected", queue_id, json!({"operator": operator}), about(recipient, comment))
+            }
+            Self::Destroyed { queue_id, operator, comment, recipient } => {
+                ("destroyed", queue_id, json!({"operator": operator}), about(recipient, comment))
+            }
+            _ => return self.operations_row(),
+        };
+        Row { name, queue_id: Some(queue_id.clone()), public, personal }
     }
 
     fn arrival_row(&self) -> Row {

@@ -217,6 +217,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         passed: false,
         returns_opened: false,
         first_seen: None,
+        again: None,
     };
     match policy::decide(&facts, &config.policy, at) {
         Decision::Refuse(_) => "reject",

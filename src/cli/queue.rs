@@ -6,7 +6,9 @@ use super::print::{Printer, warning_line, wrapped};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, queue_id};
-use crate::queue::{Change, EvidenceBundle, EvidenceFile, Filter, Page, QueueError, RecipientView, RecordView, Shown};
+use crate::queue::{
+    Change, EvidenceBundle, EvidenceFile, Filter, Page, QueueError, RecipientView, RecordView, ReleasedView, Shown,
+};
 use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
@@ -26,24 +28,14 @@ pub(super) enum QueueSubcommands {
     Delete(change::DeleteArguments),
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum QuarantineSubcommands {
-    /// Shows mail that is held, and as what: in quarantine, for want of a key, by the operator
-    List(ListArguments),
-    /// Shows everything known of one mail, but not its content
-    Show(ShowArguments),
-    /// Writes the mail as it arrived and everything its verdict rests on; OpenSSL alone can verify it again
-    Evidence(EvidenceArguments),
-}
-
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArguments {
     /// Prints one JSON object per line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Shows at most so many mails, the newest
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,7 +73,7 @@ pub(super) struct EvidenceArguments {
 
 pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     match command {
-        QueueSubcommands::List(arguments) => list(&config, Filter::Pending, &arguments, "no mail waits", out),
+        QueueSubcommands::List(arguments) => list(&config, &arguments, out),
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
         QueueSubcommands::Hold(arguments) => change::change(&config, arguments, Change::Hold, out),
@@ -90,15 +82,7 @@ pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer
     }
 }
 
-pub(super) fn quarantine(command: QuarantineSubcommands, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
-    match command {
-        QuarantineSubcommands::List(arguments) => list(&config, Filter::Held, &arguments, "no mail is held", out),
-        QuarantineSubcommands::Show(arguments) => show(&config, &arguments, out),
-        QuarantineSubcommands::Evidence(arguments) => evidence(&config, arguments, out),
-    }
-}
-
-fn failed(error: QueueError) -> OperationError {
+pub(super) fn failed(error: QueueError) -> OperationError {
     let kind = match error {
         QueueError::NotFound(_) => ErrorKind::NotFound,
         _ => ErrorKind::Store,
@@ -106,45 +90,27 @@ fn failed(error: QueueError) -> OperationError {
     OperationError::from_error(kind, &error)
 }
 
-fn list(
-    config: &Config,
-    filter: Filter,
-    arguments: &ListArguments,
-    nothing: &str,
-    out: &mut Printer,
-) -> Result<Exit, CliError> {
+fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let Page { records, total } =
-        opened.wait(opened.gateway.queue.page(filter.clone(), arguments.limit)).map_err(failed)?;
+    let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Pending, arguments.limit)).map_err(failed)?;
     if arguments.json {
-        for record in &records {
+        for record in &page.records {
             out.json(record)?;
         }
-    } else if filter == Filter::Held {
-        let titles = ["id", "received", "class", "from", "to", "verdict", "reasons", "serial"];
-        out.table(&titles, &records.iter().map(held_row).collect::<Vec<_>>(), nothing)?;
     } else {
-        let rows: Vec<Vec<String>> = records.iter().flat_map(pending_rows).collect();
-        out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, nothing)?;
+        let rows: Vec<Vec<String>> = page.records.iter().flat_map(pending_rows).collect();
+        out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, "no mail waits")?;
     }
-    if usize::try_from(total).is_ok_and(|total| total > records.len()) {
-        warning_line(&format!("the newest {} of {total} mails are shown; --limit N shows more", records.len()));
-    }
+    say_more(&page);
     Ok(Exit::Yes)
 }
 
-fn held_row(record: &RecordView) -> Vec<String> {
-    let held = record.recipients.iter().filter(|recipient| recipient.state == "held");
-    vec![
-        record.queue_id.clone(),
-        seconds(&record.received),
-        record.class.clone().unwrap_or_default(),
-        sender(record),
-        held.map(|recipient| recipient.address.as_str()).collect::<Vec<_>>().join(","),
-        record.verdict.clone(),
-        record.reasons.join(","),
-        record.serial.clone().unwrap_or_default(),
-    ]
+/// A list that ends before its end says so, and not where a program reads it.
+pub(super) fn say_more(page: &Page) {
+    let (shown, total) = (page.records.len(), page.total);
+    if usize::try_from(total).is_ok_and(|total| total > shown) {
+        warning_line(&format!("the newest {shown} of {total} mails are shown; --limit N shows more"));
+    }
 }
 
 /// One row for each recipient that waits.
@@ -164,16 +130,16 @@ fn pending_rows(record: &RecordView) -> Vec<Vec<String>> {
     record.recipients.iter().filter(|recipient| recipient.state == "pending").map(row).collect()
 }
 
-fn sender(record: &RecordView) -> String {
+pub(super) fn sender(record: &RecordView) -> String {
     record.header_from.clone().or_else(|| record.reverse_path.clone()).unwrap_or_else(|| "<>".to_owned())
 }
 
 /// RFC 3339 without fractions of a second.
-fn seconds(time: &str) -> String {
+pub(super) fn seconds(time: &str) -> String {
     time.parse::<jiff::Timestamp>().map_or_else(|_| time.to_owned(), |time| format!("{time:.0}"))
 }
 
-fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result<Exit, CliError> {
+pub(super) fn show(config: &Config, arguments: &ShowArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let id = queue_id(&arguments.id)?;
     let opened = local::open(config)?;
     if arguments.original {
@@ -218,26 +184,26 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("ENVID", shown.envelope_id.clone().unwrap_or_default()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
             ("notices", shown.notices.join(", ")),
+            ("released from", record.parent.clone().unwrap_or_default()),
         ],
     )?;
     out.line("")?;
     let row = |recipient: &RecipientView| {
+        if let Some(released) = &recipient.released {
+            let (went, proof) = (went(released), proof(released));
+            return vec![recipient.address.clone(), went, recipient.next_hop.clone(), proof, asked(recipient)];
+        }
         let state = match &recipient.class {
-            Some(class) => format!("{} ({class})", recipient.state),
-            None => recipient.state.clone(),
+            Some(class) if recipient.state == "held" => format!("held ({class})"),
+            _ => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
-        let asked = [
-            recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
-            recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
-            recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
-        ];
         vec![
             recipient.address.clone(),
             state,
             recipient.next_hop.clone(),
             last.into_iter().flatten().collect::<Vec<_>>().join(" "),
-            asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            asked(recipient),
         ]
     };
     out.table(
@@ -253,6 +219,29 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// What the sender asked for, and what he was told.
+fn asked(recipient: &RecipientView) -> String {
+    let asked = [
+        recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
+        recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
+        recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
+    ];
+    asked.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Where released mail went, and how it fared there.
+fn went(released: &ReleasedView) -> String {
+    format!("released as {}: {}", released.queue_id, released.state.as_deref().unwrap_or("no record any more"))
+}
+
+/// What the next hop said and when: the proof that it was delivered.
+fn proof(released: &ReleasedView) -> String {
+    let at = released.time.as_deref().map(|time| format!("at {}", seconds(time)));
+    let host = released.next_hop.as_deref().filter(|_| released.reply.is_some()).map(|host| format!("from {host}"));
+    let words = [released.reply.clone(), host, at.filter(|_| released.reply.is_some())];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Meaning, and what to do.
@@ -300,7 +289,7 @@ fn retry(config: &Config, arguments: RetryArguments, out: &mut Printer) -> Resul
     Ok(if recipients > 0 { Exit::Yes } else { Exit::No })
 }
 
-fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) -> Result<Exit, CliError> {
+pub(super) fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let id = queue_id(&arguments.id)?;
     let bundle = {
         let opened = local::open(config)?;
@@ -423,6 +412,7 @@ mod tests {
             size: 0,
             rule: String::new(),
             notice_for: None,
+            parent: None,
             recipients: Vec::new(),
         };
         let empty = String::new;

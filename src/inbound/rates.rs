@@ -62,12 +62,7 @@ struct Window {
 
 impl Default for Counts {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            hasher: RandomState::new(),
-            windows: Arc::default(),
-            connections: Arc::default(),
-        }
+        Self { start: Instant::now(), hasher: RandomState::new(), windows: Arc::default(), connections: Arc::default() }
     }
 }
 
@@ -84,7 +79,8 @@ impl Counts {
 
     /// `now` in milliseconds since the start. What was too much does not count: who waits is let in again.
     fn count(&self, who: Who<'_>, what: What, amount: u32, limit: u32, now: u128) -> bool {
-        let (minute, within) = (u64::try_from(now / 60_000).unwrap_or(u64::MAX), u32::try_from(now % 60_000).unwrap_or(0));
+        let (minute, within) =
+            (u64::try_from(now / 60_000).unwrap_or(u64::MAX), u32::try_from(now % 60_000).unwrap_or(0));
         let key = self.hasher.hash_one(who.network());
         let mut windows = lock(&self.windows);
         let mut window = windows.take(key);

@@ -7,7 +7,6 @@ use super::call_ahead::Answer;
 use super::rates::{What, Who};
 use crate::config::{Listener, Rates};
 use crate::mail::{Address, Envelope, ReversePath};
-use crate::outbound::Surroundings;
 use crate::outbound::probe::{Existence, probe};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
 use crate::policy::Side;
@@ -113,12 +112,7 @@ impl Reception for GatewayReception {
         self.keep_pace(path, client, What::Mails, limits)
     }
 
-    async fn recipient(
-        &self,
-        path: ForwardPath,
-        transaction: &Transaction,
-        client: &Client,
-    ) -> Result<Address, Reply> {
+    async fn recipient(&self, path: ForwardPath, transaction: &Transaction, client: &Client) -> Result<Address, Reply> {
         let rates = self.rates();
         let limits = [rates.client.recipients, rates.sender.recipients, rates.login.recipients];
         self.keep_pace(transaction.reverse_path(), client, What::Recipients, limits)?;
@@ -186,8 +180,7 @@ impl GatewayReception {
         let key = format!("{next_hop} {}", address.mailbox_key());
         let (snapshot, asked) = (Arc::clone(&self.snapshot), address.clone());
         let ask = move || async move {
-            let surroundings = Surroundings::of(&snapshot.config, &snapshot.resolver);
-            match probe(&next_hop, &asked, &surroundings).await {
+            match probe(&next_hop, &asked, &snapshot.surroundings).await {
                 Existence::Yes => Answer::Yes,
                 Existence::No(reply) => {
                     tracing::info!(recipient = %asked, %reply, "a recipient does not exist");

@@ -166,9 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
                 }
                 Action::Rcpt(path) => {
                     let answer = match self.dialogue.transaction() {
-                        Some(transaction) => {
-                            self.reception.recipient(path, transaction, self.dialogue.client()).await
-                        }
+                        Some(transaction) => self.reception.recipient(path, transaction, self.dialogue.client()).await,
                         None => Err(Reply::new(503, 5, 1, "Need MAIL before RCPT")),
                     };
                     self.dialogue.answer_rcpt(answer);

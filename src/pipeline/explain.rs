@@ -106,7 +106,7 @@ pub async fn explain(
     }
     let looked = gather::inspect(gateway, snapshot, &arrival, &Arc::default(), now).await?;
     asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
-    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, now).await?;
+    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, None, now).await?;
     facts.first_seen = None;
     asked.keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
     let decision = policy::decide(&facts, policy, now);
@@ -269,6 +269,7 @@ fn why(rule: &str) -> &'static str {
         "quarantined" => "a reason found in the mail has the treatment `quarantine`",
         "revocation-unknown-deferred" => "the signer's revocation status is unknown: deferred for `defer_for`",
         "revocation-unknown-held" => "the signer's revocation status stayed unknown for `defer_for`: held",
+        "revocation-unknown-quarantined" => "the signer's revocation status stayed unknown for `hold_for`: quarantined",
         "verified" => "a valid signature of the mailbox in From",
         "plain" => "no S/MIME: delivered, marked `none`",
         "marked" => "delivered, with its verdict in the header section",

@@ -1,6 +1,7 @@
 //! The parts that every session, worker and operation shares, and the view of the configuration they work with.
 
 use super::AcceptError;
+use super::alert::Pace;
 use super::budget::Budget;
 use crate::audit::{Audit, AuditError, Event};
 use crate::config::{self, Config, ConfigError, MasterKeySource};
@@ -11,7 +12,7 @@ use crate::limits::Limits;
 use crate::mail::Domain;
 use crate::outbound::Surroundings;
 use crate::pki::TrustAnchor;
-use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
+use crate::queue::{Alarm, Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
 use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
@@ -19,7 +20,7 @@ use crate::tls::server::{Listeners, TlsError};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// One consistent view of configuration and trust. A session keeps the one it began with.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub struct Gateway {
     /// Proves that a mark on a mail is ours.
     pub(super) marks: PseudonymKey,
     handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
+    pub(super) pace: Pace,
+    changed: Notify,
 }
 
 /// Why the gateway could not be opened.
@@ -171,6 +174,8 @@ impl Gateway {
             budget,
             marks,
             handoff: RwLock::new(None),
+            pace: Pace::default(),
+            changed: Notify::new(),
         })
     }
 
@@ -188,6 +193,7 @@ impl Gateway {
         }
         let fresh = Arc::new(Snapshot::new(config, crls, tls, &self.directory));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.note_change();
     }
 
     /// Takes stored anchors in again after they changed.
@@ -246,6 +252,16 @@ impl Gateway {
         }
     }
 
+    /// Says that certificates, keys, CRLs or the policy have changed: what waits for that is decided again.
+    pub fn note_change(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Returns when something has changed since the last time. For one waiter.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     /// Where accepted mail goes from memory. Set by the server; without it mail waits to be claimed.
     pub fn hand_over_to(&self, worker: mpsc::Sender<Delivery>) {
         *self.handoff.write().unwrap_or_else(PoisonError::into_inner) = Some(worker);
@@ -274,10 +290,10 @@ impl Gateway {
     ///
     /// Runs as a task of its own: a caller that goes away once the commit has begun must not leave leased mail that
     /// nobody delivers.
-    pub(super) async fn commit(&self, record: NewRecord) -> Result<(), QueueError> {
+    pub(super) async fn commit(&self, record: NewRecord, alarm: Alarm) -> Result<(), QueueError> {
         let handoff = self.handoff.read().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = self.queue.clone();
-        let task = tokio::spawn(async move { commit(&queue, handoff, record).await });
+        let task = tokio::spawn(async move { commit(&queue, handoff, record, alarm).await });
         task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a commit ended without an answer.");
             Err(QueueError::Interrupted)
@@ -289,6 +305,7 @@ async fn commit(
     queue: &Queue,
     handoff: Option<mpsc::Sender<Delivery>>,
     mut record: NewRecord,
+    alarm: Alarm,
 ) -> Result<(), QueueError> {
     let hops: HashSet<_> = record
         .recipients
@@ -298,7 +315,7 @@ async fn commit(
         .collect();
     let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops.len()).ok());
     record.lease = room.is_some() && !hops.is_empty();
-    let mut deliveries = queue.commit(record).await?.into_iter();
+    let mut deliveries = queue.commit_with(record, alarm).await?.into_iter();
     for permit in room.into_iter().flatten() {
         if let Some(delivery) = deliveries.next() {
             permit.send(delivery);

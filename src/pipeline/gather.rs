@@ -11,6 +11,7 @@ mod signers;
 pub use opening::Looked;
 pub(super) use opening::inspect;
 pub use recipients::encryption_certificate;
+pub(super) use recipients::standing_of;
 pub use signers::{signing_keys, standing};
 
 use super::{AcceptError, Arrival, Gateway, Snapshot};
@@ -19,7 +20,7 @@ use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::{Certificate, Crl};
 use crate::plan::mark;
-use crate::policy::{self, Facts, Refusal, Side};
+use crate::policy::{self, Again, Facts, Refusal, Side};
 use crate::reason::Reason;
 use crate::smime::inspect::Structure;
 use jiff::Timestamp;
@@ -31,13 +32,17 @@ pub async fn facts(
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
     looked: Looked,
+    again: Option<Again>,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
     let Looked { inspected, unopened, asked } = looked;
     let first_seen = match arrival.side {
         // What a private key has shown is never deferred.
         Side::Outside if inspected.reasons.contains(&Reason::RevocationUnknown) && !inspected.asked_private_key => {
-            Some(first_seen(gateway, arrival, now).await?)
+            match again {
+                None => Some(first_seen(gateway, arrival, now).await?),
+                Some(_) => None,
+            }
         }
         Side::Outside | Side::Inside => None,
     };
@@ -56,6 +61,7 @@ pub async fn facts(
         already_encrypted: false,
         returns_opened: false,
         first_seen,
+        again,
         inspected,
         unopened,
     };

@@ -30,7 +30,10 @@ pub(super) fn keep(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, learned: Op
         let Ok(Some((gateway, trust))) = trust else { return };
         if let Err(error) = gateway.directory.harvest(&harvest, trust).await {
             tracing::warn!(%error, "a certificate could not be kept.");
+            return;
         }
+        // Mail may wait for this certificate.
+        gateway.note_change();
     });
 }
 

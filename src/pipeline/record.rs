@@ -21,6 +21,8 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
     let inspected = &facts.inspected;
     let details = json!({
         "subject": headers.subject,
+        // To write `Received` again, should it be decided again.
+        "arrival": {"protocol": arrival.protocol, "tls": arrival.tls, "login": arrival.login},
         "report": report::json(inspected, Some(action(decided))),
         "rule": decided.rule(),
         "sender": facts.sender.resinfo(),

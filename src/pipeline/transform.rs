@@ -41,8 +41,10 @@ pub async fn transform(
     }
     let room = room(gateway, arrival, &facts, &decided).await?;
     let id = id.to_string();
-    let trace = trace(snapshot, arrival, &id, now);
     let marks = gateway.marks.clone();
+    // Mail that was taken before came when it came.
+    let arrived = facts.again.as_ref().map_or(now, |again| again.taken);
+    let trace = trace(snapshot, arrival, &id, arrived);
     let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
     let work = move || {
         let source = Source {

@@ -76,6 +76,7 @@ fn copies(entity: &'static [u8]) -> Copies {
         passed: false,
         returns_opened: false,
         first_seen: None,
+        again: None,
     };
     let Decision::Accept(decided) = policy::decide(&facts, &policy, Timestamp::UNIX_EPOCH) else { panic!("refused") };
     let source = Source {

@@ -438,6 +438,9 @@ pub fn codes(reasons: &[Reason]) -> String {
 
 /// Whether mail that lacks a fact is still deferred, `defer_for` after it was seen first; then it is held.
 pub(super) fn still_deferring(facts: &Facts, policy: &Policy, now: Timestamp) -> bool {
+    if facts.again.is_some() {
+        return false;
+    }
     let Some(first) = facts.first_seen else { return true };
     match first.checked_add(policy.incoming.defer_for) {
         Ok(until) => now < until,

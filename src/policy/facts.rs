@@ -173,4 +173,17 @@ pub struct Facts {
     pub returns_opened: bool,
     /// When this very mail was first deferred for want of a fact.
     pub first_seen: Option<Timestamp>,
+    /// It was taken before and is decided again: nothing can be refused or deferred any more.
+    pub again: Option<Again>,
+}
+
+/// Mail that was taken, held or queued, and is decided again.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// When it was taken: `hold_for` counts from here.
+    pub taken: Timestamp,
+    /// The reasons that an operator answers for; none where nobody asks but time.
+    pub accepted: Option<Vec<Reason>>,
+    /// Outgoing: it waited for a recipient's certificate. That none is known any more is no way into the clear.
+    pub never_clear: bool,
 }

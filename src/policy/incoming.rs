@@ -32,9 +32,7 @@ pub(super) fn decide(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision
         owned |= !matches!(form, Form::Unopened);
         let treatment = match view.treatment {
             IncomingTreatment::Reject => return refused(facts, view),
-            IncomingTreatment::Quarantine => {
-                Treatment::Hold { class: HoldClass::Quarantine, reasons: view.reasons.clone() }
-            }
+            IncomingTreatment::Quarantine => Treatment::Hold { class: view.class, reasons: view.reasons.clone() },
             IncomingTreatment::Deliver if view.defers => return deferred(facts, view),
             IncomingTreatment::Deliver => Treatment::Deliver(form),
         };
@@ -71,6 +69,8 @@ fn form(facts: &Facts, known: &RecipientFacts) -> Form {
 struct View {
     reasons: Vec<Reason>,
     treatment: IncomingTreatment,
+    /// Of a hold: whom it waits for.
+    class: HoldClass,
     rejected_for: Option<Reason>,
     defers: bool,
     rule: &'static str,
@@ -85,6 +85,7 @@ impl View {
         }
         if discreet && self.defers {
             self.treatment = IncomingTreatment::Quarantine;
+            self.class = HoldClass::AwaitingRevocation;
             self.defers = false;
             self.rule = "revocation-unknown-held";
         }
@@ -94,6 +95,9 @@ impl View {
 
 fn judge(facts: &Facts, inspected: &Inspected, policy: &Policy, now: Timestamp) -> View {
     let reasons = reasons(facts, inspected, policy);
+    if let Some(accepted) = facts.again.as_ref().and_then(|again| again.accepted.as_ref()) {
+        return answered(inspected, reasons, accepted);
+    }
     let explicit = policy.incoming.explicit(Reason::RevocationUnknown);
     let soft = inspected.revocation_soft;
     let unknown = reasons.contains(&Reason::RevocationUnknown) && explicit.is_none() && !soft;
@@ -102,17 +106,43 @@ fn judge(facts: &Facts, inspected: &Inspected, policy: &Policy, now: Timestamp) 
         .filter(|reason| **reason != Reason::RevocationUnknown || explicit.is_some())
         .map(|reason| (policy.incoming.treatment(*reason), *reason))
         .max_by_key(|(treatment, reason)| (*treatment, std::cmp::Reverse(*reason)));
-    let (treatment, defers, rule) = match strongest {
-        Some((IncomingTreatment::Reject, _)) => (IncomingTreatment::Reject, false, "incoming-rejected"),
-        Some((IncomingTreatment::Quarantine, _)) => (IncomingTreatment::Quarantine, false, "quarantined"),
-        _ if unknown && still_deferring(facts, policy, now) => {
-            (IncomingTreatment::Deliver, true, "revocation-unknown-deferred")
+    let held = |class, rule| (IncomingTreatment::Quarantine, class, false, rule);
+    let (treatment, class, defers, rule) = match strongest {
+        // What was taken can't be refused any more.
+        Some((IncomingTreatment::Reject, _)) if facts.again.is_some() => held(HoldClass::Quarantine, "quarantined"),
+        Some((IncomingTreatment::Reject, _)) => {
+            (IncomingTreatment::Reject, HoldClass::Quarantine, false, "incoming-rejected")
         }
-        _ if unknown => (IncomingTreatment::Quarantine, false, "revocation-unknown-held"),
-        _ => (IncomingTreatment::Deliver, false, delivered(inspected)),
+        Some((IncomingTreatment::Quarantine, _)) => held(HoldClass::Quarantine, "quarantined"),
+        _ if unknown && still_deferring(facts, policy, now) => {
+            (IncomingTreatment::Deliver, HoldClass::AwaitingRevocation, true, "revocation-unknown-deferred")
+        }
+        _ if unknown && still_waiting(facts, policy, now) => {
+            held(HoldClass::AwaitingRevocation, "revocation-unknown-held")
+        }
+        _ if unknown => held(HoldClass::Quarantine, "revocation-unknown-quarantined"),
+        _ => (IncomingTreatment::Deliver, HoldClass::Quarantine, false, delivered(inspected)),
     };
     let rejected_for = strongest.map(|(_, reason)| reason);
-    View { reasons, treatment, rejected_for, defers, rule }
+    View { reasons, treatment, class, rejected_for, defers, rule }
+}
+
+/// An operator answers for reasons that he names: one that he has not named holds the mail, whatever its treatment is. The
+/// verdict stays what it is.
+fn answered(inspected: &Inspected, reasons: Vec<Reason>, accepted: &[Reason]) -> View {
+    let open = reasons.iter().any(|reason| !accepted.contains(reason));
+    let (treatment, rule) = match open {
+        true => (IncomingTreatment::Quarantine, "reason-not-accepted"),
+        false if reasons.is_empty() => (IncomingTreatment::Deliver, delivered(inspected)),
+        false => (IncomingTreatment::Deliver, "released"),
+    };
+    View { reasons, treatment, class: HoldClass::Quarantine, rejected_for: None, defers: false, rule }
+}
+
+/// Whether held mail still waits for a fresh CRL: `hold_for` after it was taken. Then it is the security team's.
+fn still_waiting(facts: &Facts, policy: &Policy, now: Timestamp) -> bool {
+    let Some(again) = &facts.again else { return !policy.incoming.hold_for.is_zero() };
+    again.taken.checked_add(policy.incoming.hold_for).is_ok_and(|until| now < until)
 }
 
 fn delivered(inspected: &Inspected) -> &'static str {

@@ -51,12 +51,12 @@ pub(super) fn recipients(
             Protection::Encrypted(to) => {
                 all.push(ForRecipient::deliver(address, Form::Encrypted(to), by.unwrap_or("encrypted".to_owned())));
             }
+            // What was taken is not refused: it waits for a certificate that can be used.
+            Protection::Impossible if facts.again.is_some() => all.push(waiting(address, unusable(known))),
             Protection::Impossible => refused.push((address.clone(), standings(&known.certificates))),
             Protection::Unproven(reasons) => {
                 unproven.push((address.clone(), standings(&known.certificates)));
-                let hold = Treatment::Hold { class: HoldClass::AwaitingKey, reasons };
-                let rule = "recipient-unproven-held".to_owned();
-                all.push(ForRecipient { address: address.clone(), treatment: hold, rule });
+                all.push(waiting(address, reasons));
             }
         }
     }
@@ -68,6 +68,20 @@ pub(super) fn recipients(
         return Err(Outcome::Refuse(refusal(RefusalKind::NoRecipientCertificate, refused, "encrypt-required-refused")));
     }
     Ok(all)
+}
+
+/// He waits for a certificate of his that can be used.
+fn waiting(address: &Address, reasons: Vec<Reason>) -> ForRecipient {
+    let hold = Treatment::Hold { class: HoldClass::AwaitingKey, reasons };
+    ForRecipient { address: address.clone(), treatment: hold, rule: "recipient-unproven-held".to_owned() }
+}
+
+/// What stands against his certificates; none being known is a reason too.
+fn unusable(known: &RecipientFacts) -> Vec<Reason> {
+    match reasons(known) {
+        none if none.is_empty() => vec![Reason::NoRecipientCertificate],
+        some => some,
+    }
 }
 
 /// Why the mail is not taken.
@@ -173,12 +187,15 @@ fn protection(
     }
     let reasons = reasons(known);
     let unknown = known.certificates.iter().any(|one| matches!(one.standing, RecipientStanding::Unknown));
+    let never_clear = facts.again.as_ref().is_some_and(|again| again.never_clear);
     let clear_is_allowed =
         wanted == Encrypt::WhenPossible && policy.allow_downgrade.iter().any(|pattern| pattern.matches(address));
     match (wanted, reasons.is_empty()) {
         _ if clear_is_allowed => Protection::Clear("downgrade-allowed".to_owned()),
         (Encrypt::Required, _) if !unknown => Protection::Impossible,
-        (_, true) if !known.encrypted_before => Protection::Clear("no-recipient-certificate".to_owned()),
+        (_, true) if !known.encrypted_before && !never_clear => {
+            Protection::Clear("no-recipient-certificate".to_owned())
+        }
         (_, true) => Protection::Unproven(vec![Reason::NoRecipientCertificate]),
         (_, false) => Protection::Unproven(reasons),
     }

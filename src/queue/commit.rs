@@ -3,7 +3,8 @@
 use super::content::{self, Sealed};
 use super::hold::{Hold, Holds, Room, Token};
 use super::record::{NewRecipient, NewRecord, NewState, body_name, dsn_text, keep_discreet, reasons_text};
-use super::{DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
+use super::release::postpone;
+use super::{Alarm, DB_NOW, Delivery, DeliveryRecipient, Queue, QueueError, Shared};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
 use crate::directory::note_encrypted;
@@ -19,7 +20,12 @@ use std::sync::{Arc, PoisonError};
 impl Queue {
     /// Stores the mail. It is durable when this returns: then, and only then, 250. With `lease`, the deliveries come
     /// back leased, grouped by copy and next hop, to be handed over in memory; none where memory has no room for them.
-    pub async fn commit(&self, mut record: NewRecord) -> Result<Vec<Delivery>, QueueError> {
+    pub async fn commit(&self, record: NewRecord) -> Result<Vec<Delivery>, QueueError> {
+        self.commit_with(record, Alarm::default()).await
+    }
+
+    /// The same, and what the security team is told of it, in one transaction.
+    pub async fn commit_with(&self, mut record: NewRecord, alarm: Alarm) -> Result<Vec<Delivery>, QueueError> {
         keep_discreet(&mut record);
         let contents: Vec<Bytes> = record.copies.iter().map(|copy| copy.content.bytes().clone()).collect();
         let outline = record.lease.then(|| Outline::of(&record));
@@ -28,7 +34,16 @@ impl Queue {
         record.lease = outline.is_some();
         let prepared = self.0.prepare(record).await?;
         let token = prepared.token.map(|token| self.0.holds.token(token));
-        let ids = self.0.store.write(Commit { prepared, chain: Arc::clone(self.0.audit.chain()) }).await?;
+        let mut notices = Vec::with_capacity(alarm.notices.len());
+        for notice in alarm.notices {
+            notices.push(self.0.prepare(NewRecord { lease: false, ..notice }).await?);
+        }
+        let told = !notices.is_empty();
+        let chain = Arc::clone(self.0.audit.chain());
+        let ids = self.0.store.write(Commit { prepared, notices, later: alarm.later, chain }).await?;
+        if told {
+            self.0.work.notify_one();
+        }
         match (outline, token) {
             (Some((rooms, outline)), Some(token)) => Ok(outline.deliveries(&contents, &ids, rooms, &token)),
             _ => {
@@ -46,7 +61,7 @@ pub(super) struct Prepared {
     lease_micros: i64,
     original: Sealed,
     copies: Vec<Sealed>,
-    details: (WrappedKey, Bytes),
+    pub(super) details: (WrappedKey, Bytes),
     evidence: Vec<EvidenceRow>,
 }
 
@@ -77,6 +92,7 @@ impl Shared {
     }
 
     fn prepare_now(&self, mut record: NewRecord) -> Result<Prepared, QueueError> {
+        keep_discreet(&mut record);
         let seal = |context: &str, plain: &[u8]| content::seal(&self.master, &self.folder, context, plain);
         let original = seal(&content::original_context(&record.id), &record.original)?;
         let mut copies = Vec::with_capacity(record.copies.len());
@@ -203,6 +219,9 @@ impl Outline {
 
 struct Commit {
     prepared: Prepared,
+    /// What the security team is told of it, now or later.
+    notices: Vec<Prepared>,
+    later: bool,
     chain: Arc<ChainWriter>,
 }
 
@@ -211,9 +230,8 @@ impl Write for Commit {
 
     fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Ids, sqlx::Error>> {
         Box::pin(async move {
-            let ids = insert_records(tx, &[&self.prepared]).await?;
-            append(tx, &self.chain, &self.prepared.record.events).await?;
-            ids.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+            let mut ids = Self::apply_all(&[self], tx).await?;
+            ids.pop().ok_or(sqlx::Error::RowNotFound)
         })
     }
 
@@ -222,10 +240,17 @@ impl Write for Commit {
         tx: &'a mut SqliteConnection,
     ) -> BoxFuture<'a, Result<Vec<Ids>, sqlx::Error>> {
         Box::pin(async move {
-            let records: Vec<&Prepared> = jobs.iter().map(|job| &job.prepared).collect();
-            let ids = insert_records(tx, &records).await?;
+            let notices = jobs.iter().flat_map(|job| &job.notices);
+            let records: Vec<&Prepared> = jobs.iter().map(|job| &job.prepared).chain(notices).collect();
+            let mut ids = insert_records(tx, &records).await?;
+            ids.truncate(jobs.len());
+            for (job, ids) in jobs.iter().zip(&ids).filter(|(job, _)| job.later) {
+                postpone(tx, ids.record, job.prepared.record.received.as_microsecond()).await?;
+            }
             if let Some(first) = jobs.first() {
-                let events: Vec<Event> = jobs.iter().flat_map(|job| job.prepared.record.events.clone()).collect();
+                let notices = jobs.iter().flat_map(|job| &job.notices);
+                let records = jobs.iter().map(|job| &job.prepared).chain(notices);
+                let events: Vec<Event> = records.flat_map(|prepared| prepared.record.events.clone()).collect();
                 append(tx, &first.chain, &events).await?;
             }
             Ok(ids)
@@ -234,6 +259,7 @@ impl Write for Commit {
 
     fn committed(&mut self, _output: &Ids) {
         self.prepared.keep_files();
+        self.notices.iter_mut().for_each(Prepared::keep_files);
     }
 }
 
@@ -415,7 +441,10 @@ async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>])
     Ok(())
 }
 
-async fn insert_evidence(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepared)]) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_evidence(
+    tx: &mut SqliteConnection,
+    rows: &[(i64, i64, &Prepared)],
+) -> Result<(), sqlx::Error> {
     let mut known = HashSet::new();
     let mut links = Vec::new();
     for (record, _, prepared) in rows {

@@ -56,6 +56,8 @@ pub struct RecordView {
     pub rule: String,
     /// The mail this notice is about.
     pub notice_for: Option<String>,
+    /// The mail that this one was released from.
+    pub parent: Option<String>,
     /// State by recipient.
     pub recipients: Vec<RecipientView>,
 }
@@ -89,6 +91,10 @@ pub struct RecipientView {
     pub original_recipient: Option<String>,
     /// When the sender was told of the delay, RFC 3339.
     pub warned: Option<String>,
+    /// When the state was last changed, RFC 3339.
+    pub changed: String,
+    /// Of `released`: where it went, and what became of it there.
+    pub released: Option<ReleasedView>,
 }
 
 /// Part of a list.
@@ -98,6 +104,21 @@ pub struct Page {
     pub records: Vec<RecordView>,
     /// How many there are in all.
     pub total: i64,
+}
+
+/// What became of released mail for one recipient.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleasedView {
+    /// The mail that carries it on.
+    pub queue_id: String,
+    /// Its state for him: `pending`, `delivered` …; null where the record is gone.
+    pub state: Option<String>,
+    /// Where it went.
+    pub next_hop: Option<String>,
+    /// The last reply of the next hop.
+    pub reply: Option<String>,
+    /// When that was, RFC 3339.
+    pub time: Option<String>,
 }
 
 /// A record with what is sealed beside it.
@@ -162,11 +183,11 @@ pub struct Counts {
 impl Queue {
     /// The newest 1,000 records of this kind, newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
-        Ok(self.page(filter, 1000).await?.records)
+        Ok(self.list_at_most(filter, 1000).await?.records)
     }
 
     /// The newest records of this kind, at most so many, and how many there are.
-    pub async fn page(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
+    pub async fn list_at_most(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
             Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
@@ -286,17 +307,46 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased, dsn, warned FROM recipient WHERE record = ? ORDER BY id"
+             coalesce(lease > {DB_NOW}, 0) AS leased, dsn, warned, changed, released \
+             FROM recipient WHERE record = ? ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
             query_as(AssertSqlSafe(sql)).bind(record).fetch_all(self.0.store.readers()).await?;
-        Ok(rows.into_iter().map(RecipientRow::view).collect())
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
+            let released = match &row.released {
+                Some(id) => Some(self.released(id, &row.address).await?),
+                None => None,
+            };
+            views.push(RecipientView { released, ..row.view() });
+        }
+        Ok(views)
+    }
+
+    /// What became of released mail: the proof of its delivery, once there is one.
+    async fn released(&self, id: &str, address: &str) -> Result<ReleasedView, QueueError> {
+        let found: Option<(String, String, Option<String>, i64)> = query_as(
+            "SELECT r.state, r.next_hop, r.diagnostic, r.changed FROM recipient r JOIN record m ON m.id = r.record \
+             WHERE m.queue_id = ? AND r.address = ?",
+        )
+        .bind(id)
+        .bind(address)
+        .fetch_optional(self.0.store.readers())
+        .await?;
+        let mut view = ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, reply: None, time: None };
+        if let Some((state, next_hop, reply, changed)) = found {
+            view.state = Some(state);
+            view.next_hop = Some(next_hop);
+            view.reply = reply;
+            view.time = Some(time_text(changed));
+        }
+        Ok(view)
     }
 }
 
 const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_from, message_id, verdict, reasons, signer, \
-     serial, size, rule, notice_for, listener, peer, helo, policy, original, details, details_master, details_wrapped, \
-     returned, envelope_id";
+     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, \
+     details_wrapped, returned, envelope_id";
 
 from_row! {
     #[derive(Debug)]
@@ -315,6 +365,7 @@ from_row! {
     size: i64,
     rule: String,
     notice_for: Option<String>,
+    parent: Option<String>,
     listener: String,
     peer: String,
     helo: String,
@@ -345,6 +396,7 @@ impl RecordRow {
             size: self.size,
             rule: self.rule,
             notice_for: self.notice_for,
+            parent: self.parent,
             recipients,
         }
     }
@@ -365,6 +417,8 @@ from_row! {
     leased: bool,
     dsn: Option<String>,
     warned: Option<i64>,
+    changed: i64,
+    released: Option<String>,
 }
 }
 
@@ -385,6 +439,8 @@ impl RecipientRow {
             diagnostic: self.diagnostic,
             next_hop: self.next_hop,
             leased: self.leased,
+            changed: time_text(self.changed),
+            released: None,
         }
     }
 }

@@ -146,6 +146,18 @@ fn judge(
     RecipientCertificate { id: known.id, certificate: known.certificate, standing, capabilities: known.capabilities }
 }
 
+/// What the certificate that a mail was encrypted to is worth now; none where the directory has it no more.
+pub(in super::super) fn standing_of(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    address: &Address,
+    id: &str,
+    now: Timestamp,
+) -> Option<RecipientStanding> {
+    let known = gateway.directory.for_mailbox(address).into_iter().find(|known| known.id == id)?;
+    Some(judge(gateway, snapshot, known, address, now).standing)
+}
+
 /// Whether somebody's certificate may be encrypted to now, and under which anchor. `address` is nobody where the
 /// registration officer has bound it.
 pub fn encryption_certificate(

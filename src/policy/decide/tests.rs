@@ -4,7 +4,9 @@ use super::*;
 use crate::crypto::ContentCipher;
 use crate::mail::header::FromTexts;
 use crate::mail::{BodyType, Domain, Envelope};
-use crate::policy::{Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Triggers};
+use crate::policy::{
+    Again, Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Triggers,
+};
 use crate::smime::inspect::{Evidence, Opened};
 use crate::smime::{Inspected, Verdict};
 use std::time::Duration;
@@ -73,6 +75,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
         passed: false,
         returns_opened: false,
         first_seen: None,
+        again: None,
     }
 }
 
@@ -228,6 +231,98 @@ fn revocation_unknown_defers_then_holds_and_soft_fail_marks() {
     facts.inspected.revocation_soft = false;
     facts.inspected.reasons = vec![Reason::Revoked, Reason::RevocationUnknown];
     assert_eq!(outcome(&facts, &policy, start), "held quarantined");
+}
+
+/// Each recipient's class and what decided.
+fn classes(facts: &Facts, policy: &Policy, now: Timestamp) -> String {
+    let Decision::Accept(decided) = decide(facts, policy, now) else { return "not taken".to_owned() };
+    let class = |one: &ForRecipient| match &one.treatment {
+        Treatment::Deliver(_) => "deliver",
+        Treatment::Hold { class, .. } => class.name(),
+    };
+    let each: Vec<_> = decided.recipients().iter().map(class).collect();
+    format!("{}: {}", decided.rule(), each.join(","))
+}
+
+#[test]
+fn i27_held_for_a_crl_as_long_as_hold_for_then_in_quarantine() {
+    let stranger = "x@elsewhere.example";
+    let start = Timestamp::UNIX_EPOCH;
+    let after = |seconds: u64| start + Duration::from_secs(seconds);
+    let mut facts = facts(Side::Outside, from(stranger), stranger);
+    facts.inspected.verdict = Verdict::Indeterminate;
+    facts.inspected.reasons = vec![Reason::RevocationUnknown];
+    facts.first_seen = Some(start);
+    let mut policy = policy();
+    policy.incoming.defer_for = Duration::from_secs(60);
+    policy.incoming.hold_for = Duration::from_secs(600);
+    assert_eq!(classes(&facts, &policy, after(60)), "revocation-unknown-held: awaiting-revocation");
+    // Without an operator, time and the facts decide; nothing is refused or deferred any more.
+    facts.first_seen = None;
+    facts.again = Some(Again { taken: after(60), accepted: None, never_clear: false });
+    let table: [(&[Reason], u64, &str); 7] = [
+        (&[Reason::RevocationUnknown], 61, "revocation-unknown-held: awaiting-revocation"),
+        (&[Reason::RevocationUnknown], 659, "revocation-unknown-held: awaiting-revocation"),
+        (&[Reason::RevocationUnknown], 660, "revocation-unknown-quarantined: quarantine"),
+        (&[Reason::Revoked], 61, "quarantined: quarantine"),
+        (&[Reason::Altered], 61, "quarantined: quarantine"),
+        (&[Reason::Untrusted], 61, "marked: deliver"),
+        (&[], 61, "verified: deliver"),
+    ];
+    policy.incoming.treatments.push((Reason::Altered, IncomingTreatment::Reject));
+    for (reasons, seconds, expected) in table {
+        facts.inspected.verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Invalid };
+        facts.inspected.reasons = reasons.to_vec();
+        assert_eq!(classes(&facts, &policy, after(seconds)), expected, "{reasons:?} after {seconds} s");
+    }
+    policy.incoming.hold_for = Duration::ZERO;
+    facts.again = None;
+    facts.first_seen = Some(start);
+    facts.inspected.verdict = Verdict::Indeterminate;
+    facts.inspected.reasons = vec![Reason::RevocationUnknown];
+    assert_eq!(classes(&facts, &policy, after(60)), "revocation-unknown-quarantined: quarantine");
+}
+
+#[test]
+fn p32_every_reason_found_must_be_accepted_and_the_verdict_stays() {
+    use Reason::{BlockedLocally, RevocationUnknown, Revoked, SenderNotAuthorised, Untrusted};
+    let stranger = "x@elsewhere.example";
+    let own = "siti@example.go.id";
+    let table: [(&str, &[Reason], &[Reason], &str); 9] = [
+        (stranger, &[Revoked], &[], "reason-not-accepted: quarantine"),
+        (stranger, &[Revoked], &[Revoked], "released: deliver"),
+        (stranger, &[Revoked], &[BlockedLocally], "reason-not-accepted: quarantine"),
+        (stranger, &[Revoked, BlockedLocally], &[Revoked], "reason-not-accepted: quarantine"),
+        (stranger, &[Revoked], &[Revoked, BlockedLocally], "released: deliver"),
+        // Also one that would be delivered, were it the only one: it was not there when he looked.
+        (stranger, &[Untrusted], &[], "reason-not-accepted: quarantine"),
+        (stranger, &[RevocationUnknown], &[RevocationUnknown], "released: deliver"),
+        (stranger, &[], &[], "verified: deliver"),
+        (own, &[Revoked], &[Revoked], "reason-not-accepted: quarantine"),
+    ];
+    for (author, found, accepted, expected) in table {
+        let mut facts = facts(Side::Outside, from(author), stranger);
+        facts.inspected.verdict = if found.is_empty() { Verdict::Valid } else { Verdict::Invalid };
+        facts.inspected.reasons = found.to_vec();
+        facts.again =
+            Some(Again { taken: Timestamp::UNIX_EPOCH, accepted: Some(accepted.to_vec()), never_clear: false });
+        assert_eq!(classes(&facts, &policy(), Timestamp::UNIX_EPOCH), expected, "{found:?} {accepted:?}");
+        if let Decision::Accept(decided) = decide(&facts, &policy(), Timestamp::UNIX_EPOCH) {
+            assert_eq!(decided.mark(), Mark::Verdict);
+            assert!(found.iter().all(|reason| decided.reasons().contains(reason)));
+            assert_eq!(decided.reasons().contains(&SenderNotAuthorised), author == own && !found.is_empty());
+        }
+    }
+}
+
+#[test]
+fn p32_who_owns_no_key_gets_no_more_by_a_release() {
+    let mut facts = opened(&[&["1"]]);
+    facts.inspected.verdict = Verdict::Invalid;
+    facts.inspected.reasons = vec![Reason::Revoked];
+    facts.again =
+        Some(Again { taken: Timestamp::UNIX_EPOCH, accepted: Some(vec![Reason::Revoked]), never_clear: false });
+    assert_eq!(forms(&facts, &policy()), ["opened", "unopened", "unopened"]);
 }
 
 #[test]

@@ -215,3 +215,38 @@ fn o56_o57_what_is_encrypted_already_and_what_programs_read() {
     facts.inspected.from = from("mailer-daemon@server.internal");
     assert_eq!(outcome(&facts, &possible), "refuse encrypt-required-refused NoRecipientCertificate");
 }
+
+#[test]
+fn p32_outgoing_mail_decided_again_waits_and_never_leaves_in_clear() {
+    use crate::policy::Again;
+    for accepted in [None, Some(Reason::ALL.to_vec())] {
+        for encrypt in [Encrypt::Required, Encrypt::WhenPossible] {
+            let mut policy = policy();
+            policy.domains[0].encrypt = encrypt;
+            let mut facts = mail(&["revoked"]);
+            facts.again = Some(Again { taken: Timestamp::UNIX_EPOCH, accepted: accepted.clone(), never_clear: false });
+            let Decision::Accept(decided) = decide(&facts, &policy, Timestamp::UNIX_EPOCH) else {
+                panic!("not held: {encrypt:?}")
+            };
+            let waits = |one: &ForRecipient| {
+                matches!(one.treatment, Treatment::Hold { class: HoldClass::AwaitingKey, ref reasons }
+                    if reasons.contains(&Reason::Revoked))
+            };
+            assert!(decided.recipients().iter().all(waits), "{encrypt:?}");
+        }
+    }
+}
+
+#[test]
+fn o30_a_certificate_that_vanished_is_no_way_into_the_clear() {
+    use crate::policy::Again;
+    let mut facts = mail(&[]);
+    let again = |never_clear| Some(Again { taken: Timestamp::UNIX_EPOCH, accepted: None, never_clear });
+    facts.again = again(false);
+    assert_eq!(outcome(&facts, &policy()), "clear: no-recipient-certificate");
+    facts.again = again(true);
+    assert_eq!(outcome(&facts, &policy()), "held awaiting-key no-recipient-certificate: recipient-unproven-held");
+    let mut allowed = policy();
+    allowed.allow_downgrade.push(Pattern::Mailbox(address("budi@elsewhere.example")));
+    assert_eq!(outcome(&facts, &allowed), "clear: downgrade-allowed");
+}
