@@ -2,11 +2,12 @@
 //!
 //! Never blocks on a client: who is refused gets one line from a task of his own. An error of `accept` is logged and survived.
 
+use super::rates::{Connection, What, Who};
 use super::reception::GatewayReception;
 use super::session::{Session, Timing};
 use super::{Admission, Reservation};
-use crate::config::Listener;
-use crate::pipeline::Gateway;
+use crate::config::{Listener, ListenerTls, Mechanism};
+use crate::pipeline::{Gateway, Snapshot};
 use crate::policy::Side;
 use crate::smtp::server::Settings;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// How long the greeting waits for a client that does not wait for it. Programs that send unasked send at once; more would
+/// only make others wait.
+const EARLY: Duration = Duration::from_millis(80);
+
 /// Serves until `shutdown` says true; returns when all sessions have ended, at the latest after their grace time.
 pub async fn serve(
     gateway: Arc<Gateway>,
@@ -26,7 +31,6 @@ pub async fn serve(
     admission: Admission,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let listener = Arc::new(listener);
     let sessions_shutdown = shutdown.clone();
     let mut sessions = JoinSet::new();
     loop {
@@ -35,11 +39,10 @@ pub async fn serve(
             () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
             Some(ended) = sessions.join_next() => report(ended),
             accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => match admit(&listener, &admission, peer.ip()) {
-                    Ok(place) => {
-                        let (gateway, listener) = (Arc::clone(&gateway), Arc::clone(&listener));
-                        let (admission, shutdown) = (admission.clone(), sessions_shutdown.clone());
-                        sessions.spawn(async move { session(gateway, listener, stream, peer, admission, shutdown, place).await });
+                Ok((stream, peer)) => match Visit::new(&gateway, &listener, &admission, peer) {
+                    Ok(visit) => {
+                        let (gateway, shutdown) = (Arc::clone(&gateway), sessions_shutdown.clone());
+                        sessions.spawn(async move { session(gateway, visit, stream, shutdown).await });
                     }
                     Err(greeting) => {
                         sessions.spawn(refuse(stream, greeting));
@@ -74,15 +77,89 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// A place, or the greeting of who gets none.
-fn admit(listener: &Listener, admission: &Admission, peer: IpAddr) -> Result<Reservation, &'static [u8]> {
-    let peer = peer.to_canonical();
-    let known = listener.clients.iter().any(|network| network.contains(peer));
-    // An empty list lets everybody in outside and nobody inside.
-    if !known && (listener.side == Side::Inside || !listener.clients.is_empty()) {
-        return Err(b"554 5.7.1 Access denied\r\n");
+/// A client who was let in, and what he takes with him.
+struct Visit {
+    snapshot: Arc<Snapshot>,
+    listener: Arc<Listener>,
+    index: usize,
+    peer: SocketAddr,
+    admission: Admission,
+    /// One of the listener's own clients.
+    known: bool,
+    /// Limits per client hold for him.
+    limited: bool,
+    _place: Reservation,
+    _connection: Connection,
+}
+
+impl Visit {
+    /// A place, or the greeting of who gets none. What the configuration says of the listener now holds, not what it said
+    /// when the socket was bound.
+    fn new(
+        gateway: &Gateway,
+        bound: &Listener,
+        admission: &Admission,
+        peer: SocketAddr,
+    ) -> Result<Self, &'static [u8]> {
+        let snapshot = gateway.snapshot();
+        let all = &snapshot.config.listeners;
+        let found = all.iter().enumerate().find(|(_, listener)| listener.name == bound.name);
+        let (index, listener) = found.map_or((usize::MAX, bound), |(index, listener)| (index, listener));
+        let address = peer.ip().to_canonical();
+        let known = listener.clients.iter().any(|network| network.contains(address));
+        if !known && !lets_in_strangers(listener) {
+            return Err(b"554 5.7.1 Access denied\r\n");
+        }
+        let rates = &snapshot.config.rates;
+        let exempt = rates.exempt.iter().any(|network| network.contains(address));
+        let limited = !exempt && !(known && listener.side == Side::Inside);
+        let who = Who::Client(address);
+        let is_over = |what, limit| limited && admission.rates.is_over(who, what, limit);
+        if is_over(What::Errors, rates.errors) || is_over(What::Unknown, rates.unknown) {
+            return Err(b"421 4.7.0 Too many errors, try again later\r\n");
+        }
+        let connections = if limited { rates.connections } else { 0 };
+        let connection = admission.rates.enter(address, connections);
+        let connection = connection.ok_or(&b"421 4.7.0 Too many connections of yours, try again later\r\n"[..])?;
+        let place = admission.enter(listener.side);
+        let place = place.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
+        let listener = Arc::new(listener.clone());
+        let admission = admission.clone();
+        Ok(Self { listener, snapshot, index, peer, admission, known, limited, _place: place, _connection: connection })
     }
-    admission.enter(listener.side).ok_or(b"421 4.7.0 Too many connections, try again later\r\n")
+
+    fn settings(&self) -> Settings {
+        let (config, listener) = (&self.snapshot.config, &self.listener);
+        let limits = &config.limits;
+        let inside = listener.side == Side::Inside;
+        Settings {
+            hostname: config.hostname.clone(),
+            message: if inside { limits.message_inside } else { limits.message },
+            recipients: limits.recipients,
+            command_line: limits.command_line,
+            starttls: listener.tls == ListenerTls::StartTls,
+            require_tls: listener.require_tls,
+            plain: listener.auth.contains(&Mechanism::Plain),
+            external: listener.auth.contains(&Mechanism::External),
+            must_log_in: inside && !self.known,
+            strict: !inside && self.limited,
+            tarpit: self.limited,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        let wait = if self.peer.ip().to_canonical().is_loopback() { Duration::ZERO } else { EARLY };
+        let early = (self.listener.side == Side::Outside && self.limited).then_some(wait);
+        Timing { early, ..Timing::gateway() }
+    }
+}
+
+/// An empty list lets everybody in outside; inside, whoever can prove who he is, which a session finds out.
+fn lets_in_strangers(listener: &Listener) -> bool {
+    match listener.side {
+        Side::Outside => listener.clients.is_empty(),
+        Side::Inside => !listener.auth.is_empty() || !listener.client_certificates.anchors.is_empty(),
+    }
 }
 
 async fn refuse(mut stream: TcpStream, greeting: &'static [u8]) {
@@ -95,32 +172,29 @@ async fn refuse(mut stream: TcpStream, greeting: &'static [u8]) {
     }
 }
 
-async fn session(
-    gateway: Arc<Gateway>,
-    listener: Arc<Listener>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    admission: Admission,
-    shutdown: watch::Receiver<bool>,
-    _place: Reservation,
-) {
-    let snapshot = gateway.snapshot();
-    let config = &snapshot.config;
-    let settings = Settings {
-        hostname: config.hostname.clone(),
-        message: config.limits.message,
-        recipients: config.limits.recipients,
-        command_line: config.limits.command_line,
-    };
-    let timing = Timing::gateway();
+async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdown: watch::Receiver<bool>) {
+    let (settings, timing, peer) = (visit.settings(), visit.timing(), visit.peer);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let (name, side) = (listener.name.clone(), listener.side);
-    let reception =
-        GatewayReception { gateway, snapshot: Arc::clone(&snapshot), listener, peer: peer.ip().to_canonical() };
-    let session = Session::new(stream, reception, settings, admission.memory(side), timing, shutdown);
-    if let Err(error) = session.run().await {
-        tracing::info!(listener = %name, %peer, %error, "session broken off");
+    let listener = &visit.listener;
+    let memory = visit.admission.memory(listener.side);
+    let reception = GatewayReception {
+        gateway,
+        snapshot: Arc::clone(&visit.snapshot),
+        listener: Arc::clone(listener),
+        index: visit.index,
+        peer: peer.ip().to_canonical(),
+        admission: visit.admission.clone(),
+        limited: visit.limited,
+    };
+    let session = Session::new(stream, reception, settings, memory, timing, shutdown);
+    let ended = match listener.tls {
+        ListenerTls::Implicit => session.run_secured().await,
+        ListenerTls::Off | ListenerTls::StartTls => session.run().await,
+    };
+    if let Err(error) = ended {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::info!(listener = %listener.name, %peer, %error, source, "session broken off");
     }
 }

@@ -85,16 +85,25 @@ pub struct RecipientView {
     pub next_hop: String,
     /// Whether somebody delivers it now.
     pub leased: bool,
-    /// When the state was last changed, RFC 3339.
-    pub changed: String,
-    /// Of `released`: where it went, and what became of it there.
-    pub released: Option<ReleasedView>,
     /// `NOTIFY=`, as it was given.
     pub notify: Option<String>,
     /// `ORCPT=`, as it was given.
     pub original_recipient: Option<String>,
     /// When the sender was told of the delay, RFC 3339.
     pub warned: Option<String>,
+    /// When the state was last changed, RFC 3339.
+    pub changed: String,
+    /// Of `released`: where it went, and what became of it there.
+    pub released: Option<ReleasedView>,
+}
+
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The newest, newest first.
+    pub records: Vec<RecordView>,
+    /// How many there are in all.
+    pub total: i64,
 }
 
 /// What became of released mail for one recipient.
@@ -110,15 +119,6 @@ pub struct ReleasedView {
     pub reply: Option<String>,
     /// When that was, RFC 3339.
     pub time: Option<String>,
-}
-
-/// Part of a list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The newest, newest first.
-    pub records: Vec<RecordView>,
-    /// How many there are in all.
-    pub total: i64,
 }
 
 /// A record with what is sealed beside it.
@@ -183,11 +183,11 @@ pub struct Counts {
 impl Queue {
     /// The newest 1,000 records of this kind, newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
-        Ok(self.page(filter, 1000).await?.records)
+        Ok(self.list_at_most(filter, 1000).await?.records)
     }
 
     /// The newest records of this kind, at most so many, and how many there are.
-    pub async fn page(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
+    pub async fn list_at_most(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
             Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
@@ -307,8 +307,8 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased, changed, released, dsn, warned FROM recipient WHERE record = ? \
-             ORDER BY id"
+             coalesce(lease > {DB_NOW}, 0) AS leased, dsn, warned, changed, released \
+             FROM recipient WHERE record = ? ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
             query_as(AssertSqlSafe(sql)).bind(record).fetch_all(self.0.store.readers()).await?;
@@ -345,8 +345,8 @@ impl Queue {
 }
 
 const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_from, message_id, verdict, reasons, signer, \
-     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, details_wrapped, \
-     returned, envelope_id";
+     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, \
+     details_wrapped, returned, envelope_id";
 
 from_row! {
     #[derive(Debug)]
@@ -415,10 +415,10 @@ from_row! {
     diagnostic: Option<String>,
     next_hop: String,
     leased: bool,
-    changed: i64,
-    released: Option<String>,
     dsn: Option<String>,
     warned: Option<i64>,
+    changed: i64,
+    released: Option<String>,
 }
 }
 

@@ -1,8 +1,8 @@
 //! Postfix, Exim and OpenSMTPD on both sides: what they send is taken, what they are sent they take, and nothing is lost
 //! when they go away and come back.
 
-use crate::support::pki::{RINA, SITI};
 use crate::support::neighbour::{self, KINDS, Kind, Neighbour};
+use crate::support::pki::{RINA, SITI};
 use crate::support::{Gateway, PATIENCE, Pki, Setup, Sink, client, letter};
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,9 @@
-use super::{Connection, open, send as send_over};
+use super::send as send_over;
 use crate::config::NextHop;
 use crate::limits::Limits;
 use crate::mail::{Address, BodyType, ReversePath};
-use crate::outbound::Settings;
+use crate::outbound::Surroundings;
+use crate::outbound::connect::{Connection, open};
 use crate::queue::{Delivery, DeliveryRecipient, Direction, Outcome, QueueId};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -105,15 +106,19 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
     }
 }
 
+pub(in crate::outbound) fn surroundings() -> Arc<Surroundings> {
+    Arc::new(Surroundings::new("gate.example", Limits::default()))
+}
+
 /// As a lane does it.
 pub(in crate::outbound) async fn deliver(
     delivery: &Delivery,
-    settings: &Settings,
+    surroundings: &Arc<Surroundings>,
     connection: &mut Option<Connection>,
 ) -> Vec<(i64, Outcome)> {
     loop {
         if connection.is_none() {
-            match open(&delivery.next_hop, settings).await {
+            match open(&delivery.next_hop, surroundings).await {
                 Ok(new) => *connection = Some(new),
                 Err(why) => return delivery.recipients.iter().map(|recipient| (recipient.id, why.clone())).collect(),
             }
@@ -125,7 +130,7 @@ pub(in crate::outbound) async fn deliver(
 }
 
 async fn send(hop: &Hop, recipients: &[&str], connection: &mut Option<Connection>) -> Vec<String> {
-    let settings = Settings::new("gate.example", Limits::default());
+    let settings = surroundings();
     let outcomes = deliver(&delivery(&hop.next_hop, 5, recipients), &settings, connection).await;
     assert!(outcomes.iter().map(|(id, _)| *id).eq(5..5 + i64::try_from(recipients.len()).unwrap()));
     outcomes
@@ -211,7 +216,7 @@ async fn s22_content_with_bare_line_feeds_does_not_leave() {
     let hop = Hop::new(&[]).await;
     let mut bad = delivery(&hop.next_hop, 5, &["x@b.example"]);
     bad.content = Bytes::from_static(b"Subject: x\r\n\r\na\n.\r\nMAIL FROM:<s@b.example>\r\n");
-    let outcomes = deliver(&bad, &Settings::new("gate.example", Limits::default()), &mut None).await;
+    let outcomes = deliver(&bad, &surroundings(), &mut None).await;
     assert!(matches!(&outcomes[..], [(5, Outcome::Failed { status, .. })] if status == "5.6.0"));
     assert!(!hop.log.lock().unwrap().iter().flatten().any(|line| line.starts_with("MAIL")));
 }
