@@ -43,8 +43,10 @@ pub struct Counts {
     start: Instant,
     hasher: RandomState,
     windows: Arc<Mutex<Windows>>,
-    connections: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    connections: Connections,
 }
+
+type Connections = Arc<Mutex<HashMap<IpAddr, u32>>>;
 
 #[derive(Debug, Default)]
 struct Windows {
@@ -62,12 +64,7 @@ struct Window {
 
 impl Default for Counts {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            hasher: RandomState::new(),
-            windows: Arc::default(),
-            connections: Arc::default(),
-        }
+        Self { start: Instant::now(), hasher: RandomState::new(), windows: Arc::default(), connections: Arc::default() }
     }
 }
 
@@ -84,7 +81,8 @@ impl Counts {
 
     /// `now` in milliseconds since the start. What was too much does not count: who waits is let in again.
     fn count(&self, who: Who<'_>, what: What, amount: u32, limit: u32, now: u128) -> bool {
-        let (minute, within) = (u64::try_from(now / 60_000).unwrap_or(u64::MAX), u32::try_from(now % 60_000).unwrap_or(0));
+        let (minute, within) =
+            (u64::try_from(now / 60_000).unwrap_or(u64::MAX), u32::try_from(now % 60_000).unwrap_or(0));
         let key = self.hasher.hash_one(who.network());
         let mut windows = lock(&self.windows);
         let mut window = windows.take(key);
@@ -104,7 +102,9 @@ impl Counts {
             }
             _ => true,
         };
-        windows.young.insert(key, window);
+        if amount > 0 || window.is_of_use() {
+            windows.young.insert(key, window);
+        }
         good
     }
 
@@ -135,6 +135,10 @@ impl Windows {
 }
 
 impl Window {
+    fn is_of_use(&self) -> bool {
+        self.now.iter().chain(&self.before).any(|count| *count > 0)
+    }
+
     fn advance(&mut self, minute: u64) {
         if minute == self.minute {
             return;
@@ -168,7 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// One connection of a client; forgotten when dropped.
 #[derive(Debug)]
-pub struct Connection(Option<(Arc<Mutex<HashMap<IpAddr, u32>>>, IpAddr)>);
+pub struct Connection(Option<(Connections, IpAddr)>);
 
 impl Drop for Connection {
     fn drop(&mut self) {

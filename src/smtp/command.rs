@@ -129,9 +129,7 @@ impl Command {
             "HELP" => Ok(Self::Help),
             "STARTTLS" => alone(Self::StartTls),
             "AUTH" => auth(argument),
-            "EXPN" | "BDAT" | "BURL" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" => {
-                Ok(Self::Unimplemented)
-            }
+            "EXPN" | "BDAT" | "BURL" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" => Ok(Self::Unimplemented),
             _ => Err(CommandError::Unknown),
         }
     }

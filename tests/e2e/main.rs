@@ -19,6 +19,7 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod canary;
 mod commands;
 mod corpora;
@@ -29,6 +30,7 @@ mod harness;
 mod harvesting;
 mod identity;
 mod incoming;
+mod limits;
 mod load;
 mod open_relay;
 mod oracle;
@@ -38,3 +40,4 @@ mod revocation;
 mod secrets;
 mod shutdown;
 mod size;
+mod tls;

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod pki;
 pub mod process;
 pub mod sink;
+pub mod tls;
 
 pub use client::{Client, swaks};
 pub use gateway::{Gateway, Setup};

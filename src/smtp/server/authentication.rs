@@ -61,11 +61,10 @@ impl Dialogue {
 
     /// TLS is on: everything known from the client is forgotten (RFC 3207 section 4.2).
     pub fn secured(&mut self, secured: Secured) {
-        self.client =
-            Client { tls: Some(secured.tls), certificate: secured.certificate, ..Client::default() };
+        self.client = Client { tls: Some(secured.tls), certificate: secured.certificate, ..Client::default() };
         self.hello = false;
         self.transaction = None;
-        if matches!(self.state, State::Handshake) {
+        if matches!(self.state, State::Shaking) {
             self.state = State::Command;
         }
     }

@@ -221,6 +221,11 @@ impl Gateway {
         wait_for_address(self.server.as_ref().expect("a running server"), "console on ")
     }
 
+    /// Where another listener listens.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        wait_for_address(self.server.as_ref().expect("a running server"), &format!("listener `{name}` on "))
+    }
+
     /// Every line of the log.
     pub fn log(&self) -> Vec<String> {
         self.server.as_ref().map(|server| server.stderr.all()).unwrap_or_default()
