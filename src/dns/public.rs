@@ -37,7 +37,7 @@ fn v4(address: Ipv4Addr) -> bool {
         let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
         address.to_bits() & mask == network.to_bits()
     };
-    !SPECIAL_V4.iter().any(|special| within(special))
+    !SPECIAL_V4.iter().any(within)
 }
 
 fn v6(address: Ipv6Addr) -> bool {
@@ -71,7 +71,10 @@ mod tests {
         check(true, &["2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::1", "2400:cb00::1"]);
         check(false, &["0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.31.0.1"]);
         check(false, &["192.168.0.1", "198.19.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1"]);
-        check(false, &["::", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "fe80::1", "fd00:ec2::254", "fc00::1", "ff02::1"]);
+        check(
+            false,
+            &["::", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "fe80::1", "fd00:ec2::254", "fc00::1", "ff02::1"],
+        );
         check(false, &["64:ff9b::7f00:1", "2002:7f00:1::1", "2001::1", "2001:db8::1", "fec0::1", "64:ff9b:1::1"]);
     }
 }

@@ -7,7 +7,6 @@ use super::call_ahead::Answer;
 use super::rates::{What, Who};
 use crate::config::{Listener, Rates};
 use crate::mail::{Address, Envelope, ReversePath};
-use crate::outbound::Surroundings;
 use crate::outbound::probe::{Existence, probe};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
 use crate::policy::Side;
@@ -221,9 +220,8 @@ impl GatewayReception {
         }
         let next_hop = config.next_hop(address.domain());
         let key = format!("{next_hop} {}", address.mailbox_key());
-        let (snapshot, asked) = (Arc::clone(&self.place.snapshot), address.clone());
+        let (surroundings, asked) = (Arc::clone(&self.place.snapshot.surroundings), address.clone());
         let ask = move || async move {
-            let surroundings = Surroundings::of(&snapshot.config, &snapshot.resolver);
             match probe(&next_hop, &asked, &surroundings).await {
                 Existence::Yes => Answer::Yes,
                 Existence::No(reply) => {

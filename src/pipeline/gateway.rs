@@ -8,6 +8,7 @@ use crate::directory::Directory;
 use crate::dns::Resolver;
 use crate::keys::{self, Keys};
 use crate::limits::Limits;
+use crate::outbound::Surroundings;
 use crate::pki::TrustAnchor;
 use crate::queue::{Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::Crls;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Look-ups in DNS.
     pub resolver: Resolver,
+    /// What connecting to next hops needs.
+    pub surroundings: Arc<Surroundings>,
     /// TLS of the listeners.
     pub tls: Listeners,
 }
@@ -327,6 +330,8 @@ impl Snapshot {
             }
         }
         let resolver = Resolver::new(&config.dns);
-        Self { anchors: anchors.into(), crls, limits: Arc::new(config.limits.clone()), resolver, tls, config }
+        let surroundings = Arc::new(Surroundings::of(&config, &resolver));
+        let limits = Arc::new(config.limits.clone());
+        Self { anchors: anchors.into(), crls, limits, resolver, surroundings, tls, config }
     }
 }
