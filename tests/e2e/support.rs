@@ -4,7 +4,7 @@ pub mod client;
 pub mod der;
 pub mod dns;
 pub mod gateway;
-pub mod neighbour;
+pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod sink;
@@ -12,7 +12,7 @@ pub mod sink;
 pub use client::{Client, swaks};
 pub use dns::Dns;
 pub use gateway::{Gateway, Setup};
-pub use neighbour::Neighbour;
+pub use peer::Peer;
 pub use pki::Pki;
 pub use sink::{Mail, Sink};
 
