@@ -3,7 +3,7 @@
 use crate::support::client::send;
 use crate::support::pki::SITI;
 use crate::support::process::run;
-use crate::support::{Dns, Gateway, Neighbour, PATIENCE, Setup, Sink, letter};
+use crate::support::{Dns, Gateway, PATIENCE, Peer, Setup, Sink, letter};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -55,7 +55,7 @@ impl Certificates {
 /// One route with its server, and what has to become of mail there.
 struct Case {
     domain: &'static str,
-    /// Options of the neighbour; a `certificate` by its name.
+    /// Options of the peer; a `certificate` by its name.
     server: Value,
     tls: &'static str,
     /// Lines of its `[[server]]`.
@@ -68,20 +68,20 @@ fn case(domain: &'static str, server: Value, tls: &'static str, known: &str, exp
     Case { domain, server, tls, known: known.to_owned(), expected }
 }
 
-/// A gateway with these routes, and the neighbours.
-fn world(certificates: &Certificates, cases: &[Case]) -> (Gateway, Vec<Neighbour>, Dns, Sink) {
+/// A gateway with these routes, and the peers.
+fn world(certificates: &Certificates, cases: &[Case]) -> (Gateway, Vec<Peer>, Dns, Sink) {
     let dns = Dns::start("mx.test. A 127.0.0.1\n");
     let inside = Sink::start();
     let mut more = format!("{}[tls]\nca = \"{}\"\n", dns.lines(), certificates.path("ca.pem"));
-    let mut neighbours = Vec::new();
+    let mut peers = Vec::new();
     for case in cases {
         let mut options = case.server.clone();
         if let Some(name) = case.server["certificate"].as_str() {
             options["certificate"] = json!(certificates.path(&format!("{name}.pem")));
             options["key"] = json!(certificates.path(&format!("{name}.key")));
         }
-        let neighbour = Neighbour::with(&options);
-        let port = neighbour.address.port();
+        let peer = Peer::with(&options);
+        let port = peer.address.port();
         let scheme = if options["implicit"] == true { "smtps" } else { "smtp" };
         more += &format!(
             "[[route]]\ndomain = \"{}\"\nto = \"{scheme}://mx.test:{port}\"\ntls = \"{}\"\n",
@@ -90,10 +90,10 @@ fn world(certificates: &Certificates, cases: &[Case]) -> (Gateway, Vec<Neighbour
         if !case.known.is_empty() {
             more += &format!("[[server]]\nhost = \"mx.test\"\nport = {port}\n{}", case.known);
         }
-        neighbours.push(neighbour);
+        peers.push(peer);
     }
     let setup = Setup::new(inside.address, ([127, 0, 0, 1], 1).into()).domain("sign = \"never\"\n").more(&more);
-    (setup.start(), neighbours, dns, inside)
+    (setup.start(), peers, dns, inside)
 }
 
 /// `state status` of the only recipient once he has been tried, and the diagnostic.
@@ -112,8 +112,8 @@ fn tried(gateway: &Gateway, queue_id: &str) -> (String, String) {
 }
 
 /// Mail to each of the routes, and what became of it.
-fn check(certificates: &Certificates, cases: &[Case]) -> Vec<Neighbour> {
-    let (gateway, neighbours, _dns, _inside) = world(certificates, cases);
+fn check(certificates: &Certificates, cases: &[Case]) -> Vec<Peer> {
+    let (gateway, peers, _dns, _inside) = world(certificates, cases);
     let ids: Vec<String> = cases
         .iter()
         .map(|case| {
@@ -123,22 +123,22 @@ fn check(certificates: &Certificates, cases: &[Case]) -> Vec<Neighbour> {
             reply.trim_end().rsplit(' ').next().unwrap().to_owned()
         })
         .collect();
-    for ((case, id), neighbour) in cases.iter().zip(&ids).zip(&neighbours) {
+    for ((case, id), peer) in cases.iter().zip(&ids).zip(&peers) {
         let (found, why) = tried(&gateway, id);
         match case.expected.strip_prefix("delivered ") {
             Some(version) => {
                 assert!(found.starts_with("delivered"), "{}: {found} {why}", case.domain);
-                let tls = neighbour.wait(case.domain)["tls"].as_str().unwrap_or("-").to_owned();
+                let tls = peer.wait(case.domain)["tls"].as_str().unwrap_or("-").to_owned();
                 assert_eq!(tls, version, "{}", case.domain);
             }
             None => {
                 assert_eq!(found, case.expected, "{}: {why}", case.domain);
-                assert!(!neighbour.has(case.domain), "{}", case.domain);
+                assert!(!peer.has(case.domain), "{}", case.domain);
                 assert!(why.contains("mx.test[127.0.0.1]"), "{}: {why}", case.domain);
             }
         }
     }
-    neighbours
+    peers
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn c30_tls_is_welcome_required_or_proven() {
             "pending 4.7.5",
         ),
     ];
-    let neighbours = check(&Certificates::make(), &cases);
+    let peers = check(&Certificates::make(), &cases);
     // A broken handshake is not the end of the first connection only: the second one is in plain text, by our own choice.
-    let lines = neighbours[3].lines();
+    let lines = peers[3].lines();
     assert_eq!(lines.iter().filter(|line| *line == "STARTTLS").count(), 1, "{lines:?}");
 }
 
@@ -263,7 +263,7 @@ fn c23_a_password_goes_to_a_proven_server_alone() {
             "pending 4.7.8",
         ),
     ];
-    let neighbours = check(&certificates, &cases);
-    let asked = |at: usize| neighbours[at].lines().iter().any(|line| line.starts_with("AUTH"));
+    let peers = check(&certificates, &cases);
+    let asked = |at: usize| peers[at].lines().iter().any(|line| line.starts_with("AUTH"));
     assert_eq!([0, 1, 2, 3, 4, 5].map(asked), [true, true, false, false, false, true]);
 }

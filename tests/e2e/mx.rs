@@ -2,7 +2,7 @@
 
 use crate::support::client::send;
 use crate::support::pki::SITI;
-use crate::support::{Dns, Gateway, Neighbour, PATIENCE, Setup, Sink, letter};
+use crate::support::{Dns, Gateway, PATIENCE, Peer, Setup, Sink, letter};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::time::Instant;
@@ -49,7 +49,7 @@ fn tried(gateway: &Gateway, queue_id: &str) -> String {
 fn c10_the_best_exchanger_that_answers_gets_the_mail() {
     need!("openssl", "aiosmtpd", "knotd");
     let port = free_port();
-    let (best, second) = (Neighbour::at("127.0.0.2", port), Neighbour::at("127.0.0.3", port));
+    let (best, second) = (Peer::at("127.0.0.2", port), Peer::at("127.0.0.3", port));
     let dns = Dns::start(
         "two.example. MX 20 second.test.\ntwo.example. MX 10 best.test.\n\
          dead.example. MX 5 dead.test.\ndead.example. MX 20 second.test.\n\
@@ -75,7 +75,7 @@ fn c10_the_best_exchanger_that_answers_gets_the_mail() {
 fn c10_equal_exchangers_share_the_mail() {
     need!("openssl", "aiosmtpd", "knotd");
     let port = free_port();
-    let (one, other) = (Neighbour::at("127.0.0.2", port), Neighbour::at("127.0.0.3", port));
+    let (one, other) = (Peer::at("127.0.0.2", port), Peer::at("127.0.0.3", port));
     let mut zone = "one.test. A 127.0.0.2\nother.test. A 127.0.0.3\n".to_owned();
     for number in 0..20 {
         zone += &format!("d{number}.example. MX 10 one.test.\nd{number}.example. MX 10 other.test.\n");
@@ -94,7 +94,7 @@ fn c10_equal_exchangers_share_the_mail() {
 fn c11_c12_c13_what_dns_says_decides() {
     need!("openssl", "aiosmtpd", "knotd");
     let port = free_port();
-    let server = Neighbour::at("127.0.0.2", port);
+    let server = Peer::at("127.0.0.2", port);
     let dns = Dns::start(
         "null.example. MX 0 .\n\
          implicit.example. A 127.0.0.2\n\
@@ -138,7 +138,7 @@ fn c11_c12_c13_what_dns_says_decides() {
 #[test]
 fn c12_a_server_that_greets_with_our_name_is_us() {
     need!("openssl", "aiosmtpd", "knotd");
-    let server = Neighbour::with(&serde_json::json!({
+    let server = Peer::with(&serde_json::json!({
         "host": "127.0.0.2", "greeting": "220 Gerbang.Kabupaten.go.id ESMTP"
     }));
     let dns = Dns::start("self.example. MX 10 mx.test.\nmx.test. A 127.0.0.2\n");
@@ -152,14 +152,14 @@ fn c12_a_server_that_greets_with_our_name_is_us() {
 fn c15_whom_one_exchanger_puts_off_another_takes() {
     need!("openssl", "aiosmtpd", "knotd");
     let port = free_port();
-    let first = Neighbour::with(&serde_json::json!({
+    let first = Peer::with(&serde_json::json!({
         "host": "127.0.0.2", "port": port,
         "replies": {"RCPT TO:<orang@grey": "450 4.7.1 greylisted", "RCPT TO:<orang@gone": "550 5.1.1 no"}
     }));
-    let busy = Neighbour::with(&serde_json::json!({
+    let busy = Peer::with(&serde_json::json!({
         "host": "127.0.0.3", "port": port, "greeting": "554 5.7.1 not here"
     }));
-    let last = Neighbour::at("127.0.0.4", port);
+    let last = Peer::at("127.0.0.4", port);
     let mut zone = "first.test. A 127.0.0.2\nbusy.test. A 127.0.0.3\nlast.test. A 127.0.0.4\n".to_owned();
     for name in ["grey", "gone", "fine"] {
         zone += &format!(

@@ -5,7 +5,7 @@ pub mod der;
 pub mod dns;
 pub mod gateway;
 pub mod mta;
-pub mod neighbour;
+pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod sink;
@@ -14,7 +14,7 @@ pub mod tls;
 pub use client::{Client, swaks};
 pub use dns::Dns;
 pub use gateway::{Gateway, Setup};
-pub use neighbour::Neighbour;
+pub use peer::Peer;
 pub use pki::Pki;
 pub use sink::{Mail, Sink};
 

@@ -45,7 +45,7 @@ def serve(plain, number):
         wire.sendall(text.encode() + b"\r\n")
 
     taken = 0
-    greeting = options.get("greeting", "220 neighbour.example ESMTP")
+    greeting = options.get("greeting", "220 peer.example ESMTP")
     send(greeting)
     if not greeting.startswith("220"):
         return
@@ -68,7 +68,7 @@ def serve(plain, number):
             if options.get("certificate") and not secured:
                 offers.append("STARTTLS")
             send("\r\n".join("250%s%s" % ("-" if at < len(offers) else " ", name)
-                             for at, name in enumerate(["neighbour.example"] + offers)))
+                             for at, name in enumerate(["peer.example"] + offers)))
         elif verb == "STARTTLS":
             if options.get("broken"):
                 plain.sendall(b"220 go\r\n")
@@ -127,27 +127,27 @@ while True:
 "#;
 
 /// A running server.
-pub struct Neighbour {
+pub struct Peer {
     process: Process,
     pub address: SocketAddr,
     _folder: TempDir,
 }
 
-impl Neighbour {
+impl Peer {
     /// `host`, `port`, `greeting`, `replies` (beginning of a line to its reply; empty: the connection ends; `.`: after the
     /// data), `offers`, `certificate` and `key` (then STARTTLS), `implicit`, `broken` (the handshake), `behind` (octets behind the
     /// 220), `clients` (whose certificates are asked for), `auth` (the one good line), `tls12`,
     /// `most` (recipients of a transaction) and `too_many` (the reply to more).
     pub fn with(options: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let script = folder.path().join("neighbour.py");
+        let script = folder.path().join("peer.py");
         std::fs::write(&script, SCRIPT).unwrap();
         let mut command = Command::new(PYTHON);
         command.arg(script).arg(options.to_string());
         let process = Process::start(&mut command);
         let find = |lines: &[String]| lines.iter().find_map(|line| parse(line)["port"].as_u64());
         let port = process.stdout.wait(PATIENCE, find);
-        let port = port.unwrap_or_else(|| panic!("the neighbour did not start: {:?}", process.stderr.all()));
+        let port = port.unwrap_or_else(|| panic!("the peer did not start: {:?}", process.stderr.all()));
         let host = options["host"].as_str().unwrap_or("127.0.0.1");
         let address = SocketAddr::new(host.parse().unwrap(), u16::try_from(port).unwrap());
         Self { process, address, _folder: folder }
