@@ -35,6 +35,7 @@ mod oracle;
 mod outgoing;
 mod queue;
 mod revocation;
+mod revocation_network;
 mod secrets;
 mod shutdown;
 mod size;
