@@ -43,6 +43,7 @@ mod quarantine;
 mod queue;
 mod release;
 mod revocation;
+mod revocation_network;
 mod secrets;
 mod shutdown;
 mod size;

@@ -1,6 +1,7 @@
 //! What the scenarios share: a gateway, servers to deliver to, clients, a certificate authority.
 
 pub mod client;
+pub mod crl;
 pub mod der;
 pub mod dns;
 pub mod gateway;
