@@ -10,6 +10,7 @@ mod explain;
 mod inspect;
 mod key;
 mod local;
+mod login;
 mod pki;
 mod print;
 mod quarantine;
@@ -74,6 +75,8 @@ enum Subcommands {
     /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
+    /// Prints the lines of the configuration that let somebody log in with a password
+    Login(login::Arguments),
     /// Makes the running gateway read certificates, keys and policy again, all or nothing
     Reload,
 }
@@ -187,6 +190,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
+        Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }
 }

@@ -41,7 +41,8 @@ impl Watch {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jumped = None;
         if let Some(seen) = *held {
-            let elapsed = SignedDuration::try_from(passed.saturating_duration_since(seen.passed)).unwrap_or(SignedDuration::MAX);
+            let elapsed =
+                SignedDuration::try_from(passed.saturating_duration_since(seen.passed)).unwrap_or(SignedDuration::MAX);
             let jump = wall.duration_since(seen.wall).saturating_sub(elapsed);
             jumped = seen.jumped.filter(|at| passed.saturating_duration_since(*at) < UNSETTLED);
             if jump.abs() > JUMP {

@@ -7,6 +7,7 @@
 pub mod agreement;
 mod cipher;
 pub(crate) mod key;
+pub mod password;
 pub mod transport;
 mod verify;
 

@@ -3,16 +3,22 @@
 //! Drives [`crate::smtp::server`] over sockets and hands complete messages to [`crate::pipeline`]. Decides nothing about
 //! a message itself. Nothing here waits for memory or for a free place: what can't be had now is answered with 4yz.
 
+pub mod call_ahead;
 pub mod listener;
+mod login;
+pub mod rates;
 pub mod reception;
 pub mod session;
+mod space;
+mod wire;
 
 use crate::limits::Limits;
 use crate::policy::Side;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What all sessions of all listeners share: places and octets. Cloning gives another handle on the same.
+/// What all sessions of all listeners share: places, octets, counters and what was learned. Cloning gives another handle on
+/// the same, and a reload changes none of it.
 ///
 /// The outside may take four fifths of both, so that strangers who hold all they can get never keep the inside from
 /// sending (S65).
@@ -20,6 +26,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Admission {
     memory: Counters,
     connections: Counters,
+    /// What clients, senders and logins have done.
+    pub rates: rates::Counts,
+    /// Which recipients exist.
+    pub call_ahead: call_ahead::CallAhead,
+    logins: login::Checks,
+    space: space::Space,
 }
 
 /// What is free: for everybody, and of that for the outside.
@@ -46,7 +58,14 @@ impl Counters {
 impl Admission {
     /// `limits.memory` octets and `limits.connections` places.
     pub fn new(limits: &Limits) -> Self {
-        Self { memory: Counters::new(limits.memory), connections: Counters::new(limits.connections) }
+        Self {
+            memory: Counters::new(limits.memory),
+            connections: Counters::new(limits.connections),
+            rates: rates::Counts::default(),
+            call_ahead: call_ahead::CallAhead::default(),
+            logins: login::Checks::default(),
+            space: space::Space::default(),
+        }
     }
 
     /// A place for one connection, if there is one.

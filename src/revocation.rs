@@ -222,8 +222,7 @@ impl Revocation {
                 tracing::error!(url, "too many places of CRLs; this one is not asked.");
                 return false;
             }
-            let source =
-                sources.entry(url.to_owned()).or_insert_with(|| Source::new(Origin::Fetched, now));
+            let source = sources.entry(url.to_owned()).or_insert_with(|| Source::new(Origin::Fetched, now));
             source.touch(now);
             match source.running() {
                 Some(running) => running,
@@ -362,7 +361,10 @@ impl Revocation {
         let urls: Vec<String> = {
             let sources = self.sources();
             let asked = sources.iter().filter(|(_, source)| source.origin != Origin::Imported);
-            asked.filter(|(url, source)| what.is_none_or(|what| source.is_named(url, what))).map(|(url, _)| url.clone()).collect()
+            asked
+                .filter(|(url, source)| what.is_none_or(|what| source.is_named(url, what)))
+                .map(|(url, _)| url.clone())
+                .collect()
         };
         match what {
             Some(what) if urls.is_empty() => return Err(RevocationError::NotFound(what.to_owned())),
@@ -409,7 +411,10 @@ impl Revocation {
                 number: crl.number(),
                 operator: operator.to_owned(),
             };
-            self.0.store.write(rows::Put { row: source.row(&location, true), event: Some((self.0.audit.clone(), event)) }).await?;
+            self.0
+                .store
+                .write(rows::Put { row: source.row(&location, true), event: Some((self.0.audit.clone(), event)) })
+                .await?;
             let replaced = self.replaced_by(&location, &crl);
             shown.push(status::of(&location, &source, now));
             self.sources().insert(location, source);

@@ -99,8 +99,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (handoff, deliveries) = mpsc::channel(HANDOFF);
     gateway.hand_over_to(handoff);
     let snapshot = gateway.snapshot();
-    let settings = outbound::Surroundings::of(&snapshot.config, &snapshot.resolver);
-    tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, settings, stopping.clone()));
+    let of = Arc::clone(&gateway);
+    let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
+    tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone()));
     tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(gateway.revocation.clone().run(stopping.clone()));
     tasks.spawn(clock(Arc::clone(&gateway), stopping.clone()));

@@ -1,7 +1,9 @@
 //! `segel quarantine`: mail that is held, and what becomes of it.
 
 use super::print::Printer;
-use super::queue::{EvidenceArguments, ListArguments, ShowArguments, evidence, failed, say_more, seconds, sender, show};
+use super::queue::{
+    EvidenceArguments, ListArguments, ShowArguments, evidence, failed, say_more, seconds, sender, show,
+};
 use super::{CliError, Exit, local};
 use crate::clock;
 use crate::config::Config;
@@ -79,11 +81,12 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
 
 fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let page = opened.wait(opened.gateway.queue.page(Filter::Held, arguments.limit)).map_err(failed)?;
+    let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Held, arguments.limit)).map_err(failed)?;
     say_more(&page);
+    let records = page.records;
     let now = clock::now();
     if arguments.json {
-        for record in &page.records {
+        for record in &records {
             let mut value = serde_json::to_value(record).map_err(std::io::Error::from)?;
             if let Some(object) = value.as_object_mut() {
                 object.insert("age_seconds".to_owned(), age(record, now).into());
@@ -94,7 +97,7 @@ fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result
         return Ok(Exit::Yes);
     }
     let titles = ["id", "received", "age", "class", "waits for", "from", "to", "verdict", "reasons", "serial"];
-    let rows: Vec<Vec<String>> = page.records.iter().map(|record| row(record, config, now)).collect();
+    let rows: Vec<Vec<String>> = records.iter().map(|record| row(record, config, now)).collect();
     out.table(&titles, &rows, "no mail is held")?;
     Ok(Exit::Yes)
 }

@@ -92,7 +92,7 @@ pub(super) fn failed(error: QueueError) -> OperationError {
 
 fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
-    let page = opened.wait(opened.gateway.queue.page(Filter::Pending, arguments.limit)).map_err(failed)?;
+    let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Pending, arguments.limit)).map_err(failed)?;
     if arguments.json {
         for record in &page.records {
             out.json(record)?;
@@ -105,11 +105,11 @@ fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result
     Ok(Exit::Yes)
 }
 
-/// A list that is cut must say so.
+/// A list that ends before its end says so, and not where a program reads it.
 pub(super) fn say_more(page: &Page) {
-    let shown = page.records.len();
-    if usize::try_from(page.total).is_ok_and(|total| total > shown) {
-        warning_line(&format!("the newest {shown} of {} mails are shown; --limit N shows more", page.total));
+    let (shown, total) = (page.records.len(), page.total);
+    if usize::try_from(total).is_ok_and(|total| total > shown) {
+        warning_line(&format!("the newest {shown} of {total} mails are shown; --limit N shows more"));
     }
 }
 
@@ -183,32 +183,27 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("RET", shown.returned.clone().unwrap_or_default()),
             ("ENVID", shown.envelope_id.clone().unwrap_or_default()),
             ("notice for", record.notice_for.clone().unwrap_or_default()),
-            ("released from", record.parent.clone().unwrap_or_default()),
             ("notices", shown.notices.join(", ")),
+            ("released from", record.parent.clone().unwrap_or_default()),
         ],
     )?;
     out.line("")?;
     let row = |recipient: &RecipientView| {
         if let Some(released) = &recipient.released {
-            let row = [recipient.address.clone(), went(released), recipient.next_hop.clone(), proof(released)];
-            return row.to_vec();
+            let (went, proof) = (went(released), proof(released));
+            return vec![recipient.address.clone(), went, recipient.next_hop.clone(), proof, asked(recipient)];
         }
         let state = match &recipient.class {
             Some(class) if recipient.state == "held" => format!("held ({class})"),
             _ => recipient.state.clone(),
         };
         let last = [recipient.status.clone(), recipient.diagnostic.clone()];
-        let asked = [
-            recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
-            recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
-            recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
-        ];
         vec![
             recipient.address.clone(),
             state,
             recipient.next_hop.clone(),
             last.into_iter().flatten().collect::<Vec<_>>().join(" "),
-            asked.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            asked(recipient),
         ]
     };
     out.table(
@@ -224,6 +219,16 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// What the sender asked for, and what he was told.
+fn asked(recipient: &RecipientView) -> String {
+    let asked = [
+        recipient.notify.as_ref().map(|notify| format!("NOTIFY={notify}")),
+        recipient.original_recipient.as_ref().map(|original| format!("ORCPT={original}")),
+        recipient.warned.as_deref().map(|warned| format!("told of the delay {}", seconds(warned))),
+    ];
+    asked.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Where released mail went, and how it fared there.

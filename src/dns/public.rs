@@ -37,7 +37,7 @@ fn v4(address: Ipv4Addr) -> bool {
         let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
         address.to_bits() & mask == network.to_bits()
     };
-    !SPECIAL_V4.iter().any(|special| within(special))
+    !SPECIAL_V4.iter().any(within)
 }
 
 fn v6(address: Ipv6Addr) -> bool {

@@ -1,17 +1,23 @@
 //! Takes leased deliveries, brings each to its next hop, and settles what became of it.
 //!
-//! One lane is one task with one connection. A next hop begins with two lanes; once it has greeted it gets as many as it has
-//! work for, up to a bound and never more than it leaves free: next hops that hang can't take the lanes of the others.
+//! One lane is one task with one connection. A next hop begins with two lanes; once it has greeted it gets one more for
+//! each mail that it has dealt with, up to a bound and never more than it leaves free: next hops that hang can't take the
+//! lanes of the others. Within a next hop senders take turns. One that can't be reached rests for a while, and what comes for it
+//! meanwhile is deferred without a try.
 //! What became of a delivery is kept until it is settled, and while the store can't settle nothing new is begun. What was
 //! not begun when the server stops is given back; what is not settled when the process dies is delivered again: nothing
 //! is lost.
 
+mod hop;
 mod lane;
+mod rest;
 
-use super::Surroundings;
+use super::Current;
 use crate::config::NextHop;
 use crate::queue::{Delivery, Outcome, Queue, QueueError};
-use lane::{Hop, Lane};
+use hop::Hop;
+use lane::Lane;
+use rest::Rests;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
@@ -20,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// The part of the queue that a worker needs.
 pub trait Ledger: Clone + Send + Sync + 'static {
@@ -83,10 +89,10 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn run<L: Ledger>(
     ledger: L,
     mut handoff: mpsc::Receiver<Delivery>,
-    settings: Surroundings,
+    current: Current,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let mut worker = Worker::new(ledger, settings, shutdown.clone());
+    let mut worker = Worker::new(ledger, current, shutdown.clone());
     let proven = Arc::clone(&worker.proven);
     let mut tick = interval(CLAIM_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -110,7 +116,7 @@ pub async fn run<L: Ledger>(
 
 struct Worker<L> {
     ledger: L,
-    settings: Arc<Surroundings>,
+    current: Current,
     shutdown: watch::Receiver<bool>,
     hops: HashMap<NextHop, Arc<Hop>>,
     lanes: JoinSet<NextHop>,
@@ -118,23 +124,29 @@ struct Worker<L> {
     proven: Arc<Notify>,
     /// Settlements that the store refuses at present.
     stalled: Arc<watch::Sender<usize>>,
+    rests: Arc<Rests>,
+    /// Of deliveries whose next hop rests.
+    settling: JoinSet<()>,
 }
 
 impl<L: Ledger> Worker<L> {
-    fn new(ledger: L, settings: Surroundings, shutdown: watch::Receiver<bool>) -> Self {
+    fn new(ledger: L, current: Current, shutdown: watch::Receiver<bool>) -> Self {
         Self {
             ledger,
-            settings: Arc::new(settings),
+            current,
             shutdown,
             hops: HashMap::new(),
             lanes: JoinSet::new(),
             proven: Arc::new(Notify::new()),
             stalled: Arc::new(watch::Sender::new(0)),
+            rests: Arc::default(),
+            settling: JoinSet::new(),
         }
     }
 
     async fn claim(&mut self) {
         self.grow();
+        while self.settling.try_join_next().is_some() {}
         if *self.stalled.borrow() > 0 {
             return;
         }
@@ -146,6 +158,11 @@ impl<L: Ledger> Worker<L> {
 
     fn dispatch(&mut self, delivery: Delivery) {
         let next_hop = delivery.next_hop.clone();
+        if let Some(why) = self.rests.why(&next_hop, Instant::now()) {
+            let outcomes = lane::everybody(&delivery, &why);
+            self.settling.spawn(lane::settle(self.ledger.clone(), delivery, outcomes, Arc::clone(&self.stalled)));
+            return;
+        }
         let hop = Arc::clone(match self.hops.entry(next_hop.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Arc::new(Hop::new())),
@@ -170,15 +187,17 @@ impl<L: Ledger> Worker<L> {
     fn open_lane(&mut self, next_hop: NextHop, hop: &Arc<Hop>) -> bool {
         let needed = hop.waiting.load(Ordering::Acquire) > hop.idle.load(Ordering::Acquire);
         let lanes = hop.lanes.load(Ordering::Acquire);
-        let free = self.settings.concurrency.saturating_sub(self.lanes.len());
+        let surroundings = (self.current)();
+        let free = surroundings.concurrency.saturating_sub(self.lanes.len());
         let most = if hop.proven.load(Ordering::Acquire) { free.max(FIRST_LANES) } else { FIRST_LANES };
-        if !needed || lanes >= most.min(self.settings.per_hop.max(1)) {
+        if !needed || lanes >= most.min(hop.window()).min(surroundings.per_hop.max(1)) {
             return false;
         }
         hop.lanes.fetch_add(1, Ordering::AcqRel);
         let lane = Lane {
             ledger: self.ledger.clone(),
-            settings: Arc::clone(&self.settings),
+            current: Arc::clone(&self.current),
+            rests: Arc::clone(&self.rests),
             shutdown: self.shutdown.clone(),
             next_hop: next_hop.clone(),
             hop: Arc::clone(hop),
@@ -230,11 +249,13 @@ impl<L: Ledger> Worker<L> {
                     tracing::error!(%error, "a delivery broke down");
                 }
             }
+            while self.settling.join_next().await.is_some() {}
         });
         if drained.await.is_err() {
             tracing::warn!(lanes = self.lanes.len(), "deliveries cut off while stopping; the next start takes them up");
         }
         self.lanes.shutdown().await;
+        self.settling.shutdown().await;
     }
 }
 

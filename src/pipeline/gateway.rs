@@ -11,11 +11,13 @@ use crate::dns::Resolver;
 use crate::keys::{self, Dkim, Keys};
 use crate::limits::Limits;
 use crate::mail::Domain;
+use crate::outbound::Surroundings;
 use crate::pki::{Name, PathRequest, Purpose, RevocationMode, TrustAnchor, path};
 use crate::queue::{Alarm, Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
 use crate::revocation::{Authorities, Crls, Revocation, RevocationError};
 use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
+use crate::tls::server::{Listeners, TlsError};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -36,6 +38,10 @@ pub struct Snapshot {
     pub resolver: Resolver,
     /// DKIM per own domain, in the order of the policy's.
     dkim: Vec<Dkim>,
+    /// What connecting to next hops needs.
+    pub surroundings: Arc<Surroundings>,
+    /// TLS of the listeners.
+    pub tls: Listeners,
 }
 
 /// The shared parts. Opened once; a reload replaces the snapshot alone.
@@ -100,6 +106,9 @@ pub enum OpenError {
     /// The CRLs.
     #[error("cannot read the stored CRLs")]
     Revocation(#[from] RevocationError),
+    /// Certificates and keys of the listeners.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
 }
 
 /// Why nothing was reloaded.
@@ -111,6 +120,9 @@ pub enum ReloadError {
     /// A key that takes effect only at start was changed.
     #[error("`{0}` was changed: that needs a restart")]
     Restart(&'static str),
+    /// A certificate, key or list of the listeners can't be used.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The store could not be read.
     #[error("cannot read keys and certificates again")]
     Open(#[source] OpenError),
@@ -159,7 +171,8 @@ impl Gateway {
         let anchors = anchors(&config, &directory);
         let known = authorities(&directory, &anchors, &config);
         let revocation = Revocation::open(store.clone(), audit.clone(), &config, &resolver, known).await?;
-        let snapshot = Arc::new(Snapshot::new(config, anchors, revocation.crls(), resolver));
+        let tls = Listeners::new(&config)?;
+        let snapshot = Arc::new(Snapshot::new(config, anchors, revocation.crls(), tls, resolver));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             store,
@@ -185,7 +198,7 @@ impl Gateway {
     }
 
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
-    pub fn replace(&self, config: Config) {
+    fn replace(&self, config: Config, tls: Listeners) {
         self.queue.set_terms(schedule(&config), notices(&config));
         let resolver = Resolver::new(&config.dns);
         let anchors = anchors(&config, &self.directory);
@@ -193,15 +206,15 @@ impl Gateway {
         for issuer in self.revocation.reload(&config, &resolver, known) {
             tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
         }
-        let fresh = Arc::new(Snapshot::new(config, anchors, self.revocation.crls(), resolver));
+        let fresh = Arc::new(Snapshot::new(config, anchors, self.revocation.crls(), tls, resolver));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         self.note_change();
     }
 
     /// Takes stored anchors in again after they changed.
     pub fn refresh_trust(&self) {
-        let config = self.snapshot().config.clone();
-        self.replace(config);
+        let snapshot = self.snapshot();
+        self.replace(snapshot.config.clone(), snapshot.tls.clone());
     }
 
     /// Reads configuration, keys and certificates again: all of it takes effect, or nothing does.
@@ -216,6 +229,7 @@ impl Gateway {
         if !fixed.is_empty() {
             return Err(fixed.into_iter().map(ReloadError::Restart).collect());
         }
+        let tls = Listeners::new(&config).map_err(|error| vec![ReloadError::Tls(error)])?;
         let read = async {
             self.keys.reload().await?;
             self.directory.reload().await?;
@@ -226,7 +240,7 @@ impl Gateway {
             tracing::warn!("{warning}");
         }
         let policy = config.policy.hash.clone();
-        self.replace(config);
+        self.replace(config, tls);
         // Mail that waits goes where the new configuration says.
         if let Err(error) = self.queue.reroute().await {
             tracing::error!(%error, "mail that waits keeps its old routes until the next reload or start.");
@@ -374,7 +388,8 @@ fn anchors(config: &Config, directory: &Directory) -> Arc<[TrustAnchor]> {
 fn authorities(directory: &Directory, anchors: &Arc<[TrustAnchor]>, config: &Config) -> Authorities {
     let (directory, anchors, limits) = (directory.clone(), Arc::clone(anchors), config.limits.clone());
     Arc::new(move |name: &Name| {
-        let trusted = anchors.iter().map(|anchor| &anchor.certificate).filter(|one| one.subject().matches(name)).cloned();
+        let trusted =
+            anchors.iter().map(|anchor| &anchor.certificate).filter(|one| one.subject().matches(name)).cloned();
         let known = directory.by_subject(name).into_iter().filter(|certificate| {
             path::validate(&PathRequest {
                 end_entity: certificate,
@@ -402,12 +417,14 @@ impl Snapshot {
         self.dkim.iter().find(|dkim| !dkim.is_empty() && Domain::parse(dkim.domain()).is_ok_and(|own| own.same(domain)))
     }
 
-    fn new(config: Config, anchors: Arc<[TrustAnchor]>, crls: Crls, resolver: Resolver) -> Self {
+    fn new(config: Config, anchors: Arc<[TrustAnchor]>, crls: Crls, tls: Listeners, resolver: Resolver) -> Self {
         let dkim = config.policy.domains.iter().zip(&config.dkim).filter_map(|(own, keys)| {
             let made = Dkim::new(own.domain.ascii(), keys);
             made.inspect_err(|error| tracing::error!(%error, "mail of this domain leaves without DKIM.")).ok()
         });
         let dkim = dkim.collect();
-        Self { dkim, anchors, crls, limits: Arc::new(config.limits.clone()), resolver, config }
+        let surroundings = Arc::new(Surroundings::of(&config, &resolver));
+        let limits = Arc::new(config.limits.clone());
+        Self { dkim, anchors, crls, limits, resolver, surroundings, tls, config }
     }
 }

@@ -150,11 +150,7 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
 }
 
 /// What a path for `certificate` may be built from: its own chain, known CAs, and CRLs of all their issuers.
-fn path_material(
-    gateway: &Gateway,
-    certificate: &Certificate,
-    chain: &[Certificate],
-) -> (Vec<Certificate>, Vec<Crl>) {
+fn path_material(gateway: &Gateway, certificate: &Certificate, chain: &[Certificate]) -> (Vec<Certificate>, Vec<Crl>) {
     let mut untrusted = chain.to_vec();
     untrusted.extend(gateway.directory.by_subject(certificate.issuer()));
     let mut crls: Vec<Crl> = gateway.revocation.needed(certificate.issuer());

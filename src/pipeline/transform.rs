@@ -41,10 +41,10 @@ pub async fn transform(
     }
     let room = room(gateway, arrival, &facts, &decided).await?;
     let id = id.to_string();
+    let marks = gateway.marks.clone();
     // Mail that was taken before came when it came.
     let arrived = facts.again.as_ref().map_or(now, |again| again.taken);
     let trace = trace(snapshot, arrival, &id, arrived);
-    let marks = gateway.marks.clone();
     let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
     let work = move || {
         let source = Source {

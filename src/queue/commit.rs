@@ -92,6 +92,7 @@ impl Shared {
     }
 
     fn prepare_now(&self, mut record: NewRecord) -> Result<Prepared, QueueError> {
+        keep_discreet(&mut record);
         let seal = |context: &str, plain: &[u8]| content::seal(&self.master, &self.folder, context, plain);
         let original = seal(&content::original_context(&record.id), &record.original)?;
         let mut copies = Vec::with_capacity(record.copies.len());

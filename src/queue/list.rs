@@ -99,6 +99,15 @@ pub struct RecipientView {
     pub warned: Option<String>,
 }
 
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The newest, newest first.
+    pub records: Vec<RecordView>,
+    /// How many there are in all.
+    pub total: i64,
+}
+
 /// What became of released mail for one recipient.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReleasedView {
@@ -114,15 +123,6 @@ pub struct ReleasedView {
     pub reply: Option<String>,
     /// When that was, RFC 3339.
     pub time: Option<String>,
-}
-
-/// Part of a list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The newest, newest first.
-    pub records: Vec<RecordView>,
-    /// How many there are in all.
-    pub total: i64,
 }
 
 /// A record with what is sealed beside it.
@@ -187,11 +187,11 @@ pub struct Counts {
 impl Queue {
     /// The newest 1,000 records of this kind, newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
-        Ok(self.page(filter, 1000).await?.records)
+        Ok(self.list_at_most(filter, 1000).await?.records)
     }
 
     /// The newest records of this kind, at most so many, and how many there are.
-    pub async fn page(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
+    pub async fn list_at_most(&self, filter: Filter, limit: usize) -> Result<Page, QueueError> {
         let state = match filter {
             Filter::Pending => "WHERE id IN (SELECT record FROM recipient WHERE state = 'pending')",
             Filter::Held => "WHERE id IN (SELECT record FROM recipient WHERE state = 'held')",
@@ -350,8 +350,8 @@ impl Queue {
 }
 
 const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_from, message_id, verdict, reasons, signer, \
-     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, details_wrapped, \
-     returned, envelope_id";
+     serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, \
+     details_wrapped, returned, envelope_id";
 
 from_row! {
     #[derive(Debug)]
@@ -421,10 +421,10 @@ from_row! {
     next_hop: String,
     leased: bool,
     host: Option<String>,
-    changed: i64,
-    released: Option<String>,
     dsn: Option<String>,
     warned: Option<i64>,
+    changed: i64,
+    released: Option<String>,
 }
 }
 

@@ -5,7 +5,7 @@
 
 use super::commit::{Prepared, insert_evidence, insert_records};
 use super::content::{self, details_context};
-use super::record::{body_from_name, dsn_from_text, keep_discreet, reasons_text};
+use super::record::{body_from_name, dsn_from_text, reasons_text};
 use super::settlement::finish;
 use super::{Direction, NewRecord, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
@@ -164,10 +164,7 @@ impl Queue {
             helo: row.helo,
             reverse_path,
             body: body_from_name(&row.body),
-            dsn: DsnRequest {
-                returned: row.returned.as_deref().and_then(Ret::parse),
-                envelope_id: row.envelope_id,
-            },
+            dsn: DsnRequest { returned: row.returned.as_deref().and_then(Ret::parse), envelope_id: row.envelope_id },
             header_from: row.header_from,
             message_id: row.message_id,
             details,
@@ -183,7 +180,9 @@ impl Queue {
         let now = crate::clock::now();
         let mut notices = Vec::new();
         let mut events = step.events;
-        for notice in self.notices(taken.row, failures(taken, &step.recipients), now).await? {
+        let failures = failures(taken, &step.recipients);
+        let groups = if failures.is_empty() { Vec::new() } else { vec![(Kind::Failed, failures)] };
+        for notice in self.notices(taken.row, groups, now).await? {
             notices.extend(notice.prepared);
             events.push(notice.event);
         }
@@ -191,11 +190,7 @@ impl Queue {
             notices.push(self.0.prepare(notice).await?);
         }
         let child = match step.child {
-            Some(mut record) => {
-                record.lease = false;
-                keep_discreet(&mut record);
-                Some(self.0.prepare(record).await?)
-            }
+            Some(record) => Some(self.0.prepare(NewRecord { lease: false, ..record }).await?),
             None => None,
         };
         let verdict = match step.verdict {
@@ -229,8 +224,8 @@ impl Queue {
     }
 }
 
-/// What the sender is told, as far as he wants to hear of it.
-fn failures(taken: &Taken, recipients: &[(usize, Option<Becomes>)]) -> Vec<(Kind, Vec<(i64, Told)>)> {
+/// Who is told that he does not get it, by his row: as the sender asked.
+fn failures(taken: &Taken, recipients: &[(usize, Option<Becomes>)]) -> Vec<(i64, Told)> {
     let failure = |(place, becomes): &(usize, Option<Becomes>)| match (taken.recipients.get(*place), becomes) {
         (Some(recipient), Some(Becomes::Failed(status, diagnostic))) if recipient.dsn.wants_failure() => {
             let told = Told {
@@ -244,8 +239,7 @@ fn failures(taken: &Taken, recipients: &[(usize, Option<Becomes>)]) -> Vec<(Kind
         }
         _ => None,
     };
-    let told: Vec<(i64, Told)> = recipients.iter().filter_map(failure).collect();
-    if told.is_empty() { Vec::new() } else { vec![(Kind::Failed, told)] }
+    recipients.iter().filter_map(failure).collect()
 }
 
 from_row! {

@@ -1,111 +1,34 @@
-//! The client's side of the dialogue, without input or output (RFC 5321 section 4, 1870, 2920, 6152).
+//! The client's side of the dialogue, without input or output (RFC 5321 section 4, 1870, 2920, 3207, 3461, 4954, 6152).
 //!
 //! [`Client`] writes commands into an output buffer, reads replies, and says per recipient what became of him. It never sends a bare
 //! CR or LF, never an extension that was not offered, and never the same mail twice over one connection.
 //! Whatever breaks defers what is undecided: only a reply of the next hop, or content that can't be sent to it, is final.
 
+mod ask;
+mod fate;
+mod outgoing;
+mod secure;
+
+pub use ask::Answer;
+pub use fate::{Capabilities, Fate};
+pub use outgoing::{Mail, Recipient};
+
 use super::Reply;
 use super::data::{Form, form, stuffed};
 use super::reply::{ReplyError, ReplyParser};
 use crate::limits::Limits;
-use crate::mail::{Address, BodyType, ReversePath};
+use crate::mail::ReversePath;
 use bytes::{Bytes, BytesMut};
+use outgoing::{Outgoing, wire};
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// A mail to one next hop.
-#[derive(Clone, Debug)]
-pub struct Mail {
-    /// MAIL FROM.
-    pub reverse_path: ReversePath,
-    /// RCPT TO, in the order of the fates.
-    pub recipients: Vec<Address>,
-    /// As the mail came; what its content needs is looked at anyway.
-    pub body: BodyType,
-    /// CRLF line ends, not stuffed.
-    pub content: Bytes,
-}
-
-/// What became of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The next hop has taken the mail and the responsibility.
-    Delivered {
-        /// Its reply to the end of data.
-        reply: String,
-    },
-    /// To be tried again.
-    Deferred {
-        /// Enhanced status code, class 4.
-        status: String,
-        /// `smtp;` and the reply, or what happened.
-        diagnostic: String,
-    },
-    /// Never to be tried again.
-    Failed {
-        /// Enhanced status code, class 5.
-        status: String,
-        /// `smtp;` and the reply, or what is in the way.
-        diagnostic: String,
-    },
-}
-
-impl Fate {
-    /// Deferred by something that no reply said.
-    pub fn deferred(status: &str, diagnostic: impl Into<String>) -> Self {
-        Self::Deferred { status: status.to_owned(), diagnostic: diagnostic.into() }
-    }
-
-    fn failed(status: &str, diagnostic: impl Into<String>) -> Self {
-        Self::Failed { status: status.to_owned(), diagnostic: diagnostic.into() }
-    }
-
-    /// A refusal by reply: 5yz is final, anything else is tried again.
-    fn refused(reply: &Reply) -> Self {
-        let line = reply.to_line();
-        // RFC 3464 section 2.3.6: the type says whose words these are.
-        let diagnostic = format!("smtp; {line}");
-        match reply.code() / 100 {
-            5 => Self::Failed { status: reply.status(), diagnostic },
-            4 => Self::Deferred { status: reply.status(), diagnostic },
-            _ => Self::deferred("4.5.0", format!("unexpected reply: {line}")),
-        }
-    }
-}
-
-/// What a next hop offers in its answer to EHLO.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// RFC 2920
-    pub pipelining: bool,
-    /// RFC 6152
-    pub eight_bit_mime: bool,
-    /// RFC 1870: `None` not offered, `Some(0)` without fixed limit.
-    pub size: Option<u64>,
-}
-
-impl Capabilities {
-    fn from_reply(reply: &Reply) -> Self {
-        let mut found = Self::default();
-        for line in reply.lines().iter().skip(1) {
-            let (keyword, parameter) = line.split_once(' ').unwrap_or((line, ""));
-            match keyword.to_ascii_uppercase().as_str() {
-                "PIPELINING" => found.pipelining = true,
-                "8BITMIME" => found.eight_bit_mime = true,
-                "SIZE" => found.size = Some(parameter.trim().parse().unwrap_or(0)),
-                _ => {}
-            }
-        }
-        found
-    }
-}
 
 /// What is being waited for: each has its own timeout (RFC 5321 section 4.5.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The greeting.
     Greeting,
-    /// EHLO, HELO, RSET, QUIT and MAIL.
+    /// EHLO, HELO, STARTTLS, AUTH, RSET, QUIT and MAIL.
     Command,
     /// RCPT.
     Recipient,
@@ -137,6 +60,8 @@ pub enum Step {
     Read(Phase),
     /// Write these pieces, then go on with [`Client::content_sent`].
     Content(Vec<Bytes>),
+    /// Shake hands, then go on with [`Client::secured`], or with [`Client::lost`].
+    Handshake,
     /// Ready for [`Client::send`]. After a mail: [`Client::take_fates`].
     Ready,
     /// Of no more use: [`Client::take_fates`], close.
@@ -149,6 +74,8 @@ enum Pending {
     Greeting,
     Ehlo,
     Helo,
+    StartTls,
+    Auth,
     Mail,
     Rcpt(usize),
     Data,
@@ -163,7 +90,7 @@ impl Pending {
     fn phase(self) -> Phase {
         match self {
             Self::Greeting => Phase::Greeting,
-            Self::Ehlo | Self::Helo | Self::Mail | Self::Rset => Phase::Command,
+            Self::Ehlo | Self::Helo | Self::StartTls | Self::Auth | Self::Mail | Self::Rset => Phase::Command,
             Self::Rcpt(_) => Phase::Recipient,
             Self::Data => Phase::DataInitiation,
             Self::End | Self::EmptyEnd => Phase::DataTermination,
@@ -179,6 +106,8 @@ const WINDOW: usize = 100;
 #[derive(Debug)]
 pub struct Client {
     hostname: String,
+    /// Octets of a reply's line, and its lines.
+    limits: (usize, usize),
     parser: ReplyParser,
     output: BytesMut,
     capabilities: Capabilities,
@@ -186,18 +115,11 @@ pub struct Client {
     pending: VecDeque<Pending>,
     mail: Option<Outgoing>,
     content: bool,
+    handshake: bool,
+    tls_refusal: Option<String>,
+    /// The first word of the greeting: what the next hop calls itself.
+    name: Option<String>,
     broken: Option<Fate>,
-}
-
-#[derive(Debug)]
-struct Outgoing {
-    mail: Mail,
-    eight_bit: bool,
-    fates: Vec<Option<Fate>>,
-    accepted: Vec<bool>,
-    mail_refused: bool,
-    /// The octets that end the data may have left.
-    committed: bool,
 }
 
 impl Client {
@@ -205,6 +127,7 @@ impl Client {
     pub fn new(hostname: &str, limits: &Limits) -> Self {
         Self {
             hostname: hostname.to_owned(),
+            limits: (limits.reply_line, limits.reply_lines),
             parser: ReplyParser::new(limits.reply_line, limits.reply_lines),
             output: BytesMut::new(),
             capabilities: Capabilities::default(),
@@ -212,6 +135,9 @@ impl Client {
             pending: VecDeque::from([Pending::Greeting]),
             mail: None,
             content: false,
+            handshake: false,
+            tls_refusal: None,
+            name: None,
             broken: None,
         }
     }
@@ -226,6 +152,11 @@ impl Client {
         self.capabilities
     }
 
+    /// What the next hop calls itself in its greeting.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Whether the end of the data of the current mail may have left: from here on a lost connection is not proof that the
     /// next hop has nothing.
     pub fn committed(&self) -> bool {
@@ -237,31 +168,29 @@ impl Client {
         let found = form(&mail.content);
         let eight_bit = found == Form::EightBit;
         let obstacle = self.obstacle(&mail, found);
-        let count = mail.recipients.len();
-        let mut outgoing = Outgoing {
-            eight_bit,
-            fates: vec![None; count],
-            accepted: vec![false; count],
-            mail_refused: false,
-            committed: false,
-            mail,
-        };
+        let mut outgoing = Outgoing::new(mail, eight_bit);
         if let Some(fate) = obstacle {
             outgoing.decide_all(&fate);
         }
-        for (fate, recipient) in outgoing.fates.iter_mut().zip(&outgoing.mail.recipients) {
-            if wire(recipient).is_none() {
-                fate.get_or_insert(Fate::failed("5.6.7", "the next hop does not take internationalised addresses"));
+        for index in outgoing.open() {
+            if outgoing.mail.recipients.get(index).is_none_or(|recipient| wire(&recipient.address).is_none()) {
+                let why = Fate::failed("5.6.7", "the next hop does not take internationalised addresses");
+                outgoing.decide(index, why);
             }
         }
-        let open: Vec<_> = (0..count).filter(|&index| matches!(outgoing.fates.get(index), Some(None))).collect();
+        self.mail = Some(outgoing);
+        self.begin();
+        self.fill();
+    }
+
+    /// A transaction for everybody of whom nothing is known yet.
+    fn begin(&mut self) {
+        let open = self.mail.as_ref().map(Outgoing::open).unwrap_or_default();
         if !open.is_empty() {
             self.to_send.push_back(Pending::Mail);
             self.to_send.extend(open.into_iter().map(Pending::Rcpt));
             self.to_send.push_back(Pending::Data);
         }
-        self.mail = Some(outgoing);
-        self.fill();
     }
 
     /// What makes this mail undeliverable here, before anything is sent (RFC 1870 section 6.2, RFC 6152 section 3).
@@ -289,6 +218,9 @@ impl Client {
         loop {
             if self.broken.is_some() {
                 return Step::Broken;
+            }
+            if self.handshake {
+                return if self.may_shake_hands(input) { Step::Handshake } else { Step::Broken };
             }
             if self.content {
                 let content = self.mail.as_ref().map(|mail| stuffed(&mail.mail.content));
@@ -334,9 +266,7 @@ impl Client {
     /// The fates of the last mail's recipients, in their order; undecided ones are deferred.
     pub fn take_fates(&mut self) -> Vec<Fate> {
         let undecided = self.trouble();
-        self.mail.take().map_or_else(Vec::new, |mail| {
-            mail.fates.into_iter().map(|fate| fate.unwrap_or_else(|| undecided.clone())).collect()
-        })
+        self.mail.take().map_or_else(Vec::new, |mail| mail.into_fates(&undecided))
     }
 
     /// What broke the connection.
@@ -363,7 +293,7 @@ impl Client {
         {
             let command = match (next, &self.mail) {
                 (Pending::Mail, Some(mail)) => mail.mail_command(self.capabilities),
-                (Pending::Rcpt(index), Some(mail)) => mail.rcpt_command(index),
+                (Pending::Rcpt(index), Some(mail)) => mail.rcpt_command(index, self.capabilities),
                 (Pending::Data, _) => "DATA\r\n".to_owned(),
                 (Pending::Rset, _) => "RSET\r\n".to_owned(),
                 _ => continue,
@@ -381,7 +311,11 @@ impl Client {
             return;
         }
         match awaited {
-            Pending::Greeting if reply.code() == 220 => self.hello(Pending::Ehlo, "EHLO"),
+            Pending::Greeting if reply.code() == 220 => {
+                let first = reply.lines().first().and_then(|line| line.split(' ').next());
+                self.name = first.filter(|word| !word.is_empty()).map(str::to_owned);
+                self.hello(Pending::Ehlo, "EHLO");
+            }
             // A hop that refuses everybody, or whom we call wrongly, is our operator's affair: no mail is lost over it.
             Pending::Greeting => self.break_off(Fate::deferred("4.3.0", format!("greeting: {}", reply.to_line()))),
             Pending::Ehlo if reply.is_positive() => self.capabilities = Capabilities::from_reply(reply),
@@ -391,6 +325,8 @@ impl Client {
             Pending::Ehlo | Pending::Helo => {
                 self.break_off(Fate::deferred("4.3.0", format!("EHLO: {}", reply.to_line())));
             }
+            Pending::StartTls => self.start_tls_reply(reply),
+            Pending::Auth => self.auth_reply(reply),
             Pending::Rset if reply.is_positive() => {}
             Pending::Rset => self.break_off(Fate::deferred("4.5.0", format!("RSET: {}", reply.to_line()))),
             Pending::EmptyEnd => {}
@@ -434,6 +370,10 @@ impl Client {
                 let fate =
                     if reply.is_positive() { Fate::Delivered { reply: reply.to_line() } } else { Fate::refused(reply) };
                 mail.decide_all(&fate);
+                if reply.is_positive() {
+                    mail.reopen();
+                    self.begin();
+                }
             }
             _ => {}
         }
@@ -446,57 +386,6 @@ impl Client {
             self.to_send.push_back(Pending::Rset);
         }
     }
-}
-
-impl Outgoing {
-    fn mail_command(&self, capabilities: Capabilities) -> String {
-        let path = match &self.mail.reverse_path {
-            ReversePath::Null => String::new(),
-            ReversePath::Mailbox(address) => wire(address).unwrap_or_default(),
-        };
-        let size = capabilities.size.map(|_| format!(" SIZE={}", self.mail.content.len())).unwrap_or_default();
-        let declared = self.eight_bit || self.mail.body == BodyType::EightBitMime;
-        let body = if declared && capabilities.eight_bit_mime { " BODY=8BITMIME" } else { "" };
-        format!("MAIL FROM:<{path}>{size}{body}\r\n")
-    }
-
-    fn rcpt_command(&self, index: usize) -> String {
-        let recipient = self.mail.recipients.get(index).and_then(wire).unwrap_or_default();
-        format!("RCPT TO:<{recipient}>\r\n")
-    }
-
-    fn any_accepted(&self) -> bool {
-        self.accepted.contains(&true)
-    }
-
-    fn recipient(&mut self, index: usize, reply: &Reply) {
-        if reply.is_positive() {
-            if let Some(accepted) = self.accepted.get_mut(index) {
-                // After a refused MAIL a positive reply means nothing.
-                *accepted = !self.mail_refused;
-            }
-        } else if let Some(fate) = self.fates.get_mut(index) {
-            fate.get_or_insert_with(|| Fate::refused(reply));
-        }
-    }
-
-    /// For everybody who has no fate yet.
-    fn decide_all(&mut self, fate: &Fate) {
-        for slot in &mut self.fates {
-            slot.get_or_insert_with(|| fate.clone());
-        }
-    }
-}
-
-/// The address as it may be sent without SMTPUTF8: the domain in A-labels where needed. `None` for a local part beyond US-ASCII.
-fn wire(address: &Address) -> Option<String> {
-    let text = if address.as_str().is_ascii() {
-        address.as_str().to_owned()
-    } else {
-        format!("{}@{}", address.local(), address.domain().ascii())
-    };
-    // `Address` holds no control characters; a line of its own is not made from one in any case.
-    (text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control())).then_some(text)
 }
 
 #[cfg(test)]

@@ -4,8 +4,14 @@
 //! same empty path for `<>` and `<postmaster>`, takes `EHLO x y`, and sees line ends where there are none. A line is judged whole;
 //! nothing of a refused line is ever used.
 
-use crate::mail::{Address, BodyType, Domain, ReversePath};
+mod parameters;
+
+pub use parameters::{MailParameters, RcptParameters};
+
+use crate::mail::{Address, Domain, ReversePath};
 use core::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt;
+use zeroize::Zeroizing;
 
 /// A command that is well-formed. Its place in the dialogue is not judged here.
 #[derive(Clone, Debug)]
@@ -28,7 +34,11 @@ pub enum Command {
     Quit,
     /// `VRFY` of something.
     Vrfy,
-    /// `EXPN`, `BDAT`, `AUTH`, `STARTTLS` and others that exist elsewhere, not here.
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+    /// `AUTH` with its mechanism in upper case, and the initial response if there is one (RFC 4954 section 4).
+    Auth(String, Option<Secret>),
+    /// `EXPN`, `BDAT` and others that exist elsewhere, not here.
     Unimplemented,
     /// `HELP`, with or without argument.
     Help,
@@ -43,25 +53,22 @@ pub enum ForwardPath {
     Mailbox(Address),
 }
 
-/// Parameters of `MAIL`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailParameters {
-    /// `SIZE=` in octets (RFC 1870); 0 is as good as absent.
-    pub size: Option<u64>,
-    /// `BODY=` (RFC 6152).
-    pub body: Option<BodyType>,
-}
+/// What a client says to prove who it is: zeroised, never printed.
+#[derive(Clone)]
+pub struct Secret(pub Zeroizing<String>);
 
-impl MailParameters {
-    /// Whether a parameter was given, which only EHLO allows.
-    pub fn any(&self) -> bool {
-        self.size.is_some() || self.body.is_some()
+impl Secret {
+    /// A copy that forgets itself.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
     }
 }
 
-/// Parameters of `RCPT`: none is announced yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RcptParameters;
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,9 +127,9 @@ impl Command {
             "VRFY" if argument.is_empty() => Err(CommandError::Arguments),
             "VRFY" => Ok(Self::Vrfy),
             "HELP" => Ok(Self::Help),
-            "EXPN" | "BDAT" | "AUTH" | "STARTTLS" | "BURL" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" => {
-                Ok(Self::Unimplemented)
-            }
+            "STARTTLS" => alone(Self::StartTls),
+            "AUTH" => auth(argument),
+            "EXPN" | "BDAT" | "BURL" | "ETRN" | "ATRN" | "TURN" | "SEND" | "SOML" | "SAML" => Ok(Self::Unimplemented),
             _ => Err(CommandError::Unknown),
         }
     }
@@ -158,30 +165,18 @@ fn mail(argument: &str) -> Result<Command, CommandError> {
     } else {
         ReversePath::Mailbox(mailbox(path, CommandError::ReversePath)?)
     };
-    let mut known = MailParameters::default();
-    for (name, value) in parameters_of(parameters)? {
-        if name.eq_ignore_ascii_case("SIZE") {
-            let size =
-                value.filter(|value| (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit()));
-            // Twenty digits may be more than u64 holds: too large in any case.
-            let size = size.map(|size| size.parse().unwrap_or(u64::MAX)).ok_or(CommandError::ParameterValue)?;
-            once(&mut known.size, size)?;
-        } else if name.eq_ignore_ascii_case("BODY") {
-            let body = match value {
-                Some(value) if value.eq_ignore_ascii_case("7BIT") => BodyType::SevenBit,
-                Some(value) if value.eq_ignore_ascii_case("8BITMIME") => BodyType::EightBitMime,
-                _ => return Err(CommandError::ParameterValue),
-            };
-            once(&mut known.body, body)?;
-        } else {
-            return Err(CommandError::Parameter);
-        }
-    }
-    Ok(Command::Mail(reverse, known))
+    Ok(Command::Mail(reverse, MailParameters::parse(parameters)?))
 }
 
-fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), CommandError> {
-    if slot.replace(value).is_some() { Err(CommandError::ParameterValue) } else { Ok(()) }
+/// `"AUTH" SP sasl-mech [SP initial-response]`
+fn auth(argument: &str) -> Result<Command, CommandError> {
+    let (mechanism, response) = argument.split_once(' ').unwrap_or((argument, ""));
+    let response = response.trim_start_matches(' ');
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if mechanism.is_empty() || !mechanism.bytes().all(named) || response.contains(' ') {
+        return Err(CommandError::Arguments);
+    }
+    Ok(Command::Auth(mechanism.to_ascii_uppercase(), (!response.is_empty()).then(|| Secret::new(response))))
 }
 
 /// `"TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]`
@@ -192,11 +187,7 @@ fn rcpt(argument: &str) -> Result<Command, CommandError> {
     } else {
         ForwardPath::Mailbox(mailbox(path, CommandError::ForwardPath)?)
     };
-    if parameters_of(parameters)?.is_empty() {
-        Ok(Command::Rcpt(forward, RcptParameters))
-    } else {
-        Err(CommandError::Parameter)
-    }
+    Ok(Command::Rcpt(forward, RcptParameters::parse(parameters)?))
 }
 
 /// The text between the angle brackets, without source route, and what stands behind them.
@@ -245,21 +236,6 @@ fn mailbox(text: &str, error: CommandError) -> Result<Address, CommandError> {
         return Err(CommandError::Internationalised);
     }
     Address::parse(text).map_err(|_| error)
-}
-
-/// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, separated by spaces.
-fn parameters_of(text: &str) -> Result<Vec<(&str, Option<&str>)>, CommandError> {
-    text.split(' ').filter(|item| !item.is_empty()).map(parameter).collect()
-}
-
-fn parameter(item: &str) -> Result<(&str, Option<&str>), CommandError> {
-    let (name, value) = item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value)));
-    let keyword = name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    // %d33-60 / %d62-126
-    let printable =
-        value.is_none_or(|value| !value.is_empty() && value.bytes().all(|b| matches!(b, 33..=60 | 62..=126)));
-    if keyword && printable { Ok((name, value)) } else { Err(CommandError::ParameterValue) }
 }
 
 #[cfg(test)]

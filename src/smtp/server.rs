@@ -1,33 +1,41 @@
-//! The server's side of the dialogue, without input or output (RFC 5321 section 4, 1870, 2034, 2920, 6152).
+//! The server's side of the dialogue, without input or output (RFC 5321 section 4, 1870, 2034, 2920, 3207, 3461, 4954, 6152).
 //!
 //! [`Dialogue::next`] reads what has arrived and says what has to happen; replies gather in [`Dialogue::output`] in the order of the
 //! commands, so a pipelined group is answered in one piece. Never waits, never stores, never decides about a recipient.
-//! Whatever a client sends, it gets one reply per command and stays in step; who goes on sending nonsense is sent away.
+//! Whatever a client sends, it gets one reply per command and stays in step; who goes on sending nonsense is answered ever more
+//! slowly, then sent away.
+
+mod authentication;
+mod settings;
+mod transaction;
+
+pub use authentication::{Attempt, Credentials};
+pub use settings::{Client, Hello, Secured, Settings};
+pub use transaction::Transaction;
 
 use super::Reply;
 use super::command::{Command, CommandError, ForwardPath, MailParameters};
 use super::data::{Fault, MEMORY_STEP, Progress, Receiver};
-use crate::mail::{Address, BodyType, Envelope, ReversePath};
+use crate::mail::{Address, Envelope, RecipientDsn, ReversePath};
+use authentication::Exchange;
 use bytes::{Buf, Bytes, BytesMut};
+use core::time::Duration;
 
-/// What a dialogue is told at its start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Name in the greeting and in the answer to EHLO.
-    pub hostname: String,
-    /// Octets of a message, announced as `SIZE`.
-    pub message: usize,
-    /// Recipients of one transaction.
-    pub recipients: usize,
-    /// Octets of a command line with its CRLF.
-    pub command_line: usize,
-}
+use zeroize::Zeroize;
 
 /// What has to happen before the dialogue can go on.
 #[derive(Debug)]
 pub enum Action {
     /// Write the output, then read more.
     Read,
+    /// Wait so long, write the output, go on. Counts against nothing else.
+    Pause(Duration),
+    /// STARTTLS was asked for: [`Dialogue::answer_starttls`].
+    StartTls,
+    /// Write the output, throw away what was read, do the handshake: [`Dialogue::secured`].
+    Handshake,
+    /// Is this who it says? [`Dialogue::answer_login`].
+    LogIn(Credentials),
     /// Answer with [`Dialogue::answer_mail`].
     Mail(ReversePath),
     /// Answer with [`Dialogue::answer_rcpt`].
@@ -52,31 +60,25 @@ pub enum Memory {
 /// Bad commands before a client is sent away.
 const BAD_COMMANDS: u32 = 20;
 
+/// Errors that are answered at once; after them each takes a second longer, up to [`LONGEST_PAUSE`] (S66).
+const PATIENCE: u32 = 3;
+const LONGEST_PAUSE: u32 = 5;
+
 /// One connection's dialogue.
 #[derive(Debug)]
 pub struct Dialogue {
     settings: Settings,
     output: BytesMut,
-    hello: Option<Hello>,
+    client: Client,
+    hello: bool,
     transaction: Option<Transaction>,
     state: State,
     bad: u32,
-}
-
-/// What the client called itself, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// Domain or address literal.
-    pub name: String,
-    /// EHLO: extensions are open to the client.
-    pub extended: bool,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    reverse_path: ReversePath,
-    parameters: MailParameters,
-    recipients: Vec<Address>,
+    /// Errors since the last message that was taken, and how many of all were taken away by [`Dialogue::errors`].
+    errors: u32,
+    fresh_errors: u32,
+    pause: Option<Duration>,
+    attempts: u32,
 }
 
 #[derive(Debug)]
@@ -84,9 +86,18 @@ enum State {
     Command,
     /// The rest of a line that was answered already.
     Swallow,
+    /// STARTTLS waits for its answer.
+    StartTls,
+    /// 220 was said; nothing in clear counts any more.
+    Handshake,
+    Shaking,
+    /// AUTH waits for the client's response.
+    Response(Exchange),
+    /// AUTH waits for its answer.
+    LogIn,
     /// MAIL waits for its answer.
     Mail(ReversePath, MailParameters),
-    Rcpt,
+    Rcpt(RecipientDsn),
     /// DATA waits for memory.
     Open,
     Data(Receiver),
@@ -99,8 +110,19 @@ enum State {
 impl Dialogue {
     /// The greeting is in the output at once.
     pub fn new(settings: Settings) -> Self {
-        let mut dialogue =
-            Self { output: BytesMut::new(), hello: None, transaction: None, state: State::Command, bad: 0, settings };
+        let mut dialogue = Self {
+            output: BytesMut::new(),
+            client: Client::default(),
+            hello: false,
+            transaction: None,
+            state: State::Command,
+            bad: 0,
+            errors: 0,
+            fresh_errors: 0,
+            pause: None,
+            attempts: 0,
+            settings,
+        };
         let greeting = format!("{} ESMTP Segel", dialogue.settings.hostname);
         dialogue.say(&Reply::plain(220, &[&greeting]));
         dialogue
@@ -111,16 +133,19 @@ impl Dialogue {
         &mut self.output
     }
 
-    /// What the client said in EHLO or HELO.
-    pub fn hello(&self) -> Option<&Hello> {
-        self.hello.as_ref()
+    /// What is known of the client.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
-    /// The recipients taken so far, and the octets that the client has declared with SIZE (0: it has not).
-    pub fn transaction(&self) -> (&[Address], u64) {
-        self.transaction.as_ref().map_or((&[], 0), |transaction| {
-            (transaction.recipients.as_slice(), transaction.parameters.size.unwrap_or_default())
-        })
+    /// Errors since the last call.
+    pub fn errors(&mut self) -> u32 {
+        std::mem::take(&mut self.fresh_errors)
+    }
+
+    /// What has been said of the mail under way.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_ref()
     }
 
     /// Between 354 and the end of the message.
@@ -131,13 +156,21 @@ impl Dialogue {
     /// Goes on with what has arrived. Call again after every answer, and with more input after [`Action::Read`].
     pub fn next(&mut self, input: &mut BytesMut) -> Action {
         loop {
+            if let Some(pause) = self.pause.take() {
+                return Action::Pause(pause);
+            }
             let step = match std::mem::replace(&mut self.state, State::Closed) {
                 State::Command => self.line(input),
                 State::Swallow => self.swallow(input),
+                State::Response(exchange) => self.response(exchange, input),
                 State::Data(receiver) => self.data(receiver, input),
+                State::Handshake => {
+                    self.state = State::Shaking;
+                    Some(Action::Handshake)
+                }
                 State::Closed => Some(Action::Close),
                 // An answer is missing: nothing can be said that is true.
-                State::Mail(..) | State::Rcpt | State::Open | State::DataMemory(_) | State::Message => {
+                _ => {
                     self.close(&Reply::new(421, 3, 0, "Internal error, closing"));
                     None
                 }
@@ -148,28 +181,29 @@ impl Dialogue {
         }
     }
 
-    /// Whether this reverse-path may begin a transaction; the reply of an `Err` goes to the client.
+    /// Whether this reverse-path may begin a transaction; the reply of an `Err` goes to the client, and a 421 ends the
+    /// dialogue.
     pub fn answer_mail(&mut self, answer: Result<(), Reply>) {
         if let State::Mail(reverse_path, parameters) = std::mem::replace(&mut self.state, State::Command) {
             match answer {
                 Ok(()) => {
-                    self.transaction = Some(Transaction { reverse_path, parameters, recipients: Vec::new() });
+                    self.transaction = Some(Transaction::new(reverse_path, parameters));
                     self.say(&Reply::new(250, 1, 0, "Sender ok"));
                 }
-                Err(reply) => self.say(&reply),
+                Err(reply) => self.refuse(&reply),
             }
         }
     }
 
-    /// The recipient as he is to be stored, or why not.
+    /// The recipient as he is to be stored, or why not; as for MAIL.
     pub fn answer_rcpt(&mut self, answer: Result<Address, Reply>) {
-        self.state = State::Command;
+        let State::Rcpt(dsn) = std::mem::replace(&mut self.state, State::Command) else { return };
         match (answer, &mut self.transaction) {
             (Ok(address), Some(transaction)) => {
-                transaction.recipients.push(address);
+                transaction.push(address, dsn);
                 self.say(&Reply::new(250, 1, 5, "Recipient ok"));
             }
-            (Err(reply), _) => self.say(&reply),
+            (Err(reply), _) => self.refuse(&reply),
             (Ok(_), None) => self.bad(&out_of_order("Need MAIL before RCPT")),
         }
     }
@@ -201,6 +235,7 @@ impl Dialogue {
         self.state = State::Command;
         if reply.is_positive() {
             self.bad = 0;
+            self.errors = 0;
         }
         self.say(reply);
     }
@@ -218,10 +253,27 @@ impl Dialogue {
     /// A reply to a command that was wrong in itself or out of order.
     fn bad(&mut self, reply: &Reply) {
         self.bad += 1;
+        self.error();
         if self.bad >= BAD_COMMANDS {
             self.close(&Reply::new(421, 7, 0, "Too many errors, closing"));
         } else {
             self.say(reply);
+        }
+    }
+
+    /// A refusal of something that was well-formed.
+    fn refuse(&mut self, reply: &Reply) {
+        if reply.is_permanent() {
+            self.error();
+        }
+        if reply.code() == 421 { self.close(reply) } else { self.say(reply) }
+    }
+
+    fn error(&mut self) {
+        self.errors = self.errors.saturating_add(1);
+        self.fresh_errors = self.fresh_errors.saturating_add(1);
+        if self.settings.tarpit && self.errors > PATIENCE {
+            self.pause = Some(Duration::from_secs(u64::from((self.errors - PATIENCE).min(LONGEST_PAUSE))));
         }
     }
 
@@ -242,13 +294,18 @@ impl Dialogue {
             self.bad(&Reply::new(500, 5, 2, "Lines end with <CR><LF>"));
             return None;
         }
-        let line = input.split_to(end + 1);
+        let mut line = input.split_to(end + 1);
         if line.len() > self.settings.command_line {
             self.bad(&Reply::new(500, 5, 2, "Line too long"));
             return None;
         }
         match Command::parse(line.get(..end - 1).unwrap_or_default()) {
-            Ok(command) => self.command(command),
+            Ok(command) => {
+                if matches!(command, Command::Auth(..)) {
+                    line.as_mut().zeroize();
+                }
+                self.command(command, input)
+            }
             Err(error) => {
                 self.command_error(error);
                 None
@@ -258,7 +315,7 @@ impl Dialogue {
 
     /// Parameters after HELO are 555 whatever they are: nothing was announced.
     fn command_error(&mut self, error: CommandError) {
-        let hello = self.hello.as_ref().is_some_and(|hello| !hello.extended);
+        let hello = self.hello && !self.client.hello.extended;
         let error = if hello && error == CommandError::ParameterValue { CommandError::Parameter } else { error };
         self.bad(&error.reply());
     }
@@ -280,12 +337,24 @@ impl Dialogue {
         }
     }
 
-    fn command(&mut self, command: Command) -> Option<Action> {
+    fn command(&mut self, command: Command, input: &BytesMut) -> Option<Action> {
+        if let Some(refusal) = self.in_clear(&command) {
+            self.bad(&refusal);
+            return None;
+        }
+        // RFC 2920 section 3.1: these end a group, because what follows depends on their answer.
+        let last = matches!(command, Command::Ehlo(_) | Command::Helo(_) | Command::StartTls | Command::Data);
+        let early = last && !input.is_empty();
         match command {
+            // What stands behind STARTTLS may be another's who sits in between: never executed (RFC 3207 section 4.2).
+            Command::StartTls if early && self.settings.starttls && self.client.tls.is_none() => self.out_of_sync(),
+            _ if early && self.settings.strict => self.out_of_sync(),
             Command::Ehlo(name) => self.greet(Hello { name, extended: true }),
             Command::Helo(name) => self.greet(Hello { name, extended: false }),
+            Command::StartTls => return self.starttls(),
+            Command::Auth(mechanism, response) => return self.auth(&mechanism, response),
             Command::Mail(reverse_path, parameters) => return self.mail(reverse_path, parameters),
-            Command::Rcpt(path, _) => return self.rcpt(path),
+            Command::Rcpt(path, parameters) => return self.rcpt(path, parameters.any(), parameters.dsn),
             Command::Data => return self.open(),
             Command::Rset => {
                 self.transaction = None;
@@ -300,24 +369,56 @@ impl Dialogue {
         None
     }
 
+    /// RFC 3207 section 4: what is answered without TLS where TLS is required.
+    fn in_clear(&self, command: &Command) -> Option<Reply> {
+        let allowed = matches!(
+            command,
+            Command::Ehlo(_) | Command::Helo(_) | Command::Noop | Command::Quit | Command::StartTls | Command::Rset
+        );
+        let wanted = self.settings.require_tls && self.client.tls.is_none() && !allowed;
+        wanted.then(|| Reply::new(530, 7, 0, "Must issue a STARTTLS command first"))
+    }
+
+    /// Input that came before its time (S24): nothing of it is used.
+    pub fn out_of_sync(&mut self) {
+        self.error();
+        self.pause = None;
+        self.close(&Reply::new(554, 5, 0, "SMTP protocol synchronization"));
+    }
+
     fn greet(&mut self, hello: Hello) {
         self.transaction = None;
-        let hostname = self.settings.hostname.clone();
+        let settings = &self.settings;
         if hello.extended {
-            let size = format!("SIZE {}", self.settings.message);
-            self.say(&Reply::plain(250, &[&hostname, "PIPELINING", &size, "8BITMIME", "ENHANCEDSTATUSCODES"]));
+            let size = format!("SIZE {}", settings.message);
+            let auth = self.mechanisms();
+            let mut lines =
+                vec![settings.hostname.as_str(), "PIPELINING", &size, "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"];
+            if settings.starttls && self.client.tls.is_none() {
+                lines.push("STARTTLS");
+            }
+            lines.extend(auth);
+            let reply = Reply::plain(250, &lines);
+            self.say(&reply);
         } else {
-            self.say(&Reply::plain(250, &[&hostname]));
+            let reply = Reply::plain(250, &[settings.hostname.as_str()]);
+            self.say(&reply);
         }
-        self.hello = Some(hello);
+        self.client.hello = hello;
+        self.hello = true;
     }
 
     fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Option<Action> {
-        let refusal = match &self.hello {
-            None => Some(out_of_order("Say EHLO or HELO first")),
-            Some(_) if self.transaction.is_some() => Some(out_of_order("A transaction has begun already")),
-            Some(hello) if !hello.extended && parameters.any() => Some(CommandError::Parameter.reply()),
-            Some(_) => None,
+        let refusal = if !self.hello {
+            Some(out_of_order("Say EHLO or HELO first"))
+        } else if self.transaction.is_some() {
+            Some(out_of_order("A transaction has begun already"))
+        } else if !self.client.hello.extended && parameters.any() {
+            Some(CommandError::Parameter.reply())
+        } else if self.settings.must_log_in && self.client.identity().is_none() {
+            Some(Reply::new(530, 7, 0, "Authentication required"))
+        } else {
+            None
         };
         if let Some(refusal) = refusal {
             self.bad(&refusal);
@@ -332,14 +433,15 @@ impl Dialogue {
         Some(Action::Mail(reverse_path))
     }
 
-    fn rcpt(&mut self, path: ForwardPath) -> Option<Action> {
+    fn rcpt(&mut self, path: ForwardPath, parameters: bool, dsn: RecipientDsn) -> Option<Action> {
         match &self.transaction {
             None => self.bad(&out_of_order("Need MAIL before RCPT")),
-            Some(transaction) if transaction.recipients.len() >= self.settings.recipients => {
+            Some(_) if parameters && !self.client.hello.extended => self.bad(&CommandError::Parameter.reply()),
+            Some(transaction) if transaction.recipients().len() >= self.settings.recipients => {
                 self.say(&Reply::new(452, 5, 3, "Too many recipients, send the rest in another transaction"));
             }
             Some(_) => {
-                self.state = State::Rcpt;
+                self.state = State::Rcpt(dsn);
                 return Some(Action::Rcpt(path));
             }
         }
@@ -351,11 +453,11 @@ impl Dialogue {
         match &self.transaction {
             None => self.bad(&out_of_order("Need MAIL and RCPT before DATA")),
             // Not counted as bad: a pipelining client sends DATA before it knows that all recipients were refused.
-            Some(transaction) if transaction.recipients.is_empty() => {
+            Some(transaction) if transaction.recipients().is_empty() => {
                 self.say(&Reply::new(554, 5, 1, "No valid recipients"));
             }
             Some(transaction) => {
-                let declared = transaction.parameters.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+                let declared = usize::try_from(transaction.declared()).unwrap_or(0);
                 self.state = State::Open;
                 return Some(Action::Memory(if declared == 0 { MEMORY_STEP } else { declared }));
             }
@@ -377,10 +479,9 @@ impl Dialogue {
                 self.state = State::Command;
                 let transaction = self.transaction.take();
                 match (receiver.finish(), transaction) {
-                    (Ok(content), Some(Transaction { reverse_path, parameters, recipients })) => {
+                    (Ok(content), Some(transaction)) => {
                         self.state = State::Message;
-                        let body = parameters.body.unwrap_or(BodyType::SevenBit);
-                        return Some(Action::Message(Envelope::new(reverse_path, recipients, body), content));
+                        return Some(Action::Message(transaction.into_envelope(), content));
                     }
                     (Err(found), _) => self.say(&fault(found)),
                     (Ok(_), None) => self.bad(&out_of_order("Need MAIL and RCPT before DATA")),

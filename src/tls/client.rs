@@ -13,7 +13,7 @@ use rustls::{
     SignatureScheme,
 };
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a handshake has to prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,8 +48,11 @@ pub struct Clients {
     /// DER; empty: the system's.
     authorities: Vec<Vec<u8>>,
     servers: Vec<ServerSettings>,
-    made: Mutex<HashMap<(Option<Known>, Proof), Arc<ClientConfig>>>,
+    made: Mutex<Made>,
 }
+
+/// By whom it is for and what it proves.
+type Made = HashMap<(Option<Known>, Proof), Arc<ClientConfig>>;
 
 impl Clients {
     /// `authorities` prove whoever has no CAs or fingerprint of his own; empty: the system's do.
@@ -90,7 +93,7 @@ impl Clients {
         Ok((Arc::clone(self.made().entry(key).or_insert(config)), name))
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, HashMap<(Option<Known>, Proof), Arc<ClientConfig>>> {
+    fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

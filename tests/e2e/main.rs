@@ -19,17 +19,22 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod canary;
 mod commands;
 mod corpora;
 mod decryption;
+mod delivery;
+mod delivery_tls;
 mod durability;
 mod encryption;
 mod harness;
 mod harvesting;
 mod identity;
 mod incoming;
+mod limits;
 mod load;
+mod mx;
 mod neighbours;
 mod open_relay;
 mod oracle;
@@ -41,3 +46,4 @@ mod revocation;
 mod secrets;
 mod shutdown;
 mod size;
+mod tls;

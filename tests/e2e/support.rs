@@ -2,14 +2,19 @@
 
 pub mod client;
 pub mod der;
+pub mod dns;
 pub mod gateway;
+pub mod mta;
 pub mod neighbour;
 pub mod pki;
 pub mod process;
 pub mod sink;
+pub mod tls;
 
 pub use client::{Client, swaks};
+pub use dns::Dns;
 pub use gateway::{Gateway, Setup};
+pub use neighbour::Neighbour;
 pub use pki::Pki;
 pub use sink::{Mail, Sink};
 

@@ -1,8 +1,9 @@
-use super::{Connection, open, send as send_over};
+use super::send as send_over;
 use crate::config::NextHop;
 use crate::limits::Limits;
 use crate::mail::{Address, BodyType, ReversePath};
-use crate::outbound::Settings;
+use crate::outbound::Surroundings;
+use crate::outbound::connect::{Connection, open};
 use crate::queue::{Delivery, DeliveryRecipient, Direction, Outcome, QueueId};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -105,15 +106,19 @@ pub(in crate::outbound) fn delivery(next_hop: &NextHop, id: i64, recipients: &[&
     }
 }
 
+pub(in crate::outbound) fn surroundings() -> Arc<Surroundings> {
+    Arc::new(Surroundings::new("gate.example", Limits::default()))
+}
+
 /// As a lane does it.
 pub(in crate::outbound) async fn deliver(
     delivery: &Delivery,
-    settings: &Settings,
+    surroundings: &Arc<Surroundings>,
     connection: &mut Option<Connection>,
 ) -> Vec<(i64, Outcome)> {
     loop {
         if connection.is_none() {
-            match open(&delivery.next_hop, settings).await {
+            match open(&delivery.next_hop, surroundings).await {
                 Ok(new) => *connection = Some(new),
                 Err(why) => return delivery.recipients.iter().map(|recipient| (recipient.id, why.clone())).collect(),
             }
@@ -125,7 +130,7 @@ pub(in crate::outbound) async fn deliver(
 }
 
 async fn send(hop: &Hop, recipients: &[&str], connection: &mut Option<Connection>) -> Vec<String> {
-    let settings = Settings::new("gate.example", Limits::default());
+    let settings = surroundings();
     let outcomes = deliver(&delivery(&hop.next_hop, 5, recipients), &settings, connection).await;
     assert!(outcomes.iter().map(|(id, _)| *id).eq(5..5 + i64::try_from(recipients.len()).unwrap()));
     outcomes
@@ -211,7 +216,58 @@ async fn s22_content_with_bare_line_feeds_does_not_leave() {
     let hop = Hop::new(&[]).await;
     let mut bad = delivery(&hop.next_hop, 5, &["x@b.example"]);
     bad.content = Bytes::from_static(b"Subject: x\r\n\r\na\n.\r\nMAIL FROM:<s@b.example>\r\n");
-    let outcomes = deliver(&bad, &Settings::new("gate.example", Limits::default()), &mut None).await;
+    let outcomes = deliver(&bad, &surroundings(), &mut None).await;
     assert!(matches!(&outcomes[..], [(5, Outcome::Failed { status, .. })] if status == "5.6.0"));
     assert!(!hop.log.lock().unwrap().iter().flatten().any(|line| line.starts_with("MAIL")));
+}
+
+#[tokio::test]
+async fn s47_dsn_requests_are_handed_on_and_how_it_went_is_recorded() {
+    for (rules, expected) in [
+        (
+            &[("EHLO", "250-hop\r\n250 DSN")][..],
+            [
+                "MAIL FROM:<a@own.example> RET=FULL ENVID=id",
+                "RCPT TO:<x@b.example> NOTIFY=NEVER ORCPT=rfc822;y@b.example",
+            ],
+        ),
+        (&[], ["MAIL FROM:<a@own.example>", "RCPT TO:<x@b.example>"]),
+    ] {
+        let rules: Rules = rules;
+        let hop = Hop::new(rules).await;
+        let mut asked = delivery(&hop.next_hop, 5, &["x@b.example"]);
+        asked.dsn =
+            crate::mail::DsnRequest { returned: Some(crate::mail::Ret::Full), envelope_id: Some("id".to_owned()) };
+        asked.recipients[0].dsn = crate::mail::RecipientDsn {
+            notify: Some(crate::mail::Notify::Never),
+            original: Some("rfc822;y@b.example".to_owned()),
+        };
+        let outcomes = deliver(&asked, &surroundings(), &mut None).await;
+        let [(5, Outcome::Delivered { via, .. })] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!((via.host.as_str(), &via.tls, via.dsn), ("127.0.0.1", &None, !rules.is_empty()));
+        assert_eq!(hop.log.lock().unwrap()[0][1..3], expected);
+    }
+}
+
+#[tokio::test]
+async fn c20_a_connection_of_other_surroundings_is_not_used() {
+    let hop = Hop::new(&[]).await;
+    let before = surroundings();
+    let connection = open(&hop.next_hop, &before).await.unwrap();
+    assert!(connection.is_of(&before) && !connection.is_of(&surroundings()));
+}
+
+#[tokio::test]
+async fn c23_servers_are_tried_in_their_order() {
+    let (good, other) = (Hop::new(&[]).await, Hop::new(&[]).await);
+    let servers = |hop: &Hop| match &hop.next_hop.to {
+        crate::config::Destination::Servers(servers) => servers[0].clone(),
+        crate::config::Destination::Mx(_) => panic!("no server"),
+    };
+    let dead = crate::config::Server { host: "127.0.0.1".to_owned(), port: 1, implicit_tls: false };
+    let list = vec![dead, servers(&good), servers(&other)];
+    let next_hop = NextHop { to: crate::config::Destination::Servers(list), tls: crate::config::DeliverTls::May };
+    let outcomes = deliver(&delivery(&next_hop, 5, &["x@b.example"]), &surroundings(), &mut None).await;
+    assert!(matches!(&outcomes[..], [(5, Outcome::Delivered { .. })]), "{outcomes:?}");
+    assert_eq!((good.mails(), other.mails()), (1, 0));
 }

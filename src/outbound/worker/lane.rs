@@ -1,16 +1,19 @@
 //! One connection to a next hop, and the work it shares with the other lanes.
 
 use super::Ledger;
+use super::hop::Hop;
+use super::rest::Rests;
 use crate::config::NextHop;
-use crate::outbound::Surroundings;
-use crate::outbound::deliver::{Connection, open, send};
+use crate::outbound::Current;
+use crate::outbound::connect::{Connection, open};
+use crate::outbound::deliver::send;
 use crate::queue::{Delivery, Outcome, QueueError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a connection is kept without work.
 const IDLE: Duration = Duration::from_secs(5);
@@ -24,56 +27,10 @@ const SETTLE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 /// After so long in memory a delivery's lease is looked at again before it is sent.
 const DOUBTFUL: Duration = Duration::from_secs(10);
 
-/// The work for one next hop.
-pub(super) struct Hop {
-    sender: mpsc::UnboundedSender<Delivery>,
-    /// Whichever lane has nothing to do waits here.
-    receiver: Mutex<mpsc::UnboundedReceiver<Delivery>>,
-    /// Deliveries that no lane has taken yet.
-    pub(super) waiting: AtomicUsize,
-    /// Lanes with nothing to do.
-    pub(super) idle: AtomicUsize,
-    pub(super) lanes: AtomicUsize,
-    /// Open connections that have greeted.
-    connected: AtomicUsize,
-    /// Has greeted, and not failed to since.
-    pub(super) proven: AtomicBool,
-}
-
-impl Hop {
-    pub(super) fn new() -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Self {
-            sender,
-            receiver: Mutex::new(receiver),
-            waiting: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-            lanes: AtomicUsize::new(0),
-            connected: AtomicUsize::new(0),
-            proven: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn push(&self, delivery: Delivery) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        // The receiver lives in the same value as the sender, so there always is one.
-        if self.sender.send(delivery).is_err() {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Everything that no lane has taken. Nothing if a lane waits for work: then there is none, or it takes it.
-    pub(super) fn take_all(&self) -> Vec<Delivery> {
-        let Ok(mut receiver) = self.receiver.try_lock() else { return Vec::new() };
-        let taken: Vec<Delivery> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
-        self.waiting.fetch_sub(taken.len(), Ordering::AcqRel);
-        taken
-    }
-}
-
 pub(super) struct Lane<L> {
     pub(super) ledger: L,
-    pub(super) settings: Arc<Surroundings>,
+    pub(super) current: Current,
+    pub(super) rests: Arc<Rests>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) next_hop: NextHop,
     pub(super) hop: Arc<Hop>,
@@ -124,16 +81,12 @@ impl<L: Ledger> Lane<L> {
     async fn take(&mut self) -> Option<Delivery> {
         let hop = &self.hop;
         hop.idle.fetch_add(1, Ordering::AcqRel);
-        let next = async { hop.receiver.lock().await.recv().await };
         let taken = tokio::select! {
             biased;
             () = async { drop(self.shutdown.wait_for(|stop| *stop).await) } => None,
-            taken = timeout(IDLE, next) => taken.ok().flatten(),
+            taken = timeout(IDLE, hop.next()) => taken.ok().flatten(),
         };
         hop.idle.fetch_sub(1, Ordering::AcqRel);
-        if taken.is_some() {
-            hop.waiting.fetch_sub(1, Ordering::AcqRel);
-        }
         taken
     }
 
@@ -148,18 +101,25 @@ impl<L: Ledger> Lane<L> {
             }
         }
         loop {
-            if self.connection.as_ref().is_some_and(Connection::is_stale) {
-                self.disconnect();
+            let surroundings = (self.current)();
+            if let Some(connection) = &mut self.connection
+                && (!connection.is_of(&surroundings) || connection.is_stale().await)
+                && let Some(connection) = self.disconnect()
+            {
+                tokio::spawn(connection.quit());
             }
             if self.connection.is_none() {
                 let opened = tokio::select! {
                     biased;
                     () = async { drop(self.shutdown.wait_for(|stop| *stop).await) } => return Done::Release,
-                    opened = open(&self.next_hop, &self.settings) => opened,
+                    opened = open(&self.next_hop, &surroundings) => opened,
                 };
                 match opened {
                     Ok(connection) => self.connected(connection),
-                    Err(_) if self.hop.connected.load(Ordering::Acquire) > 0 => return Done::Back,
+                    Err(_) if self.hop.connected.load(Ordering::Acquire) > 0 => {
+                        self.hop.shrink();
+                        return Done::Back;
+                    }
                     Err(why) => {
                         self.unreachable(&why).await;
                         return Done::Settle(everybody(delivery, &why));
@@ -171,8 +131,13 @@ impl<L: Ledger> Lane<L> {
                 return Done::Forget;
             }
             let outcomes = send(delivery, &mut self.connection).await;
-            if self.connection.is_none() {
-                self.hop.connected.fetch_sub(1, Ordering::AcqRel);
+            match &self.connection {
+                // A dialogue to its end: the next hop bears one more at a time.
+                Some(_) if self.hop.widen(surroundings.per_hop) => self.proven.notify_one(),
+                Some(_) => {}
+                None => {
+                    self.hop.connected.fetch_sub(1, Ordering::AcqRel);
+                }
             }
             if let Some(outcomes) = outcomes {
                 return Done::Settle(outcomes);
@@ -183,6 +148,7 @@ impl<L: Ledger> Lane<L> {
     fn connected(&mut self, connection: Connection) {
         self.connection = Some(connection);
         self.hop.connected.fetch_add(1, Ordering::AcqRel);
+        self.rests.end(&self.next_hop);
         if !self.hop.proven.swap(true, Ordering::AcqRel) {
             self.ledger.set_proven(&self.next_hop, true);
             self.proven.notify_one();
@@ -211,6 +177,8 @@ impl<L: Ledger> Lane<L> {
         if self.hop.proven.swap(false, Ordering::AcqRel) {
             self.ledger.set_proven(&self.next_hop, false);
         }
+        self.hop.begin_anew();
+        self.rests.begin(&self.next_hop, why, Instant::now());
         for delivery in self.hop.take_all() {
             let outcomes = everybody(&delivery, why);
             self.settle(delivery, outcomes).await;
@@ -227,7 +195,7 @@ impl<L: Ledger> Lane<L> {
     }
 }
 
-fn everybody(delivery: &Delivery, outcome: &Outcome) -> Vec<(i64, Outcome)> {
+pub(super) fn everybody(delivery: &Delivery, outcome: &Outcome) -> Vec<(i64, Outcome)> {
     delivery.recipients.iter().map(|recipient| (recipient.id, outcome.clone())).collect()
 }
 
@@ -258,7 +226,7 @@ impl Drop for Stall {
 }
 
 /// Keeps the outcome until it is on disk: forgotten, the mail would be delivered twice.
-async fn settle<L: Ledger>(
+pub(super) async fn settle<L: Ledger>(
     ledger: L,
     delivery: Delivery,
     outcomes: Vec<(i64, Outcome)>,

@@ -1,8 +1,7 @@
 use super::{Ledger, run};
 use crate::config::NextHop;
-use crate::limits::Limits;
-use crate::outbound::Settings;
-use crate::outbound::deliver::tests::{Hop, deliver, delivery};
+use crate::outbound::Current;
+use crate::outbound::deliver::tests::{Hop, deliver, delivery, surroundings};
 use crate::queue::{Delivery, Outcome, QueueError};
 use crate::store::StoreError;
 use std::collections::HashMap;
@@ -102,8 +101,9 @@ async fn smtp_sink(arguments: &[&str]) -> Option<(Sink, NextHop)> {
     Some((sink, NextHop::server("127.0.0.1", port, crate::config::DeliverTls::May)))
 }
 
-fn settings() -> Settings {
-    Settings::new("gate.example", Limits::default())
+fn current() -> Current {
+    let surroundings = surroundings();
+    Arc::new(move || Arc::clone(&surroundings))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +116,7 @@ async fn many_mails_reach_smtp_sink_once() {
     memory.due.lock().unwrap().extend((0..200).map(|id| delivery(&next_hop, id, &["u@b.example"])));
     let (sender, handoff) = mpsc::channel(10);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     for id in 200..600 {
         sender.send(delivery(&next_hop, id, &["u@b.example"])).await.unwrap();
     }
@@ -136,7 +136,7 @@ async fn c15_refusals_of_smtp_sink_by_scope() {
             println!("skipped: smtp-sink is not installed");
             return;
         };
-        let outcomes = deliver(&delivery(&next_hop, 1, &["u@b.example"]), &settings(), &mut None).await;
+        let outcomes = deliver(&delivery(&next_hop, 1, &["u@b.example"]), &surroundings(), &mut None).await;
         let [(1, outcome)] = &outcomes[..] else { panic!("{outcomes:?}") };
         assert_eq!(matches!(outcome, Outcome::Failed { .. }), fails, "{arguments:?}: {outcome:?}");
         assert_eq!(matches!(outcome, Outcome::Deferred { .. }), !fails, "{arguments:?}: {outcome:?}");
@@ -150,7 +150,7 @@ async fn a_dead_next_hop_defers_and_does_not_stop_others() {
     let memory = Memory::default();
     let (sender, handoff) = mpsc::channel(10);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     for id in 0..20 {
         let next_hop = if id % 2 == 0 { &dead } else { &hop.next_hop };
         sender.send(delivery(next_hop, id, &["u@b.example"])).await.unwrap();
@@ -182,7 +182,7 @@ async fn c21_hanging_next_hops_do_not_stop_others_and_what_was_not_begun_is_give
     let memory = Memory::default();
     let (sender, handoff) = mpsc::channel(1000);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     for (number, (_, next_hop)) in (0..).zip(&hanging) {
         for id in 0..100 {
             sender.send(delivery(next_hop, 1000 + number * 100 + id, &["u@b.example"])).await.unwrap();
@@ -218,7 +218,7 @@ async fn c21_next_hops_that_hang_after_their_greeting_leave_lanes_to_others() {
     let memory = Memory::default();
     let (sender, handoff) = mpsc::channel(1000);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     for (number, next_hop) in (0..).zip(&hanging) {
         for id in 0..100 {
             sender.send(delivery(next_hop, 1000 + number * 100 + id, &["u@b.example"])).await.unwrap();
@@ -255,7 +255,7 @@ async fn c15_a_next_hop_with_few_connections_gets_everything_over_them() {
     let memory = Memory::default();
     let (sender, handoff) = mpsc::channel(1000);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     sender.send(delivery(&next_hop, 1, &["u@b.example"])).await.unwrap();
     memory.wait_for(1).await;
     for id in 2..=80 {
@@ -274,7 +274,7 @@ async fn c02_an_outcome_is_kept_until_the_store_takes_it() {
     memory.full.store(true, Ordering::Release);
     let (sender, handoff) = mpsc::channel(10);
     let (stop, shutdown) = watch::channel(false);
-    let worker = tokio::spawn(run(memory.clone(), handoff, settings(), shutdown));
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
     sender.send(delivery(&hop.next_hop, 1, &["u@b.example"])).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     // Nothing new is begun meanwhile.

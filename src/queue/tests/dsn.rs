@@ -241,8 +241,8 @@ async fn p32_a_list_says_how_much_more_there_is() {
         fixture.queue.commit(held("a@example.org")).await.unwrap();
     }
     for (limit, shown) in [(3, 3), (5, 5), (100, 5), (0, 0)] {
-        let page = fixture.queue.page(Filter::Held, limit).await.unwrap();
+        let page = fixture.queue.list_at_most(Filter::Held, limit).await.unwrap();
         assert_eq!((page.records.len(), page.total), (shown, 5), "{limit}");
     }
-    assert_eq!(fixture.queue.page(Filter::Pending, 3).await.unwrap().total, 0);
+    assert_eq!(fixture.queue.list_at_most(Filter::Pending, 3).await.unwrap().total, 0);
 }

@@ -1,6 +1,6 @@
-use super::{Client, Fate, Mail, Phase, Step};
+use super::{Answer, Client, Fate, Mail, Phase, Recipient, Step};
 use crate::limits::Limits;
-use crate::mail::{Address, BodyType, ReversePath};
+use crate::mail::{Address, BodyType, DsnRequest, Notify, RecipientDsn, Ret, ReversePath};
 use bytes::{Bytes, BytesMut};
 
 /// A next hop that is played by the test.
@@ -8,6 +8,10 @@ struct Hop {
     client: Client,
     input: BytesMut,
     step: Step,
+}
+
+fn recipient(text: &str) -> Recipient {
+    Recipient { address: Address::parse(text).unwrap(), dsn: RecipientDsn::default() }
 }
 
 const FULL: &str = "250-hop.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME\r\n";
@@ -47,8 +51,9 @@ impl Hop {
     fn send(&mut self, recipients: &[&str], content: &'static [u8]) -> String {
         self.client.send(Mail {
             reverse_path: ReversePath::Mailbox(Address::parse("a@own.example").unwrap()),
-            recipients: recipients.iter().map(|text| Address::parse(text).unwrap()).collect(),
+            recipients: recipients.iter().map(|text| recipient(text)).collect(),
             body: BodyType::SevenBit,
+            dsn: DsnRequest::default(),
             content: Bytes::from_static(content),
         });
         self.go()
@@ -150,8 +155,9 @@ fn c15_scope_of_refusals() {
             assert_eq!(hop.step, Step::Broken);
             hop.client.send(Mail {
                 reverse_path: ReversePath::Null,
-                recipients: vec![Address::parse("x@b.example").unwrap(), Address::parse("y@b.example").unwrap()],
+                recipients: vec![recipient("x@b.example"), recipient("y@b.example")],
                 body: BodyType::SevenBit,
+                dsn: DsnRequest::default(),
                 content: Bytes::from_static(b"m\r\n"),
             });
         }
@@ -246,8 +252,9 @@ fn s22_nothing_bare_is_sent() {
         let mut hop = Hop::ready(FULL);
         hop.client.send(Mail {
             reverse_path: ReversePath::Null,
-            recipients: vec![Address::parse("x@b.example").unwrap()],
+            recipients: vec![recipient("x@b.example")],
             body: BodyType::SevenBit,
+            dsn: DsnRequest::default(),
             content: Bytes::copy_from_slice(content),
         });
         assert_eq!(hop.go(), "");
@@ -290,4 +297,166 @@ fn many_recipients_go_in_groups() {
     assert_eq!(hop.say(&replies), "m\r\n.\r\n");
     hop.say("250 done\r\n");
     assert_eq!(hop.fates(), vec!["delivered 250 done"; 250]);
+}
+
+/// STARTTLS up to the handshake.
+fn asked_for_tls(reply: &str) -> Hop {
+    let mut hop = Hop::ready("250-hop.example\r\n250-DSN\r\n250-AUTH LOGIN\r\n250 STARTTLS\r\n");
+    assert!(hop.client.capabilities().start_tls && !hop.client.capabilities().auth_plain);
+    hop.client.start_tls();
+    assert_eq!(hop.go(), "STARTTLS\r\n");
+    hop.say(reply);
+    hop
+}
+
+#[test]
+fn s38_after_starttls_everything_is_forgotten() {
+    let mut hop = asked_for_tls("220 go\r\n");
+    assert_eq!(hop.step, Step::Handshake);
+    hop.client.secured();
+    assert_eq!(hop.go(), "EHLO gate.example\r\n");
+    assert!(!hop.client.capabilities().dsn);
+    hop.say("250-hop.example\r\n250-AUTH PLAIN\r\n250 SIZE 5\r\n");
+    assert_eq!(hop.step, Step::Ready);
+    let found = hop.client.capabilities();
+    assert!(found.auth_plain && !found.start_tls && !found.dsn && found.size == Some(5));
+}
+
+#[test]
+fn s38_plain_text_behind_the_answer_to_starttls_ends_the_connection() {
+    for more in ["250 injected\r\n", "2", "250-x\r\n"] {
+        let mut hop = asked_for_tls(&format!("220 go\r\n{more}"));
+        assert_eq!(hop.step, Step::Broken, "{more}");
+        hop.send(&["x@b.example"], b"m\r\n");
+        assert_eq!(hop.fates(), ["deferred 4.7.5"]);
+    }
+}
+
+#[test]
+fn c30_a_refused_starttls_leaves_the_connection_as_it_is() {
+    let mut hop = asked_for_tls("454 4.7.0 not now\r\n");
+    assert_eq!((hop.step.clone(), hop.client.tls_refusal()), (Step::Ready, Some("454 4.7.0 not now")));
+    assert_eq!(hop.send(&["x@b.example"], b"m\r\n"), "MAIL FROM:<a@own.example>\r\n");
+    let hop = asked_for_tls("421 4.7.0 bye\r\n");
+    assert_eq!(hop.step, Step::Broken);
+}
+
+#[test]
+fn c23_auth_plain() {
+    for (ehlo, reply, expected) in [
+        ("250-hop\r\n250 AUTH LOGIN PLAIN\r\n", "235 2.7.0 welcome\r\n", None),
+        ("250-hop\r\n250 AUTH PLAIN\r\n", "535 5.7.8 wrong\r\n", Some("deferred 4.7.8")),
+        ("250-hop\r\n250 AUTH PLAIN\r\n", "334 \r\n", Some("deferred 4.7.8")),
+        ("250-hop\r\n250 AUTH LOGIN\r\n", "", Some("deferred 4.7.0")),
+        ("250 hop\r\n", "", Some("deferred 4.7.0")),
+    ] {
+        let mut hop = Hop::ready(ehlo);
+        hop.client.authenticate("gate", "rahasia");
+        let sent = hop.go();
+        if reply.is_empty() {
+            assert_eq!(sent, "");
+        } else {
+            // printf '\0gate\0rahasia' | base64
+            assert_eq!(sent, "AUTH PLAIN AGdhdGUAcmFoYXNpYQ==\r\n");
+            hop.say(reply);
+        }
+        match expected {
+            None => assert_eq!(hop.step, Step::Ready),
+            Some(expected) => {
+                assert_eq!(hop.step, Step::Broken);
+                hop.send(&["x@b.example"], b"m\r\n");
+                assert_eq!(hop.fates(), [expected]);
+            }
+        }
+    }
+}
+
+#[test]
+fn s47_dsn_parameters_are_handed_on_where_they_are_offered() {
+    #[track_caller]
+    fn check(ehlo: &str, notify: Option<Notify>, original: Option<&str>, expected: &str) {
+        let mut hop = Hop::ready(ehlo);
+        let dsn = RecipientDsn { notify, original: original.map(str::to_owned) };
+        hop.client.send(Mail {
+            reverse_path: ReversePath::Null,
+            recipients: vec![Recipient { address: Address::parse("x+y=z@b.example").unwrap(), dsn }],
+            body: BodyType::SevenBit,
+            dsn: DsnRequest { returned: Some(Ret::Headers), envelope_id: Some("QQ+3D314159".to_owned()) },
+            content: Bytes::from_static(b"m\r\n"),
+        });
+        assert_eq!(hop.go(), expected);
+    }
+    let dsn = "250-hop\r\n250-PIPELINING\r\n250 DSN\r\n";
+    let mail = "MAIL FROM:<> RET=HDRS ENVID=QQ+3D314159\r\n";
+    let all = Notify::On { success: true, failure: true, delay: false };
+    let rcpt = |parameters: &str| format!("{mail}RCPT TO:<x+y=z@b.example>{parameters}\r\nDATA\r\n");
+    check(
+        dsn,
+        Some(Notify::Never),
+        Some("rfc822;old+2Bx@a.example"),
+        &rcpt(" NOTIFY=NEVER ORCPT=rfc822;old+2Bx@a.example"),
+    );
+    check(dsn, None, Some("x400;y"), &rcpt(" ORCPT=x400;y"));
+    check(dsn, None, None, &rcpt(""));
+    check(dsn, Some(all), None, &rcpt(" NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By+3Dz@b.example"));
+    check(dsn, None, Some("rfc822;a b\r\nDATA"), &rcpt(""));
+    let without = "250-hop\r\n250 PIPELINING\r\n";
+    check(without, Some(all), Some("rfc822;a@b"), "MAIL FROM:<>\r\nRCPT TO:<x+y=z@b.example>\r\nDATA\r\n");
+}
+
+#[test]
+fn c15_recipients_that_are_too_many_are_sent_in_another_transaction() {
+    let mut hop = Hop::ready(FULL);
+    hop.send(&["a@b.example", "b@b.example", "c@b.example", "d@b.example"], b"m\r\n");
+    let replies = "250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n550 5.1.1 no\r\n452 too many\r\n354 go\r\n";
+    assert_eq!(hop.say(replies), "m\r\n.\r\n");
+    let again = "MAIL FROM:<a@own.example> SIZE=3\r\nRCPT TO:<b@b.example>\r\nRCPT TO:<d@b.example>\r\nDATA\r\n";
+    assert_eq!(hop.say("250 one\r\n"), again);
+    // Somebody who is too many although he is the first waits.
+    assert_eq!(hop.say("250 ok\r\n452 4.5.3 too many\r\n250 ok\r\n354 go\r\n"), "m\r\n.\r\n");
+    hop.say("250 two\r\n");
+    assert_eq!(hop.step, Step::Ready);
+    assert_eq!(hop.fates(), ["delivered 250 one", "deferred 4.5.3", "failed 5.1.1", "delivered 250 two"]);
+}
+
+#[test]
+fn c15_452_for_other_reasons_is_no_other_transaction() {
+    for (reply, fate) in [("452 4.2.2 full", "deferred 4.2.2"), ("552 5.2.2 full", "failed 5.2.2")] {
+        let mut hop = Hop::ready(FULL);
+        hop.send(&["a@b.example", "b@b.example"], b"m\r\n");
+        hop.say(&format!("250 ok\r\n250 ok\r\n{reply}\r\n354 go\r\n"));
+        assert_eq!(hop.say("250 one\r\n"), "");
+        assert_eq!(hop.fates(), ["delivered 250 one", fate]);
+    }
+    // The transaction itself is refused: the rest has its own word.
+    let mut hop = Hop::ready(FULL);
+    hop.send(&["a@b.example", "b@b.example"], b"m\r\n");
+    hop.say("250 ok\r\n250 ok\r\n552 5.5.3 too many\r\n354 go\r\n");
+    assert_eq!(hop.say("554 5.6.0 content\r\n"), "");
+    assert_eq!(hop.fates(), ["failed 5.6.0", "deferred 4.5.3"]);
+}
+
+#[test]
+fn s63_a_recipient_is_asked_for_without_mail() {
+    #[track_caller]
+    fn check(ehlo: &str, replies: &[&str], expected: Answer) {
+        let mut hop = Hop::ready(ehlo);
+        hop.client.ask(&Address::parse("x@b.example").unwrap());
+        let mut sent = hop.go();
+        for reply in replies {
+            sent += &hop.say(reply);
+        }
+        assert!(sent.starts_with("MAIL FROM:<>") && !sent.contains("DATA"), "{sent}");
+        assert_eq!(hop.step, Step::Ready);
+        assert_eq!(hop.client.take_answer(), expected, "{replies:?}");
+    }
+    let plain = "250 hop\r\n";
+    let refused = || Answer::Refused("550 5.1.1 no".to_owned());
+    let unclear = |text: &str| Answer::Unclear(text.to_owned());
+    check(FULL, &["250 ok\r\n250 ok\r\n250 ok\r\n"], Answer::Taken);
+    check(FULL, &["250 ok\r\n550 5.1.1 no\r\n250 ok\r\n"], refused());
+    check(plain, &["250 ok\r\n", "550 5.1.1 no\r\n", "250 ok\r\n"], refused());
+    check(plain, &["250 ok\r\n", "450 4.2.1 later\r\n", "250 ok\r\n"], unclear("smtp; 450 4.2.1 later"));
+    check(plain, &["550 5.7.1 no notices\r\n", "250 ok\r\n"], unclear("smtp; 550 5.7.1 no notices"));
+    check(FULL, &["550 5.7.1 no\r\n503 x\r\n250 ok\r\n", "250 ok\r\n"], unclear("smtp; 550 5.7.1 no"));
 }

@@ -1,186 +1,191 @@
-//! Real mail servers beside the gateway: Postfix, Exim and OpenSMTPD, each in a folder and a mount namespace of its own.
-//!
-//! They take mail from this machine for anybody and relay it to one server. Starting one needs root: they change users.
+//! A mail server of the Internet that does what a scenario needs: it greets, offers, refuses and breaks as it is told, and
+//! notes every line. TLS is Python's, so OpenSSL's.
 
 use super::PATIENCE;
 use super::process::Process;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use super::sink::PYTHON;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Which program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Postfix,
-    Exim,
-    OpenSmtpd,
-}
+const SCRIPT: &str = r#"
+import json, socket, ssl, sys, threading
 
-pub const KINDS: [Kind; 3] = [Kind::Postfix, Kind::Exim, Kind::OpenSmtpd];
+options = json.loads(sys.argv[1])
+lock = threading.Lock()
+count = 0
+replies = options.get("replies", {})
 
-/// A running mail server.
+
+def say(**facts):
+    with lock:
+        print(json.dumps(facts), flush=True)
+
+
+def context():
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(options["certificate"], options["key"])
+    if options.get("clients"):
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_verify_locations(options["clients"])
+    if options.get("tls12"):
+        made.maximum_version = ssl.TLSVersion.TLSv1_2
+    return made
+
+
+def serve(plain, number):
+    wire, secured = plain, None
+    if options.get("implicit"):
+        wire = context().wrap_socket(plain, server_side=True)
+        secured = wire.version()
+    lines = wire.makefile("rb")
+
+    def send(text):
+        wire.sendall(text.encode() + b"\r\n")
+
+    taken = 0
+    greeting = options.get("greeting", "220 neighbour.example ESMTP")
+    send(greeting)
+    if not greeting.startswith("220"):
+        return
+    while True:
+        line = lines.readline()
+        if not line:
+            return
+        text = line.decode("latin-1").rstrip("\r\n")
+        say(connection=number, line=text, tls=secured)
+        verb = text.split(" ")[0].upper()
+        rule = next((replies[key] for key in replies if key != "." and text.upper().startswith(key.upper())), None)
+        if rule is not None:
+            if not rule:
+                plain.shutdown(socket.SHUT_RDWR)
+                return
+            send(rule)
+            continue
+        if verb == "EHLO":
+            offers = ["PIPELINING", "8BITMIME"] + options.get("offers", ["SIZE 50000000"])
+            if options.get("certificate") and not secured:
+                offers.append("STARTTLS")
+            send("\r\n".join("250%s%s" % ("-" if at < len(offers) else " ", name)
+                             for at, name in enumerate(["neighbour.example"] + offers)))
+        elif verb == "STARTTLS":
+            if options.get("broken"):
+                plain.sendall(b"220 go\r\n")
+                plain.recv(4096)
+                plain.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
+                return
+            plain.sendall(b"220 go\r\n" + options.get("behind", "").encode())
+            wire = context().wrap_socket(plain, server_side=True)
+            secured = wire.version()
+            lines = wire.makefile("rb")
+        elif verb == "AUTH":
+            send("235 2.7.0 welcome" if text == options.get("auth") else "535 5.7.8 no")
+        elif verb == "RCPT" and taken >= options.get("most", 1000):
+            send(options["too_many"])
+        elif verb == "RCPT":
+            taken += 1
+            send("250 2.1.5 ok")
+        elif verb == "DATA":
+            taken = 0
+            send("354 go")
+            content = b""
+            while True:
+                line = lines.readline()
+                if not line:
+                    return
+                if line == b".\r\n":
+                    break
+                content += line[1:] if line.startswith(b".") else line
+            say(connection=number, mail=content.decode("latin-1"), tls=secured)
+            send(replies.get(".", "250 2.0.0 taken"))
+        elif verb == "QUIT":
+            send("221 bye")
+            return
+        else:
+            send("250 2.0.0 ok")
+
+
+def run(plain, number):
+    try:
+        serve(plain, number)
+    except Exception as error:
+        say(connection=number, error=repr(error))
+    finally:
+        plain.close()
+
+
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind((options.get("host", "127.0.0.1"), options.get("port", 0)))
+listener.listen(100)
+say(port=listener.getsockname()[1])
+while True:
+    stream, _ = listener.accept()
+    count += 1
+    threading.Thread(target=run, args=(stream, count), daemon=True).start()
+"#;
+
+/// A running server.
 pub struct Neighbour {
-    process: Option<Process>,
-    kind: Kind,
-    script: PathBuf,
+    process: Process,
     pub address: SocketAddr,
-    folder: TempDir,
-}
-
-/// A port that nobody uses now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn peers() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("peers")
-}
-
-/// Whether it can be started here; says why not.
-pub fn present(kind: Kind) -> bool {
-    let root = super::process::run(Command::new("id").arg("-u"), b"").stdout == b"0\n";
-    let program = match kind {
-        Kind::Postfix => PathBuf::from("/usr/sbin/postfix"),
-        Kind::Exim => peers().join("usr/sbin/exim4"),
-        Kind::OpenSmtpd => peers().join("usr/sbin/smtpd"),
-    };
-    let there = program.exists() && root && super::process::present("unshare");
-    if !there {
-        println!("skipped: {kind:?} needs root and `{}`", program.display());
-    }
-    there
+    _folder: TempDir,
 }
 
 impl Neighbour {
-    /// One that relays everything to `relay`.
-    pub fn start(kind: Kind, relay: SocketAddr) -> Self {
-        let folder = tempfile::Builder::new().prefix("segel-neighbour").tempdir().unwrap();
-        let port = free_port();
-        let text = match kind {
-            Kind::Postfix => postfix(folder.path(), port, relay),
-            Kind::Exim => exim(folder.path(), port, relay),
-            Kind::OpenSmtpd => opensmtpd(folder.path(), port, relay),
+    /// `host`, `port`, `greeting`, `replies` (beginning of a line to its reply; empty: the connection ends; `.`: after the
+    /// data), `offers`, `certificate` and `key` (then STARTTLS), `implicit`, `broken` (the handshake), `behind` (octets behind the
+    /// 220), `clients` (whose certificates are asked for), `auth` (the one good line), `tls12`,
+    /// `most` (recipients of a transaction) and `too_many` (the reply to more).
+    pub fn with(options: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("neighbour.py");
+        std::fs::write(&script, SCRIPT).unwrap();
+        let mut command = Command::new(PYTHON);
+        command.arg(script).arg(options.to_string());
+        let process = Process::start(&mut command);
+        let find = |lines: &[String]| lines.iter().find_map(|line| parse(line)["port"].as_u64());
+        let port = process.stdout.wait(PATIENCE, find);
+        let port = port.unwrap_or_else(|| panic!("the neighbour did not start: {:?}", process.stderr.all()));
+        let host = options["host"].as_str().unwrap_or("127.0.0.1");
+        let address = SocketAddr::new(host.parse().unwrap(), u16::try_from(port).unwrap());
+        Self { process, address, _folder: folder }
+    }
+
+    /// One that takes everything, at an address.
+    pub fn at(host: &str, port: u16) -> Self {
+        Self::with(&json!({"host": host, "port": port}))
+    }
+
+    /// Everything it noted.
+    pub fn notes(&self) -> Vec<Value> {
+        self.process.stdout.all().iter().map(|line| parse(line)).collect()
+    }
+
+    /// The lines that it got, content left out.
+    pub fn lines(&self) -> Vec<String> {
+        self.notes().iter().filter_map(|note| note["line"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Whether it has the mail whose text holds `id`.
+    pub fn has(&self, id: &str) -> bool {
+        self.notes().iter().any(|note| note["mail"].as_str().is_some_and(|mail| mail.contains(id)))
+    }
+
+    /// Waits for the mail whose text holds `id`: what was noted with it, `tls` above all.
+    pub fn wait(&self, id: &str) -> Value {
+        let find = |lines: &[String]| {
+            let notes = lines.iter().map(|line| parse(line));
+            notes.into_iter().find(|note| note["mail"].as_str().is_some_and(|mail| mail.contains(id)))
         };
-        let script = folder.path().join("start.sh");
-        std::fs::write(&script, text).unwrap();
-        let address = ([127, 0, 0, 1], port).into();
-        let mut neighbour = Self { process: None, kind, script, address, folder };
-        neighbour.again();
-        neighbour
-    }
-
-    /// Starts it (again), with the queue that it has.
-    pub fn again(&mut self) {
-        let mut command = Command::new("unshare");
-        command.arg("--mount").arg("sh").arg(&self.script);
-        let process = self.process.insert(Process::start(&mut command));
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.address).is_err() {
-            assert!(
-                Instant::now() < until && process.runs(),
-                "{:?} did not start: {:?} {:?}",
-                self.kind,
-                process.stdout.all(),
-                process.stderr.all()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Stops it; what it has queued stays.
-    pub fn stop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        if process.runs() {
-            process.signal("TERM");
-            process.wait();
-        }
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.address).is_ok() {
-            assert!(Instant::now() < until, "{:?} does not stop", self.kind);
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// What it has logged, for messages of failed tests.
-    pub fn log(&self) -> String {
-        let file = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines = self.process.as_ref().map(|process| (process.stdout.all(), process.stderr.all()));
-        format!("{file}\n{lines:#?}")
+        self.process
+            .stdout
+            .wait(PATIENCE, find)
+            .unwrap_or_else(|| panic!("`{id}` did not arrive: {:#?} {:?}", self.notes(), self.process.stderr.all()))
     }
 }
 
-impl Drop for Neighbour {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take()
-            && process.runs()
-        {
-            process.signal("TERM");
-            process.wait();
-        }
-    }
-}
-
-/// Users that the packages would have made.
-const USERS: &str = "
-cp /etc/passwd \"$D/passwd\"; cp /etc/group \"$D/group\"
-for name in opensmtpd:990 opensmtpq:991 Debian-exim:992; do
-  echo \"${name%:*}:x:${name#*:}:${name#*:}::/nonexistent:/usr/sbin/nologin\" >> \"$D/passwd\"
-  echo \"${name%:*}:x:${name#*:}:\" >> \"$D/group\"
-done
-mount --bind \"$D/passwd\" /etc/passwd; mount --bind \"$D/group\" /etc/group
-export LD_LIBRARY_PATH=\"$P/usr/lib/x86_64-linux-gnu\"
-";
-
-fn head(folder: &Path) -> String {
-    format!("set -e\nD='{}'\nP='{}'\nchmod 755 \"$D\"\n", folder.display(), peers().display())
-}
-
-fn postfix(folder: &Path, port: u16, relay: SocketAddr) -> String {
-    let (ip, relay_port) = (relay.ip(), relay.port());
-    let main = format!(
-        "compatibility_level = 3.6\nqueue_directory = $D/spool\ndata_directory = $D/data\ncommand_directory = /usr/sbin\n\
-         daemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\nmyhostname = postfix.test.example\n\
-         mydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\n\
-         smtpd_relay_restrictions = permit_mynetworks, reject\nrelayhost = [{ip}]:{relay_port}\nmaillog_file = $D/log\n\
-         maillog_file_prefixes = $D\nsmtp_host_lookup = native\ndisable_dns_lookups = yes\nalias_maps =\nalias_database =\n\
-         minimal_backoff_time = 2s\nqueue_run_delay = 2s\nmaximal_backoff_time = 5s\nsmtpd_client_connection_count_limit = 0\n"
-    );
-    let services = "cleanup unix n - n - 0 cleanup\nqmgr unix n - n 1 1 qmgr\nrewrite unix - - n - - trivial-rewrite\n\
-         bounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\nproxymap unix - - n - - proxymap\n\
-         smtp unix - - n - - smtp\nrelay unix - - n - - smtp\nerror unix - - n - - error\nretry unix - - n - - error\n\
-         anvil unix - - n - 1 anvil\nscache unix - - n - 1 scache\npostlog unix-dgram n - n - 1 postlogd\n";
-    format!(
-        "{}mkdir -p \"$D/etc\" \"$D/spool\" \"$D/data\"\ncat > \"$D/etc/main.cf\" <<END\n{main}END\n\
-         cat > \"$D/etc/master.cf\" <<END\n127.0.0.1:{port} inet n - n - - smtpd\n{services}END\n\
-         chown -R postfix \"$D/data\"\nexec postfix -c \"$D/etc\" start-fg\n",
-        head(folder)
-    )
-}
-
-fn exim(folder: &Path, port: u16, relay: SocketAddr) -> String {
-    let (ip, relay_port) = (relay.ip(), relay.port());
-    format!(
-        "{}{USERS}mkdir -p \"$D/spool\"\ncat > \"$D/conf\" <<END\nexim_path = $P/usr/sbin/exim4\nspool_directory = $D/spool\n\
-         log_file_path = $D/%slog\npid_file_path = $D/pid\nprimary_hostname = exim.test.example\ndaemon_smtp_ports = {port}\n\
-         local_interfaces = 127.0.0.1\ntls_advertise_hosts =\nacl_smtp_rcpt = accept\nacl_smtp_data = accept\n\
-         dsn_advertise_hosts = *\naccept_8bitmime = true\nkeep_environment =\nadd_environment = LD_LIBRARY_PATH=$LD_LIBRARY_PATH\n\
-         begin routers\nall:\n  driver = manualroute\n  domains = *\n  transport = out\n  route_list = * {ip}\n  self = send\n\
-         begin transports\nout:\n  driver = smtp\n  port = {relay_port}\n  allow_localhost = true\n  hosts_try_dane =\n\
-         begin retry\n* * F,1h,1s\nEND\nchown -R Debian-exim \"$D/spool\"\nchgrp Debian-exim \"$D\"; chmod 775 \"$D\"\n\
-         chown root \"$D/conf\"; chmod 644 \"$D/conf\"\nexec \"$P/usr/sbin/exim4\" -C \"$D/conf\" -bdf -q2s\n",
-        head(folder)
-    )
-}
-
-fn opensmtpd(folder: &Path, port: u16, relay: SocketAddr) -> String {
-    format!(
-        "{}{USERS}mkdir -p \"$D/spool\" \"$D/lib\" \"$D/run\"\n\
-         mount --bind \"$D/spool\" /var/spool; mount --bind \"$D/lib\" /var/lib; mount --bind \"$D/run\" /run\n\
-         mkdir -p /var/spool/smtpd /var/lib/opensmtpd/empty; chmod 711 /var/spool/smtpd\ncat > \"$D/conf\" <<END\n\
-         listen on 127.0.0.1 port {port}\naction \"relay\" relay host \"smtp://{relay}\"\n\
-         match from any for any action \"relay\"\nEND\nexec \"$P/usr/sbin/smtpd\" -d -f \"$D/conf\"\n",
-        head(folder)
-    )
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_default()
 }

@@ -1,0 +1,78 @@
+//! AUTH PLAIN: whether a name and a password belong together.
+//!
+//! A name that nobody has costs as much time as one that somebody has. What is checked at a time is bounded apart from other work
+//! for the CPUs, so that guessing keeps no mail waiting.
+
+use crate::config::Login;
+use crate::crypto::password::PasswordHash;
+use crate::pipeline::{Gateway, Snapshot};
+use crate::smtp::server::{Attempt, Credentials};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Checks at a time, each of which takes some MiB (19 by default).
+const AT_A_TIME: usize = 2;
+
+/// Places for checking. Cloning gives another handle on the same.
+#[derive(Clone, Debug)]
+pub(super) struct Checks(Arc<Semaphore>);
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_A_TIME)))
+    }
+}
+
+impl Checks {
+    /// Who this is.
+    pub(super) async fn log_in(
+        &self,
+        gateway: &Gateway,
+        snapshot: &Arc<Snapshot>,
+        credentials: Credentials,
+    ) -> Attempt {
+        let Ok(_place) = self.0.acquire().await else { return Attempt::Later };
+        let snapshot = Arc::clone(snapshot);
+        let name = credentials.name.clone();
+        match gateway.cpu(move || is_right(&snapshot.config.logins, &credentials)).await {
+            Ok(true) => Attempt::Passed(name),
+            Ok(false) => Attempt::Failed,
+            Err(_) => Attempt::Later,
+        }
+    }
+}
+
+fn is_right(logins: &[Login], credentials: &Credentials) -> bool {
+    let known = logins.iter().find(|login| login.name == credentials.name);
+    // For a stranger somebody's hash is worked through as well, and its answer thrown away.
+    let hash = known.or(logins.first()).and_then(|login| PasswordHash::parse(&login.hash));
+    let right = hash.is_some_and(|hash| hash.verify(credentials.password.0.as_bytes()));
+    right && known.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_right;
+    use crate::config::Login;
+    use crate::crypto::password;
+    use crate::smtp::command::Secret;
+    use crate::smtp::server::Credentials;
+
+    #[test]
+    fn s43_a_stranger_takes_as_long_as_a_wrong_password() {
+        let login = Login { name: "siti".to_owned(), hash: password::hash(b"rahasia").unwrap() };
+        let logins = [login];
+        let try_it = |name: &str, password: &str| {
+            let credentials = Credentials { name: name.to_owned(), password: Secret::new(password) };
+            let started = tokio::time::Instant::now();
+            (is_right(&logins, &credentials), started.elapsed())
+        };
+        assert!(try_it("siti", "rahasia").0);
+        assert!(!try_it("nobody", "rahasia").0);
+        assert!(!try_it("Siti", "rahasia").0);
+        let least = |name: &str| (0..5).map(|_| try_it(name, "wrong").1).min().unwrap();
+        let (known, unknown) = (least("siti"), least("nobody"));
+        assert!(known < unknown * 2 && unknown < known * 2, "{known:?} {unknown:?}");
+        assert!(!is_right(&[], &Credentials { name: "siti".to_owned(), password: Secret::new("rahasia") }));
+    }
+}
