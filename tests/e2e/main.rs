@@ -25,6 +25,7 @@ mod commands;
 mod corpora;
 mod decryption;
 mod delivery;
+mod delivery_postfix;
 mod delivery_tls;
 mod durability;
 mod encryption;
