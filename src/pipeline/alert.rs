@@ -128,8 +128,11 @@ fn told(snapshot: &Snapshot, held: &HeldMail, about: Option<QueueId>, now: Times
     let request =
         AlertRequest { hostname: &config.hostname, to: &[], now, held: one, more: 0, message_id: &message_id };
     let content = to_recipients(&request, config.notify.postmaster.as_str());
-    let event =
-        |to: &NewRecipient| Event::Notice { queue_id: Some(id.to_string()), about: held.id.clone(), to: Some(to.address.clone()) };
+    let event = |to: &NewRecipient| Event::Notice {
+        queue_id: Some(id.to_string()),
+        about: held.id.clone(),
+        to: Some(to.address.clone()),
+    };
     let events = recipients.iter().map(event).collect();
     (!recipients.is_empty()).then(|| record(id.clone(), &message_id, content, recipients, about, events, now))
 }

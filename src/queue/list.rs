@@ -337,7 +337,8 @@ impl Queue {
         .bind(address)
         .fetch_optional(self.0.store.readers())
         .await?;
-        let mut view = ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, host: None, reply: None, time: None };
+        let mut view =
+            ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, host: None, reply: None, time: None };
         if let Some((state, next_hop, host, reply, changed)) = found {
             view.host = host;
             view.state = Some(state);

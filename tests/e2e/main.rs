@@ -20,6 +20,7 @@
 mod support;
 
 mod auth;
+mod authentication;
 mod canary;
 mod commands;
 mod corpora;

@@ -111,8 +111,7 @@ fn p32_quarantined_mail_is_destroyed_after_its_time() {
 fn p32_recipients_are_told_if_the_operator_wants_it() {
     need!("openssl", "aiosmtpd");
     let (inside, outside) = (Sink::start(), Sink::start());
-    let gateway =
-        Setup::new(inside.address, outside.address).more("[quarantine]\ntell_recipients = true\n").start();
+    let gateway = Setup::new(inside.address, outside.address).more("[quarantine]\ntell_recipients = true\n").start();
     let reply = send(gateway.outside, JOKO, &[SITI, BUDI], &revoked("told"));
     assert!(reply.starts_with("250"), "{reply}");
     let notice = inside.wait(1)[0].clone();

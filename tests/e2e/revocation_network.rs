@@ -150,7 +150,15 @@ fn p03_lies_prove_nothing_and_a_good_list_stays() {
         (Mode::Up(authority.crl("stranger-root", 9, &[], "")), "stranger-root"),
         (Mode::Up(broken), "signature"),
         (Mode::Up(authority.crl("issuing", 4, &[], "")), "older"),
-        (Mode::Up(authority.crl("issuing", 9, &[], "-crl_lastupdate 20400101000000Z -crl_nextupdate 20410101000000Z")), "future"),
+        (
+            Mode::Up(authority.crl(
+                "issuing",
+                9,
+                &[],
+                "-crl_lastupdate 20400101000000Z -crl_nextupdate 20410101000000Z",
+            )),
+            "future",
+        ),
         (Mode::Truncated(good.clone()), "broken"),
         (Mode::Oversized, "larger"),
         (Mode::Redirect("http://169.254.169.254/latest/".to_owned()), "169.254.169.254"),
@@ -198,7 +206,8 @@ fn i67_nobody_is_asked_for_a_stranger_and_nobody_private() {
     private.gateway.start();
     assert!(private.mail(RINA, "off").starts_with("451"));
     private.authority.crl("stranger-root", 1, &[], "");
-    let import = |private: &Scene| private.gateway.segel(&["revocation", "import", &private.authority.path("made.der")]);
+    let import =
+        |private: &Scene| private.gateway.segel(&["revocation", "import", &private.authority.path("made.der")]);
     let unknown = import(&private);
     assert!(unknown.code == 3 && unknown.errors.contains("no known CA"), "{unknown:?}");
     private.authority.crl("issuing", 2, &[17], "");
@@ -246,8 +255,7 @@ fn p03_own_certificates_are_checked_on_the_network_before_signing() {
     for (address, serial) in [(SITI, 32), (BUDI, 33)] {
         scene.authority.person(address, "issuing", serial);
         let (password, file) = (scene.authority.path("password"), scene.authority.path(&format!("{address}.p12")));
-        let answer =
-            scene.gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
+        let answer = scene.gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
         assert_eq!(answer.code, 0, "{answer:?}");
     }
     let out = |from: &str, id: &str| send(scene.gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"));
@@ -283,9 +291,8 @@ fn p03_grace_keeps_own_certificates_signing_but_never_a_revoked_one() {
         let answer = gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
         assert_eq!(answer.code, 0, "{answer:?}");
     }
-    let out = |gateway: &Gateway, from: &str, id: &str| {
-        send(gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"))
-    };
+    let out =
+        |gateway: &Gateway, from: &str, id: &str| send(gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"));
     assert!(out(&gateway, SITI, "grace").starts_with("250"));
     assert!(out(&gateway, BUDI, "revoked").starts_with("550"));
     assert_eq!(authority.server.hits().len(), 1, "it was asked for a newer one all the same");
@@ -325,7 +332,10 @@ fn p33_mail_that_needs_the_time_is_deferred_after_a_jump() {
     let clock = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(clock.path(), "+0").unwrap();
     let mut library = String::new();
-    for found in ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"] {
+    for found in [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+    ] {
         if std::path::Path::new(found).exists() {
             library = found.to_owned();
         }

@@ -137,13 +137,18 @@ impl Authority {
 
     /// The list with this number, naming these serials; `times` are `openssl ca` options.
     pub fn crl(&self, issuer: &str, number: usize, revoked: &[usize], times: &str) -> Vec<u8> {
-        let line = |serial: &usize| format!("R\t400101000000Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=revoked\n");
+        let line = |serial: &usize| {
+            format!("R\t400101000000Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=revoked\n")
+        };
         let index: String = revoked.iter().map(line).collect();
         std::fs::write(self.path("index"), index).unwrap();
         std::fs::write(self.path("number"), format!("{number:02X}\n")).unwrap();
-        let config = "[ca]\ndefault_ca=it\n[it]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=30\n";
+        let config =
+            "[ca]\ndefault_ca=it\n[it]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=30\n";
         std::fs::write(self.path("crl.cnf"), config).unwrap();
-        self.openssl(&format!("ca -gencrl -config crl.cnf -keyfile {issuer}.key -cert {issuer}.pem -out made.pem {times}"));
+        self.openssl(&format!(
+            "ca -gencrl -config crl.cnf -keyfile {issuer}.key -cert {issuer}.pem -out made.pem {times}"
+        ));
         self.openssl("crl -in made.pem -outform DER -out made.der");
         self.pki.read("made.der")
     }
