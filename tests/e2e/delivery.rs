@@ -2,7 +2,7 @@
 
 use crate::support::client::send;
 use crate::support::pki::{RINA, SITI};
-use crate::support::{Gateway, Peer, Setup, Sink, letter};
+use crate::support::{Client, Gateway, Peer, Setup, Sink, letter};
 use serde_json::json;
 
 /// A gateway whose mail for `mitra.example` goes to this peer.
@@ -70,4 +70,36 @@ fn c15_too_many_recipients_go_in_several_transactions() {
     let lines = peer.lines();
     assert_eq!(lines.iter().filter(|line| line.starts_with("MAIL")).count(), 3, "{lines:#?}");
     assert!(lines.iter().filter(|line| line.starts_with("EHLO")).count() == 1 && inside.mails().is_empty());
+}
+
+#[test]
+fn s47_dsn_parameters_reach_a_server_that_knows_them() {
+    need!("openssl", "aiosmtpd");
+    let inside = Sink::start();
+    for (offers, expected) in [
+        (json!(["DSN"]), [" RET=HDRS ENVID=QQ+2B314", " NOTIFY=NEVER ORCPT=rfc822;rina+2Bx@lama.example"]),
+        (json!([]), ["", ""]),
+    ] {
+        let peer = Peer::with(&json!({"offers": offers}));
+        let gateway = gateway(&inside, &peer);
+        let mut client = Client::hello(gateway.inside);
+        for (line, reply) in [
+            (format!("MAIL FROM:<{SITI}> RET=HDRS ENVID=QQ+2B314"), "250"),
+            (format!("RCPT TO:<{RINA}> NOTIFY=NEVER ORCPT=rfc822;rina+2Bx@lama.example"), "250"),
+            ("DATA".to_owned(), "354"),
+        ] {
+            client.send(&line);
+            client.expect(reply);
+        }
+        client.raw(&letter(SITI, RINA, "dsn", "x"));
+        client.send(".");
+        client.expect("250");
+        peer.wait("dsn");
+        let lines = peer.lines();
+        let line = |verb: &str| lines.iter().find(|line| line.starts_with(verb)).unwrap().clone();
+        assert!(line("MAIL").starts_with(&format!("MAIL FROM:<{SITI}>")));
+        assert!(line("MAIL").ends_with(expected[0]), "{lines:?}");
+        assert_eq!(line("RCPT"), format!("RCPT TO:<{RINA}>{}", expected[1]));
+        assert_eq!(line("MAIL").contains("RET="), !expected[0].is_empty());
+    }
 }
