@@ -41,7 +41,8 @@ impl Watch {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jumped = None;
         if let Some(seen) = *held {
-            let elapsed = SignedDuration::try_from(passed.saturating_duration_since(seen.passed)).unwrap_or(SignedDuration::MAX);
+            let elapsed =
+                SignedDuration::try_from(passed.saturating_duration_since(seen.passed)).unwrap_or(SignedDuration::MAX);
             let jump = wall.duration_since(seen.wall).saturating_sub(elapsed);
             jumped = seen.jumped.filter(|at| passed.saturating_duration_since(*at) < UNSETTLED);
             if jump.abs() > JUMP {
@@ -63,6 +64,7 @@ mod tests {
     use super::{Duration, Instant, SignedDuration, Timestamp, Watch};
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
     fn p33_a_jump_of_the_clock_is_noticed_both_ways() {
         let (wall, passed): (Timestamp, Instant) = (super::now(), Instant::now());
         // Seconds by the time of day and by the time that has passed, and whether the time is relied on.

@@ -39,6 +39,8 @@ use tokio::time::Instant;
 const SOURCES: usize = 1000;
 /// Distribution points that one look-up asks.
 const POINTS: usize = 16;
+/// Places that the task that refreshes asks at a time; the others wait for their turn.
+const AT_ONCE: usize = 8;
 /// The longest sleep of the task that refreshes.
 const TICK: Duration = Duration::from_secs(60);
 
@@ -222,10 +224,11 @@ impl Revocation {
                 tracing::error!(url, "too many places of CRLs; this one is not asked.");
                 return false;
             }
-            let source =
-                sources.entry(url.to_owned()).or_insert_with(|| Source::new(Origin::Fetched, now));
+            let source = sources.entry(url.to_owned()).or_insert_with(|| Source::new(Origin::Fetched, now));
             source.touch(now);
             match source.running() {
+                // Whoever has waited as long as mail waits knows what a further wait is worth.
+                Some(_) if source.is_slow(now) && !force => return source.is_current(now),
                 Some(running) => running,
                 None if !force && !source.is_due(signers, now) => return source.is_current(now),
                 None => self.begin(url, source, signers.to_vec()),
@@ -239,6 +242,7 @@ impl Revocation {
     fn begin(&self, url: &str, source: &mut Source, signers: Vec<Certificate>) -> watch::Receiver<bool> {
         let (done, running) = watch::channel(false);
         source.running = Some(running.clone());
+        source.began = clock::now();
         let (this, url) = (self.clone(), url.to_owned());
         tokio::spawn(async move {
             this.refresh_one(&url, signers).await;
@@ -323,6 +327,7 @@ impl Revocation {
                 }
                 keep
             });
+            let mut asking = sources.values().filter(|source| source.running().is_some()).count();
             for (url, source) in sources.iter_mut() {
                 if source.take_dirty(now) {
                     rows.push(source.row(url, false));
@@ -332,7 +337,11 @@ impl Revocation {
                 }
                 match Duration::try_from(source.due.duration_since(now)) {
                     Ok(wait) if !wait.is_zero() => next = next.min(wait),
-                    _ => drop(self.begin(url, source, Vec::new())),
+                    _ if asking >= AT_ONCE => {}
+                    _ => {
+                        asking += 1;
+                        self.begin(url, source, Vec::new());
+                    }
                 }
             }
         }
@@ -362,7 +371,10 @@ impl Revocation {
         let urls: Vec<String> = {
             let sources = self.sources();
             let asked = sources.iter().filter(|(_, source)| source.origin != Origin::Imported);
-            asked.filter(|(url, source)| what.is_none_or(|what| source.is_named(url, what))).map(|(url, _)| url.clone()).collect()
+            asked
+                .filter(|(url, source)| what.is_none_or(|what| source.is_named(url, what)))
+                .map(|(url, _)| url.clone())
+                .collect()
         };
         match what {
             Some(what) if urls.is_empty() => return Err(RevocationError::NotFound(what.to_owned())),
@@ -409,7 +421,10 @@ impl Revocation {
                 number: crl.number(),
                 operator: operator.to_owned(),
             };
-            self.0.store.write(rows::Put { row: source.row(&location, true), event: Some((self.0.audit.clone(), event)) }).await?;
+            self.0
+                .store
+                .write(rows::Put { row: source.row(&location, true), event: Some((self.0.audit.clone(), event)) })
+                .await?;
             let replaced = self.replaced_by(&location, &crl);
             shown.push(status::of(&location, &source, now));
             self.sources().insert(location, source);

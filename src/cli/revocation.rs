@@ -48,7 +48,12 @@ pub(super) fn run(command: Subcommands, config: Config, out: &mut Printer) -> Re
         Subcommands::Status(arguments) => status(&config, arguments.json, out),
         Subcommands::Refresh(arguments) => {
             let rows = changed(&config, Command::RevocationRefresh { what: arguments.what })?;
-            show(&rows, arguments.json, "no URL is known: none stands in trust.crls, and no mail has brought one", out)?;
+            show(
+                &rows,
+                arguments.json,
+                "no URL is known: none stands in trust.crls, and no mail has brought one",
+                out,
+            )?;
             Ok(if rows.iter().all(|row| row.failures == 0) { Exit::Yes } else { Exit::No })
         }
         Subcommands::Import(arguments) => {

@@ -71,8 +71,7 @@ pub(super) fn target(text: &str, settings: &Fetch) -> Result<Target, Denied> {
 
 /// The addresses that may be connected to.
 pub(super) fn allowed(addresses: &[IpAddr], settings: &Fetch) -> Result<Vec<IpAddr>, Denied> {
-    let allowed: Vec<IpAddr> =
-        addresses.iter().copied().filter(|address| may_be_asked(*address, settings)).collect();
+    let allowed: Vec<IpAddr> = addresses.iter().copied().filter(|address| may_be_asked(*address, settings)).collect();
     match (allowed.is_empty(), addresses.first()) {
         (true, Some(first)) => Err(Denied::Private(*first)),
         (true, None) => Err(Denied::NoUrl),

@@ -65,15 +65,39 @@ fn p07_addresses_that_are_asked() {
     check("http://1.1.1.1/", &[], Ok(()));
     check("http://[2606:4700::1111]/", &[], Ok(()));
     for address in [
-        "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
-        "192.0.0.8", "198.18.0.1", "198.19.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
+        "127.0.0.1",
+        "127.8.9.1",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.1",
+        "192.0.0.8",
+        "198.18.0.1",
+        "198.19.255.255",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
         "168.63.129.16",
     ] {
         check(&format!("http://{address}/"), &[], denied(address));
     }
     for address in [
-        "::1", "::", "fc00::1", "fd00:ec2::254", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::a00:1",
-        "64:ff9b:1::1", "2002:a00:1::", "2002:7f00:1::1", "2001::1",
+        "::1",
+        "::",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::1",
+        "2002:a00:1::",
+        "2002:7f00:1::1",
+        "2001::1",
     ] {
         check(&format!("http://[{address}]/"), &[], denied(address));
     }
@@ -127,7 +151,8 @@ async fn p07_asks_plainly_and_reads_what_comes() {
 async fn p07_broken_answers_are_errors() {
     let none = Validators::default();
     let large = format!("HTTP/1.1 200 OK\r\n\r\n{}", "a".repeat(1001));
-    let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "a".repeat(1001));
+    let chunked =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "a".repeat(1001));
     for (answer, expected) in [
         (&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], FetchError::Status(404)),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", FetchError::TooLarge(1000)),
@@ -151,7 +176,9 @@ async fn p07_broken_answers_are_errors() {
 #[tokio::test]
 async fn p07_redirects_are_followed_three_times_and_checked_each_time() {
     let none = Validators::default();
-    let to = |location: &str| format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let to = |location: &str| {
+        format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    };
     let (here, away) = (to("/b"), to("http://127.0.0.1:PORT/c"));
     let (answer, asked) = get(&[&here, &away, &here, &ok("end")], &none).await;
     assert!(matches!(answer, Ok(Answer::Content(body, _)) if body == "end"));

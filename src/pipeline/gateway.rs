@@ -342,7 +342,8 @@ fn anchors(config: &Config, directory: &Directory) -> Arc<[TrustAnchor]> {
 fn authorities(directory: &Directory, anchors: &Arc<[TrustAnchor]>, config: &Config) -> Authorities {
     let (directory, anchors, limits) = (directory.clone(), Arc::clone(anchors), config.limits.clone());
     Arc::new(move |name: &Name| {
-        let trusted = anchors.iter().map(|anchor| &anchor.certificate).filter(|one| one.subject().matches(name)).cloned();
+        let trusted =
+            anchors.iter().map(|anchor| &anchor.certificate).filter(|one| one.subject().matches(name)).cloned();
         let known = directory.by_subject(name).into_iter().filter(|certificate| {
             path::validate(&PathRequest {
                 end_entity: certificate,

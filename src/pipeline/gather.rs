@@ -77,8 +77,10 @@ async fn outgoing(
         facts.returns_opened = gateway.queue.any_discreet(&ids).await.map_err(AcceptError::Queue)?;
     }
     let (mut facts, wanted) = certificates(gateway, snapshot, arrival, facts, now).await?;
-    let looks_at_certificates = !facts.own_keys.is_empty() || !facts.substitutes.is_empty();
-    if looks_at_certificates && !gateway.clock.is_settled() {
+    let looked_at = !facts.own_keys.is_empty()
+        || !facts.substitutes.is_empty()
+        || facts.recipients.iter().any(|recipient| !recipient.certificates.is_empty());
+    if looked_at && !gateway.clock.is_settled() {
         return Err(AcceptError::Clock);
     }
     if !wanted.is_empty() {
@@ -140,11 +142,7 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
 }
 
 /// What a path for `certificate` may be built from: its own chain, known CAs, and CRLs of all their issuers.
-fn path_material(
-    gateway: &Gateway,
-    certificate: &Certificate,
-    chain: &[Certificate],
-) -> (Vec<Certificate>, Vec<Crl>) {
+fn path_material(gateway: &Gateway, certificate: &Certificate, chain: &[Certificate]) -> (Vec<Certificate>, Vec<Crl>) {
     let mut untrusted = chain.to_vec();
     untrusted.extend(gateway.directory.by_subject(certificate.issuer()));
     let mut crls: Vec<Crl> = gateway.revocation.needed(certificate.issuer());

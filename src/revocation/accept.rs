@@ -65,8 +65,7 @@ pub(super) fn accept(
     by_name: impl Fn(&Name) -> Vec<Certificate>,
     vouched: bool,
 ) -> Result<Accepted, Unusable> {
-    let mut found =
-        Crl::bundle(arrived.content, arrived.limits).map_err(|error| Unusable::NoCrl(error.to_string()))?;
+    let mut found = Crl::bundle(arrived.content, arrived.limits).map_err(|error| Unusable::NoCrl(error.to_string()))?;
     let crl = match (found.pop(), found.is_empty()) {
         (Some(crl), true) => crl,
         _ => return Err(Unusable::NoCrl("expected one CRL, found several".to_owned())),

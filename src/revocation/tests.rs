@@ -1,14 +1,14 @@
 //! CRLs made by OpenSSL.
 
 use super::Crls;
+use super::Unusable;
 use super::accept::{Arrived, accept};
 use super::crls::compare_numbers;
-use super::Unusable;
-use crate::pki::path::AnchorSource;
-use crate::pki::{Harvesting, PathRequest, Purpose, RevocationMode, TrustAnchor, path};
 use crate::keys::bench::Bench;
 use crate::limits::Limits;
+use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl};
+use crate::pki::{Harvesting, PathRequest, Purpose, RevocationMode, TrustAnchor, path};
 use std::cmp::Ordering;
 
 const CA: &[&str] = &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign,cRLSign"];
@@ -134,7 +134,8 @@ fn p03_what_a_server_gives_is_taken_only_from_the_right_ca_and_never_older() {
 fn i67_only_proven_paths_say_where_crls_are() {
     let (bench, root) = bench();
     let other = Certificate::bundle(&bench.read("other.pem")).unwrap().remove(0);
-    let points = "crlDistributionPoints=URI:http://a.example/1.crl,URI:ldap://a.example/cn=x,URI:HTTPS://b.example/2.crl";
+    let points =
+        "crlDistributionPoints=URI:http://a.example/1.crl,URI:ldap://a.example/cn=x,URI:HTTPS://b.example/2.crl";
     let extensions = [crate::keys::bench::FOR_MAIL, &[points]].concat();
     let leaf = bench.issue("leaf", "root", "siti@own.test", &extensions);
     bench
@@ -142,34 +143,35 @@ fn i67_only_proven_paths_say_where_crls_are() {
         .unwrap();
     let weak = Certificate::bundle(&bench.read("weak.pem")).unwrap().remove(0);
     let current = crl(&bench, "root", Some("02"), "20260102000000Z");
-    let check = |leaf: &Certificate, anchor: &Certificate, mode, crls: &[Crl], grace: u64, at: &str, expected: usize| {
-        let anchor = TrustAnchor {
-            certificate: anchor.clone(),
-            revocation: mode,
-            domains: Vec::new(),
-            source: AnchorSource::CommandLine,
-            harvest: Harvesting::default(),
+    let check =
+        |leaf: &Certificate, anchor: &Certificate, mode, crls: &[Crl], grace: u64, at: &str, expected: usize| {
+            let anchor = TrustAnchor {
+                certificate: anchor.clone(),
+                revocation: mode,
+                domains: Vec::new(),
+                source: AnchorSource::CommandLine,
+                harvest: Harvesting::default(),
+            };
+            let report = path::validate(&PathRequest {
+                end_entity: leaf,
+                untrusted: &[],
+                anchors: &[anchor],
+                crls,
+                at: at.parse().unwrap(),
+                purpose: Purpose::EmailSign,
+                address: None,
+                revocation: None,
+                crl_grace: std::time::Duration::from_secs(grace),
+                policy: &path::PolicyInputs::default(),
+                allow_weak: &[],
+                limits: &Limits::default(),
+            });
+            let urls: Vec<Vec<String>> = report.wanted_crls.iter().flat_map(|wanted| wanted.points.clone()).collect();
+            assert_eq!(urls.len(), expected, "{report:?}");
+            let names = ["http://a.example/1.crl", "HTTPS://b.example/2.crl"].map(str::to_owned);
+            // Each `URI:` of OpenSSL's is a point of its own; ldap is nobody's to ask.
+            assert!(urls.is_empty() || urls.concat() == names, "{urls:?}");
         };
-        let report = path::validate(&PathRequest {
-            end_entity: leaf,
-            untrusted: &[],
-            anchors: &[anchor],
-            crls,
-            at: at.parse().unwrap(),
-            purpose: Purpose::EmailSign,
-            address: None,
-            revocation: None,
-            crl_grace: std::time::Duration::from_secs(grace),
-            policy: &path::PolicyInputs::default(),
-            allow_weak: &[],
-            limits: &Limits::default(),
-        });
-        let urls: Vec<Vec<String>> = report.wanted_crls.iter().flat_map(|wanted| wanted.points.clone()).collect();
-        assert_eq!(urls.len(), expected, "{report:?}");
-        let names = ["http://a.example/1.crl", "HTTPS://b.example/2.crl"].map(str::to_owned);
-        // Each `URI:` of OpenSSL's is a point of its own; ldap is nobody's to ask.
-        assert!(urls.is_empty() || urls.concat() == names, "{urls:?}");
-    };
     let now = &crate::clock::now().to_string();
     check(&leaf, &root, RevocationMode::HardFail, &[], 0, now, 2);
     check(&leaf, &root, RevocationMode::SoftFail, &[], 0, now, 2);
@@ -177,7 +179,7 @@ fn i67_only_proven_paths_say_where_crls_are() {
     check(&leaf, &other, RevocationMode::HardFail, &[], 0, now, 0);
     // SHA-1 proves no longer who has issued it.
     check(&weak, &root, RevocationMode::HardFail, &[], 0, now, 0);
-    check(&leaf, &root, RevocationMode::HardFail, &[current.clone()], 0, now, 0);
+    check(&leaf, &root, RevocationMode::HardFail, std::slice::from_ref(&current), 0, now, 0);
     // Only the grace keeps it alive: good enough, but a newer one is wanted. (The list ends at the end of 2030.)
     check(&leaf, &root, RevocationMode::HardFail, &[current], 86_400, "2030-12-31T12:00:00Z", 2);
 }

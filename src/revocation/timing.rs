@@ -60,14 +60,9 @@ mod tests {
     #[test]
     fn p03_a_server_that_fails_is_left_alone_for_longer_each_time() {
         let now: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
-        for (failures, chance, expected) in [
-            (1, 0, 48),
-            (1, u16::MAX, 72),
-            (2, 0, 96),
-            (6, 0, 1536),
-            (7, 0, 2880),
-            (1000, u16::MAX, 4320),
-        ] {
+        for (failures, chance, expected) in
+            [(1, 0, 48), (1, u16::MAX, 72), (2, 0, 96), (6, 0, 1536), (7, 0, 2880), (1000, u16::MAX, 4320)]
+        {
             assert_eq!(seconds(now, after_failure(now, failures, chance)), expected, "{failures} {chance}");
         }
     }

@@ -284,9 +284,9 @@ impl State {
                 }
             }
             // What is at hand was not enough.
-            for wanted in path.wanted_crls.iter().filter(|wanted| {
-                asked_before.iter().any(|known| known.matches(&wanted.issuer))
-            }) {
+            for wanted in
+                path.wanted_crls.iter().filter(|wanted| asked_before.iter().any(|known| known.matches(&wanted.issuer)))
+            {
                 let new = |point: &&Vec<String>| !self.asked_points.contains(point);
                 let points: Vec<Vec<String>> = wanted.points.iter().filter(new).cloned().collect();
                 if !points.is_empty() {

@@ -150,7 +150,15 @@ fn p03_lies_prove_nothing_and_a_good_list_stays() {
         (Mode::Up(authority.crl("stranger-root", 9, &[], "")), "stranger-root"),
         (Mode::Up(broken), "signature"),
         (Mode::Up(authority.crl("issuing", 4, &[], "")), "older"),
-        (Mode::Up(authority.crl("issuing", 9, &[], "-crl_lastupdate 20400101000000Z -crl_nextupdate 20410101000000Z")), "future"),
+        (
+            Mode::Up(authority.crl(
+                "issuing",
+                9,
+                &[],
+                "-crl_lastupdate 20400101000000Z -crl_nextupdate 20410101000000Z",
+            )),
+            "future",
+        ),
         (Mode::Truncated(good.clone()), "broken"),
         (Mode::Oversized, "larger"),
         (Mode::Redirect("http://169.254.169.254/latest/".to_owned()), "169.254.169.254"),
@@ -198,7 +206,8 @@ fn i67_nobody_is_asked_for_a_stranger_and_nobody_private() {
     private.gateway.start();
     assert!(private.mail(RINA, "off").starts_with("451"));
     private.authority.crl("stranger-root", 1, &[], "");
-    let import = |private: &Scene| private.gateway.segel(&["revocation", "import", &private.authority.path("made.der")]);
+    let import =
+        |private: &Scene| private.gateway.segel(&["revocation", "import", &private.authority.path("made.der")]);
     let unknown = import(&private);
     assert!(unknown.code == 3 && unknown.errors.contains("no known CA"), "{unknown:?}");
     private.authority.crl("issuing", 2, &[17], "");
@@ -246,8 +255,7 @@ fn p03_own_certificates_are_checked_on_the_network_before_signing() {
     for (address, serial) in [(SITI, 32), (BUDI, 33)] {
         scene.authority.person(address, "issuing", serial);
         let (password, file) = (scene.authority.path("password"), scene.authority.path(&format!("{address}.p12")));
-        let answer =
-            scene.gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
+        let answer = scene.gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
         assert_eq!(answer.code, 0, "{answer:?}");
     }
     let out = |from: &str, id: &str| send(scene.gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"));
@@ -283,9 +291,8 @@ fn p03_grace_keeps_own_certificates_signing_but_never_a_revoked_one() {
         let answer = gateway.segel(&["key", "import", "--address", address, "--password-file", &password, &file]);
         assert_eq!(answer.code, 0, "{answer:?}");
     }
-    let out = |gateway: &Gateway, from: &str, id: &str| {
-        send(gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"))
-    };
+    let out =
+        |gateway: &Gateway, from: &str, id: &str| send(gateway.inside, from, &[RINA], &letter(from, RINA, id, "x"));
     assert!(out(&gateway, SITI, "grace").starts_with("250"));
     assert!(out(&gateway, BUDI, "revoked").starts_with("550"));
     assert_eq!(authority.server.hits().len(), 1, "it was asked for a newer one all the same");
@@ -325,7 +332,10 @@ fn p33_mail_that_needs_the_time_is_deferred_after_a_jump() {
     let clock = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(clock.path(), "+0").unwrap();
     let mut library = String::new();
-    for found in ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"] {
+    for found in [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+    ] {
         if std::path::Path::new(found).exists() {
             library = found.to_owned();
         }
@@ -350,4 +360,66 @@ fn p33_mail_that_needs_the_time_is_deferred_after_a_jump() {
     assert!(told.contains("jumped"), "{told}");
     // What needs no time passes.
     assert!(send(scene.gateway.outside, RINA, &[SITI], &letter(RINA, SITI, "plain", "x")).starts_with("250"));
+}
+
+#[test]
+fn p07_a_configured_url_over_https_is_proven_by_tls_ca() {
+    need!("openssl", "aiosmtpd");
+    let authority = Authority::new();
+    authority.person(RINA, "issuing", 16);
+    authority.tls("tls");
+    authority.crl("issuing", 1, &[], "");
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let mut command = std::process::Command::new("openssl");
+    command.args([
+        "s_server",
+        "-WWW",
+        "-quiet",
+        "-cert",
+        "tls.pem",
+        "-key",
+        "tls.key",
+        "-accept",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    let _server = crate::support::process::Process::start(command.current_dir(&authority.pki.folder));
+    let begun = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let url = format!("https://127.0.0.1:{port}/made.der");
+    let mut setup = authority.setup(&inside, &outside);
+    setup.crls = format!("[\"{url}\"]");
+    setup.more = setup.more.replace("ports = [80,", &format!("ports = [80, {port},"));
+    let mut gateway = setup.start();
+    let status = |gateway: &Gateway| {
+        let rows = gateway.segel(&["revocation", "status", "--json"]).json();
+        rows.into_iter().find(|row| row["location"] == url.as_str()).unwrap_or_default()
+    };
+    while !status(&gateway)["last_error"].to_string().contains("TLS with 127.0.0.1") {
+        assert!(begun.elapsed() < PATIENCE, "{}", status(&gateway));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    gateway.stop();
+    gateway.edit("[fetch]\n", &format!("[tls]\nca = \"{}\"\n[fetch]\n", authority.path("issuing.pem")));
+    gateway.start();
+    assert_eq!(gateway.segel(&["revocation", "refresh", &url]).code, 0, "{}", status(&gateway));
+    assert_eq!((&status(&gateway)["state"], &status(&gateway)["source"]), (&"current".into(), &"configured".into()));
+    // It is at hand, so the certificate's own URL is not asked.
+    let content = authority.pki.sign(&letter(RINA, SITI, "https", "x"), RINA);
+    assert!(send(gateway.outside, RINA, &[SITI], &content).starts_with("250"));
+    assert!(fields(&inside.find("https").content, "segel-verdict")[0].starts_with("valid"));
+    assert!(authority.server.hits().is_empty());
+    // The same without a gateway: only what stands below the trusted CA is asked, and loopback is nobody's to ask.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mail.eml");
+    std::fs::write(&file, &content).unwrap();
+    let file = file.display().to_string();
+    let asked = gateway.segel(&["inspect", "--json", "--fetch", &file]);
+    assert_eq!(asked.json()[0]["verdict"], "valid", "{asked:?}");
 }

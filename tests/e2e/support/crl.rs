@@ -77,7 +77,7 @@ fn answer(mut stream: TcpStream, mode: Mode, hits: &Mutex<Vec<String>>) {
         Mode::Oversized => ok(1 << 40).into_bytes(),
     };
     // The gateway may have hung up already: that is its right.
-    let _ = stream.write_all(&octets);
+    stream.write_all(&octets).ok();
 }
 
 /// A root that is trusted, and one that is not; both say that their list is at the server.
@@ -135,15 +135,35 @@ impl Authority {
         ));
     }
 
+    /// A key and a certificate for https on 127.0.0.1.
+    pub fn tls(&self, name: &str) {
+        std::fs::write(
+            self.path("tls.ext"),
+            "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1\n",
+        )
+        .unwrap();
+        self.openssl(&format!(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA issuing.pem -CAkey issuing.key -set_serial 99 -extfile tls.ext -days 200 -out {name}.pem"
+        ));
+    }
+
     /// The list with this number, naming these serials; `times` are `openssl ca` options.
     pub fn crl(&self, issuer: &str, number: usize, revoked: &[usize], times: &str) -> Vec<u8> {
-        let line = |serial: &usize| format!("R\t400101000000Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=revoked\n");
+        let line = |serial: &usize| {
+            format!("R\t400101000000Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=revoked\n")
+        };
         let index: String = revoked.iter().map(line).collect();
         std::fs::write(self.path("index"), index).unwrap();
         std::fs::write(self.path("number"), format!("{number:02X}\n")).unwrap();
-        let config = "[ca]\ndefault_ca=it\n[it]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=30\n";
+        let config =
+            "[ca]\ndefault_ca=it\n[it]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=30\n";
         std::fs::write(self.path("crl.cnf"), config).unwrap();
-        self.openssl(&format!("ca -gencrl -config crl.cnf -keyfile {issuer}.key -cert {issuer}.pem -out made.pem {times}"));
+        self.openssl(&format!(
+            "ca -gencrl -config crl.cnf -keyfile {issuer}.key -cert {issuer}.pem -out made.pem {times}"
+        ));
         self.openssl("crl -in made.pem -outform DER -out made.der");
         self.pki.read("made.der")
     }
