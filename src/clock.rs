@@ -64,6 +64,7 @@ mod tests {
     use super::{Duration, Instant, SignedDuration, Timestamp, Watch};
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
     fn p33_a_jump_of_the_clock_is_noticed_both_ways() {
         let (wall, passed): (Timestamp, Instant) = (super::now(), Instant::now());
         // Seconds by the time of day and by the time that has passed, and whether the time is relied on.

@@ -39,6 +39,8 @@ use tokio::time::Instant;
 const SOURCES: usize = 1000;
 /// Distribution points that one look-up asks.
 const POINTS: usize = 16;
+/// Places that the task that refreshes asks at a time; the others wait for their turn.
+const AT_ONCE: usize = 8;
 /// The longest sleep of the task that refreshes.
 const TICK: Duration = Duration::from_secs(60);
 
@@ -225,6 +227,8 @@ impl Revocation {
             let source = sources.entry(url.to_owned()).or_insert_with(|| Source::new(Origin::Fetched, now));
             source.touch(now);
             match source.running() {
+                // Whoever has waited as long as mail waits knows what a further wait is worth.
+                Some(_) if source.is_slow(now) && !force => return source.is_current(now),
                 Some(running) => running,
                 None if !force && !source.is_due(signers, now) => return source.is_current(now),
                 None => self.begin(url, source, signers.to_vec()),
@@ -238,6 +242,7 @@ impl Revocation {
     fn begin(&self, url: &str, source: &mut Source, signers: Vec<Certificate>) -> watch::Receiver<bool> {
         let (done, running) = watch::channel(false);
         source.running = Some(running.clone());
+        source.began = clock::now();
         let (this, url) = (self.clone(), url.to_owned());
         tokio::spawn(async move {
             this.refresh_one(&url, signers).await;
@@ -322,6 +327,7 @@ impl Revocation {
                 }
                 keep
             });
+            let mut asking = sources.values().filter(|source| source.running().is_some()).count();
             for (url, source) in sources.iter_mut() {
                 if source.take_dirty(now) {
                     rows.push(source.row(url, false));
@@ -331,7 +337,11 @@ impl Revocation {
                 }
                 match Duration::try_from(source.due.duration_since(now)) {
                     Ok(wait) if !wait.is_zero() => next = next.min(wait),
-                    _ => drop(self.begin(url, source, Vec::new())),
+                    _ if asking >= AT_ONCE => {}
+                    _ => {
+                        asking += 1;
+                        self.begin(url, source, Vec::new());
+                    }
                 }
             }
         }

@@ -87,8 +87,10 @@ async fn outgoing(
         facts.returns_opened = gateway.queue.any_discreet(&ids).await.map_err(AcceptError::Queue)?;
     }
     let (mut facts, wanted) = certificates(gateway, snapshot, arrival, facts, now).await?;
-    let looks_at_certificates = !facts.own_keys.is_empty() || !facts.substitutes.is_empty();
-    if looks_at_certificates && !gateway.clock.is_settled() {
+    let looked_at = !facts.own_keys.is_empty()
+        || !facts.substitutes.is_empty()
+        || facts.recipients.iter().any(|recipient| !recipient.certificates.is_empty());
+    if looked_at && !gateway.clock.is_settled() {
         return Err(AcceptError::Clock);
     }
     if !wanted.is_empty() {

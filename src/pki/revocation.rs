@@ -1,7 +1,7 @@
 //! Revocation status from full CRLs (RFC 5280 section 6.3), for one certificate and for a path.
 //!
 //! Fails closed: a CRL counts only if it is current, in scope, understood, and signed by a key that may sign CRLs for the
-//! issuer. No delta and no indirect CRLs, no OCSP yet.
+//! issuer. No delta and no indirect CRLs, no OCSP.
 
 use super::certificate::Certificate;
 use super::crl::{Crl, Entry, EntryReason};

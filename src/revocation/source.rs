@@ -16,6 +16,8 @@ pub(super) type Sources = BTreeMap<String, Source>;
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The least time between two questions that the plan has not foreseen.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
+/// As long as one mail waits for all its look-ups (DESIGN section 1).
+const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// How often it is stored that a CRL was needed.
 const TOUCHED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -59,6 +61,8 @@ pub(super) struct Source {
     pub(super) error: Option<String>,
     /// Says when the one who asks now is done.
     pub(super) running: Option<watch::Receiver<bool>>,
+    /// Since when.
+    pub(super) began: Timestamp,
     /// When `needed` was stored.
     pub(super) stored: Timestamp,
 }
@@ -78,6 +82,7 @@ impl Source {
             failures: 0,
             error: None,
             running: None,
+            began: now,
             stored: now,
         }
     }
@@ -85,6 +90,11 @@ impl Source {
     /// Who asks now; nobody where the task is gone.
     pub(super) fn running(&self) -> Option<watch::Receiver<bool>> {
         self.running.clone().filter(|running| running.has_changed().is_ok())
+    }
+
+    /// Whether who asks now has asked for longer than mail waits.
+    pub(super) fn is_slow(&self, now: Timestamp) -> bool {
+        now.duration_since(self.began) > PATIENCE
     }
 
     /// Whether its CRL may still be relied on.

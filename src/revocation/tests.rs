@@ -179,7 +179,7 @@ fn i67_only_proven_paths_say_where_crls_are() {
     check(&leaf, &other, RevocationMode::HardFail, &[], 0, now, 0);
     // SHA-1 proves no longer who has issued it.
     check(&weak, &root, RevocationMode::HardFail, &[], 0, now, 0);
-    check(&leaf, &root, RevocationMode::HardFail, &[current.clone()], 0, now, 0);
+    check(&leaf, &root, RevocationMode::HardFail, std::slice::from_ref(&current), 0, now, 0);
     // Only the grace keeps it alive: good enough, but a newer one is wanted. (The list ends at the end of 2030.)
     check(&leaf, &root, RevocationMode::HardFail, &[current], 86_400, "2030-12-31T12:00:00Z", 2);
 }

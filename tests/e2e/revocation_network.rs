@@ -361,3 +361,65 @@ fn p33_mail_that_needs_the_time_is_deferred_after_a_jump() {
     // What needs no time passes.
     assert!(send(scene.gateway.outside, RINA, &[SITI], &letter(RINA, SITI, "plain", "x")).starts_with("250"));
 }
+
+#[test]
+fn p07_a_configured_url_over_https_is_proven_by_tls_ca() {
+    need!("openssl", "aiosmtpd");
+    let authority = Authority::new();
+    authority.person(RINA, "issuing", 16);
+    authority.tls("tls");
+    authority.crl("issuing", 1, &[], "");
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let mut command = std::process::Command::new("openssl");
+    command.args([
+        "s_server",
+        "-WWW",
+        "-quiet",
+        "-cert",
+        "tls.pem",
+        "-key",
+        "tls.key",
+        "-accept",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    let _server = crate::support::process::Process::start(command.current_dir(&authority.pki.folder));
+    let begun = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let url = format!("https://127.0.0.1:{port}/made.der");
+    let mut setup = authority.setup(&inside, &outside);
+    setup.crls = format!("[\"{url}\"]");
+    setup.more = setup.more.replace("ports = [80,", &format!("ports = [80, {port},"));
+    let mut gateway = setup.start();
+    let status = |gateway: &Gateway| {
+        let rows = gateway.segel(&["revocation", "status", "--json"]).json();
+        rows.into_iter().find(|row| row["location"] == url.as_str()).unwrap_or_default()
+    };
+    while !status(&gateway)["last_error"].to_string().contains("TLS with 127.0.0.1") {
+        assert!(begun.elapsed() < PATIENCE, "{}", status(&gateway));
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    gateway.stop();
+    gateway.edit("[fetch]\n", &format!("[tls]\nca = \"{}\"\n[fetch]\n", authority.path("issuing.pem")));
+    gateway.start();
+    assert_eq!(gateway.segel(&["revocation", "refresh", &url]).code, 0, "{}", status(&gateway));
+    assert_eq!((&status(&gateway)["state"], &status(&gateway)["source"]), (&"current".into(), &"configured".into()));
+    // It is at hand, so the certificate's own URL is not asked.
+    let content = authority.pki.sign(&letter(RINA, SITI, "https", "x"), RINA);
+    assert!(send(gateway.outside, RINA, &[SITI], &content).starts_with("250"));
+    assert!(fields(&inside.find("https").content, "segel-verdict")[0].starts_with("valid"));
+    assert!(authority.server.hits().is_empty());
+    // The same without a gateway: only what stands below the trusted CA is asked, and loopback is nobody's to ask.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mail.eml");
+    std::fs::write(&file, &content).unwrap();
+    let file = file.display().to_string();
+    let asked = gateway.segel(&["inspect", "--json", "--fetch", &file]);
+    assert_eq!(asked.json()[0]["verdict"], "valid", "{asked:?}");
+}
