@@ -10,11 +10,13 @@ mod explain;
 mod inspect;
 mod key;
 mod local;
+mod login;
 mod pki;
 mod print;
 mod quarantine;
 mod queue;
 mod read;
+mod revocation;
 mod trust;
 mod words;
 
@@ -61,6 +63,9 @@ enum Subcommands {
     /// Trust anchors: list, import, remove
     #[command(subcommand)]
     Trust(trust::Subcommands),
+    /// CRLs: status, refresh, import
+    #[command(subcommand)]
+    Revocation(revocation::Subcommands),
     /// Mail on its way: list, show, retry, hold, release, delete
     #[command(subcommand)]
     Queue(queue::QueueSubcommands),
@@ -70,6 +75,8 @@ enum Subcommands {
     /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
+    /// Prints the lines of the configuration that let somebody log in with a password
+    Login(login::Arguments),
     /// Makes the running gateway read certificates, keys and policy again, all or nothing
     Reload,
 }
@@ -179,9 +186,11 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Key(command) => key::run(command, load(&config_path(given))?, out),
         Subcommands::Cert(command) => cert::run(command, load(&config_path(given))?, out),
         Subcommands::Trust(command) => trust::run(command, load(&config_path(given))?, out),
+        Subcommands::Revocation(command) => revocation::run(command, load(&config_path(given))?, out),
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
+        Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }
 }

@@ -1,9 +1,84 @@
 //! The only clock. Everything else is told what time it is.
+//!
+//! Certificates, CRLs and their verdicts hang on the time of day. [`Watch`] notices when it jumps: for a while after that
+//! nothing is decided by it that could not be taken back (P33). Whether something keeps the clock in time (`adjtimex`) is not
+//! asked: it takes a system call that has no safe form here.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The time now, by the system's clock.
 #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Between two looks the time of day may drift from the time that has passed by no more than this.
+const JUMP: SignedDuration = SignedDuration::from_mins(5);
+/// So long after a jump the time is not relied on: whoever set the clock may set it again.
+const UNSETTLED: Duration = Duration::from_secs(300);
+
+/// Compares the time of day with the time that has passed.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Option<Seen>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    wall: Timestamp,
+    passed: Instant,
+    jumped: Option<Instant>,
+}
+
+impl Watch {
+    /// Looks at both clocks. `false` for some minutes after the time of day has jumped; says so in the log once.
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
+    pub fn is_settled(&self) -> bool {
+        self.look(now(), Instant::now())
+    }
+
+    fn look(&self, wall: Timestamp, passed: Instant) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jumped = None;
+        if let Some(seen) = *held {
+            let elapsed =
+                SignedDuration::try_from(passed.saturating_duration_since(seen.passed)).unwrap_or(SignedDuration::MAX);
+            let jump = wall.duration_since(seen.wall).saturating_sub(elapsed);
+            jumped = seen.jumped.filter(|at| passed.saturating_duration_since(*at) < UNSETTLED);
+            if jump.abs() > JUMP {
+                tracing::error!(
+                    seconds = jump.as_secs(),
+                    "the clock jumped: mail whose verdict needs the time is deferred for {} minutes; look at what sets it.",
+                    UNSETTLED.as_secs() / 60
+                );
+                jumped = Some(passed);
+            }
+        }
+        *held = Some(Seen { wall, passed, jumped });
+        jumped.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Instant, SignedDuration, Timestamp, Watch};
+
+    #[test]
+    fn p33_a_jump_of_the_clock_is_noticed_both_ways() {
+        let (wall, passed): (Timestamp, Instant) = (super::now(), Instant::now());
+        // Seconds by the time of day and by the time that has passed, and whether the time is relied on.
+        for (looks, jump) in [
+            (&[(0, 0, true), (10, 10, true), (3600, 3600, true)][..], "none"),
+            (&[(0, 0, true), (299, 0, true), (598, 0, true)], "small ones"),
+            (&[(0, 0, true), (311, 10, false), (411, 110, false), (610, 309, false), (611, 310, true)], "ahead"),
+            (&[(0, 0, true), (-400, 0, false), (-390, 10, false), (-90, 310, true)], "back"),
+            (&[(0, 0, true), (4000, 0, false), (10, 10, false), (310, 310, true)], "there and back"),
+        ] {
+            let watch = Watch::default();
+            for &(at, after, settled) in looks {
+                let found = watch.look(wall + SignedDuration::from_secs(at), passed + Duration::from_secs(after));
+                assert_eq!(found, settled, "{jump}: {at} {after}");
+            }
+        }
+    }
 }

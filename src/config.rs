@@ -122,6 +122,8 @@ pub struct Config {
     pub queue_warn: Duration,
     /// When quarantined mail is destroyed.
     pub quarantine_keep: Duration,
+    /// Whether recipients inside hear that a mail to them is held.
+    pub tell_recipients: bool,
     /// Whom to tell what.
     pub notify: Notify,
     /// Address of `/health`.

@@ -34,7 +34,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut shutdown: w
 
 async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     let (code, body) = match tokio::time::timeout(PATIENCE, gateway.queue.counts()).await {
-        Ok(Ok(counts)) => (StatusCode::OK, json!({"status": "ok", "queue": counts})),
+        Ok(Ok(counts)) => (StatusCode::OK, well(&gateway, json!({"status": "ok", "queue": counts}))),
         Ok(Err(error)) => {
             tracing::error!(%error, "the store does not answer /health.");
             (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "store-failed"}))
@@ -42,4 +42,18 @@ async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "store-slow"})),
     };
     (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// Sources of CRLs that fail and a clock that jumped don't stop the gateway, but somebody should look: `degraded`.
+fn well(gateway: &Gateway, mut body: serde_json::Value) -> serde_json::Value {
+    let failing = gateway.revocation.failing(crate::clock::now());
+    let settled = gateway.clock.is_settled();
+    if let Some(body) = body.as_object_mut()
+        && !(failing.is_empty() && settled)
+    {
+        body.insert("status".to_owned(), json!("degraded"));
+        body.insert("crls".to_owned(), json!({"failing": failing}));
+        body.insert("clock".to_owned(), json!(if settled { "settled" } else { "jumped" }));
+    }
+    body
 }

@@ -8,6 +8,7 @@ mod certificate;
 pub mod control;
 pub mod quarantine;
 mod queue;
+mod revocation;
 pub mod rewrap;
 pub mod row;
 
@@ -132,6 +133,18 @@ pub enum Command {
         /// Whose mail, by whom, why.
         choice: quarantine::Choice,
     },
+    /// Asks for CRLs now.
+    RevocationRefresh {
+        /// A URL or an issuer; none: all.
+        what: Option<String>,
+    },
+    /// Takes CRLs in by hand.
+    RevocationImport {
+        /// DER or PEM, in base64: a list may be large.
+        crl: String,
+        /// Who asks.
+        operator: String,
+    },
 }
 
 impl Command {
@@ -237,6 +250,13 @@ pub enum Output {
     QueueChanged {
         /// All that were asked for, in the envelope's order.
         recipients: Vec<Changed>,
+    },
+    /// CRLs as they are now.
+    Revocation {
+        /// Their rows.
+        sources: Vec<crate::revocation::Status>,
+        /// What is odd about them.
+        warnings: Vec<String>,
     },
 }
 
@@ -368,12 +388,14 @@ async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, Oper
             Ok(Output::Noted)
         }
         Command::Reload => reload(gateway).await,
-        Command::QueueChange { id, recipients, change, operator, reason } => {
-            queue::change(gateway, &id, &recipients, change, operator, reason).await
-        }
         Command::QuarantineRelease { choice, accept } => quarantine::release(gateway, &choice, &accept).await,
         Command::QuarantineReject { choice } => quarantine::reject(gateway, &choice).await,
         Command::QuarantineDestroy { choice } => quarantine::destroy(gateway, &choice).await,
+        Command::QueueChange { id, recipients, change, operator, reason } => {
+            queue::change(gateway, &id, &recipients, change, operator, reason).await
+        }
+        Command::RevocationRefresh { what } => revocation::refresh(gateway, what.as_deref()).await,
+        Command::RevocationImport { crl, operator } => revocation::import(gateway, &crl, &operator).await,
     }
 }
 
@@ -434,7 +456,8 @@ fn will_not_sign(reason: Reason, key: &KeyRow) -> String {
         ),
         Reason::RevocationUnknown => format!(
             "this key will not sign, mail from its owner is deferred: no current CRL says whether its certificate is \
-             revoked; add those of `{issuer}` and of the CAs above it to trust.crls"
+             revoked; those of `{issuer}` and of the CAs above it are fetched where the certificates name an http URL, \
+             else add them to trust.crls or take them in with `segel revocation import`"
         ),
         Reason::Expired => {
             format!("this key will not sign: its certificate, or its CA's, has ended (at {})", key.not_after)

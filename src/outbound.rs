@@ -17,8 +17,8 @@ use crate::tls::client::Clients;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What connecting needs to know of one snapshot.
-#[derive(Debug)]
+/// What connecting needs to know of one snapshot. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Surroundings {
     /// Name in EHLO.
     pub hostname: String,
@@ -33,7 +33,7 @@ pub struct Surroundings {
     /// Networks that DNS may lead to although they are not of the Internet.
     pub allow_private: Vec<Network>,
     /// TLS, and what is known about single servers.
-    pub tls: Clients,
+    pub tls: Arc<Clients>,
     /// Lanes (connections with their deliveries) at a time; beyond it, a next hop has no more than its first ones.
     pub concurrency: usize,
     /// Connections to one next hop at a time.
@@ -61,7 +61,7 @@ impl Surroundings {
             port: config.outbound.port,
             own: own.chain(config.outbound.own.iter().map(IpAddr::to_canonical)).collect(),
             allow_private: config.outbound.allow_private.clone(),
-            tls: Clients::new(config.tls_ca.clone(), config.servers.clone()),
+            tls: Arc::new(Clients::new(config.tls_ca.clone(), config.servers.clone())),
             concurrency: CONCURRENCY,
             per_hop: PER_HOP,
         }
@@ -76,7 +76,7 @@ impl Surroundings {
             port: 25,
             own: Vec::new(),
             allow_private: Vec::new(),
-            tls: Clients::new(Vec::new(), Vec::new()),
+            tls: Arc::new(Clients::new(Vec::new(), Vec::new())),
             concurrency: CONCURRENCY,
             per_hop: PER_HOP,
         }

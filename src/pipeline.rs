@@ -108,6 +108,9 @@ pub enum AcceptError {
     /// The database or the disk.
     #[error("cannot store")]
     Queue(#[source] QueueError),
+    /// The clock has jumped: nothing can be said about certificates now.
+    #[error("the clock is not settled")]
+    Clock,
     /// A worker ended without an answer.
     #[error("a worker failed")]
     Worker,
@@ -126,6 +129,7 @@ impl AcceptError {
             Self::Deadline => "deadline",
             Self::Plan(_) | Self::Signing(_) | Self::Dkim(_) => "not-signed",
             Self::Queue(_) => "not-stored",
+            Self::Clock => "clock",
             Self::Worker | Self::Rounds => "internal",
         }
     }
@@ -150,6 +154,7 @@ pub async fn accept(
         }
     };
     grid.wait().await;
+    gateway.revocation.fetch_later(grid.take_put_off());
     reply
 }
 

@@ -103,6 +103,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
     tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone()));
     tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
+    tasks.spawn(gateway.revocation.clone().run(stopping.clone()));
+    tasks.spawn(clock(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
     let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;
@@ -190,5 +192,19 @@ async fn checkpoints(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>)
         if let Err(error) = gateway.audit.checkpoint().await {
             tracing::error!(%error, "the audit log has no new checkpoint.");
         }
+    }
+}
+
+/// How often the clocks are compared, so that a jump is seen before mail asks.
+const CLOCK: Duration = Duration::from_secs(10);
+
+async fn clock(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(CLOCK);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        gateway.clock.is_settled();
     }
 }

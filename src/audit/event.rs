@@ -72,6 +72,8 @@ pub enum Event {
     CertificateBlocked { certificate: String },
     /// It does again.
     CertificateUnblocked { certificate: String },
+    /// An operator brought a CRL; `sha256` of its DER.
+    CrlImported { sha256: String, issuer: String, number: Option<String>, operator: String },
     /// Certificates, keys and policy were read again.
     Reloaded { policy: String },
     /// The gateway started.
@@ -244,6 +246,12 @@ impl Event {
             | Self::CertificateConflict { .. }
             | Self::CertificateBlocked { .. }
             | Self::CertificateUnblocked { .. } => return self.certificate_row(),
+            Self::CrlImported { sha256, issuer, number, operator } => (
+                "crl-imported",
+                None,
+                json!({"sha256": sha256, "issuer": issuer, "number": number, "operator": operator}),
+                None,
+            ),
             Self::Reloaded { policy } => ("reloaded", None, json!({"policy": policy}), None),
             Self::Started { version, policy } => ("started", None, json!({"version": version, "policy": policy}), None),
             Self::OperatorRetry { queue_id, operator, recipients } => (

@@ -39,6 +39,7 @@ pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Resu
             rows.push(("listeners", listeners.collect::<Vec<_>>().join("\n")));
             rows.push(("route", config.route.as_ref().map_or_else(|| "mx".to_owned(), ToString::to_string)));
             rows.push(("trust", format!("{} anchor(s), {} CRL(s)", config.anchors.len(), config.crls.len())));
+            rows.push(("CRLs from", config.crl_urls.join("\n")));
             rows.push(("policy", config.policy.hash.clone()));
             out.labelled(2, &rows)?;
             Ok(Exit::Yes)

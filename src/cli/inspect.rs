@@ -1,6 +1,7 @@
-//! `segel inspect`: what a message file is worth, layer by layer, and why. Offline.
+//! `segel inspect`: what a message file is worth, layer by layer, and why. Offline unless `--fetch`.
 
 mod content;
+mod fetch;
 mod keys;
 mod people;
 
@@ -18,6 +19,7 @@ use crate::reason::Reason;
 use crate::smime::inspect::{Options, Scope};
 use crate::smime::{Fact, Inspected, Need, Step, Verdict, inspect, report};
 use bytes::Bytes;
+use fetch::Fetcher;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,9 @@ pub(super) struct Arguments {
     /// Accepts a weak digest: sha1
     #[arg(long, value_name = "ALG", value_parser = read::weak_digest)]
     allow_weak: Vec<Digest>,
+    /// Fetches CRLs that are missing, from where certificates below a trust anchor say they are; `[fetch]` holds with -c
+    #[arg(long)]
+    fetch: bool,
     /// Writes what was inside an encrypted message that a key opens, else what was signed; as it was
     #[arg(long, value_name = "FILE")]
     write_content: Option<PathBuf>,
@@ -64,6 +69,8 @@ struct Known {
     anchors: Vec<TrustAnchor>,
     certificates: Vec<Certificate>,
     crls: Vec<Crl>,
+    /// Asks for what is missing.
+    fetcher: Option<Fetcher>,
     pairs: Vec<keys::Pair>,
     gateway: Option<Opened>,
     revocation: Option<RevocationMode>,
@@ -112,7 +119,11 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
         });
     }
     if let Some(config) = config {
-        crls.extend(config.crls.iter().cloned());
+        // The store's as well, if there is one.
+        match &gateway {
+            Some(opened) => crls.extend(opened.gateway.snapshot().crls.all()),
+            None => crls.extend(config.crls.iter().cloned()),
+        }
         anchors.extend(config.anchors.iter().cloned());
     }
     if let Some(opened) = &gateway {
@@ -124,6 +135,7 @@ fn known(arguments: &Arguments, config: Option<&Config>) -> Result<Known, CliErr
     let pairs = arguments.key.as_deref().map(|file| keys::pairs(file, arguments.password_file.as_deref()));
     Ok(Known {
         pairs: pairs.transpose()?.unwrap_or_default(),
+        fetcher: arguments.fetch.then(|| Fetcher::new(config)),
         anchors,
         certificates: read::certificates(&arguments.untrusted)?,
         crls,
@@ -185,8 +197,10 @@ impl Known {
                 let stored = self.gateway.iter().flat_map(|opened| opened.gateway.directory.by_subject(subject));
                 Fact::Certificates(given.chain(stored).collect())
             }
-            Need::Crls { issuer, .. } => {
-                Fact::Crls(self.crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned().collect())
+            Need::Crls { issuer, at } => {
+                let known = self.crls.iter().filter(|crl| crl.issuer().matches(issuer)).cloned();
+                let fetched = self.fetcher.iter().zip(at).flat_map(|(fetcher, at)| fetcher.get(at, &self.limits));
+                Fact::Crls(known.chain(fetched).collect())
             }
         }
     }

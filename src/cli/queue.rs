@@ -239,7 +239,7 @@ fn went(released: &ReleasedView) -> String {
 /// What the next hop said and when: the proof that it was delivered.
 fn proof(released: &ReleasedView) -> String {
     let at = released.time.as_deref().map(|time| format!("at {}", seconds(time)));
-    let host = released.next_hop.as_deref().filter(|_| released.reply.is_some()).map(|host| format!("from {host}"));
+    let host = released.host.as_deref().map(|host| format!("from {host}"));
     let words = [released.reply.clone(), host, at.filter(|_| released.reply.is_some())];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -56,6 +56,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
     let queue_warn = duration(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), 4 * 3600);
     let quarantine_keep = duration(findings, "quarantine.keep", key(&file.quarantine, |table| &table.keep), 30 * DAY);
+    let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
     let postmaster = postmaster(file, &domains, findings);
     let security = security(file, findings);
     let (mut deliver_to, mut dkim, mut verify_recipients, mut own_domains) =
@@ -101,6 +102,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         queue_expire,
         queue_warn,
         quarantine_keep,
+        tell_recipients,
         notify: Notify { postmaster: postmaster?, security },
         console,
         warnings: Vec::new(),

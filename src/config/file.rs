@@ -262,6 +262,7 @@ pub(super) struct Queue {
 #[serde(deny_unknown_fields)]
 pub(super) struct Quarantine {
     pub keep: Value<String>,
+    pub tell_recipients: Value<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

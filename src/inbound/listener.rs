@@ -3,14 +3,14 @@
 //! Never blocks on a client: who is refused gets one line from a task of his own. An error of `accept` is logged and survived.
 
 use super::rates::{Connection, What, Who};
-use super::reception::GatewayReception;
+use super::reception::{GatewayReception, Place, Standing};
 use super::session::{Session, Timing};
 use super::{Admission, Reservation};
 use crate::config::{Listener, ListenerTls, Mechanism};
-use crate::pipeline::{Gateway, Snapshot};
+use crate::pipeline::Gateway;
 use crate::policy::Side;
 use crate::smtp::server::Settings;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -31,6 +31,7 @@ pub async fn serve(
     admission: Admission,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let listener = Arc::new(listener);
     let sessions_shutdown = shutdown.clone();
     let mut sessions = JoinSet::new();
     loop {
@@ -79,15 +80,10 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// A client who was let in, and what he takes with him.
 struct Visit {
-    snapshot: Arc<Snapshot>,
-    listener: Arc<Listener>,
-    index: usize,
+    place: Place,
     peer: SocketAddr,
     admission: Admission,
-    /// One of the listener's own clients.
-    known: bool,
-    /// Limits per client hold for him.
-    limited: bool,
+    standing: Standing,
     _place: Reservation,
     _connection: Connection,
 }
@@ -97,22 +93,21 @@ impl Visit {
     /// when the socket was bound.
     fn new(
         gateway: &Gateway,
-        bound: &Listener,
+        bound: &Arc<Listener>,
         admission: &Admission,
         peer: SocketAddr,
     ) -> Result<Self, &'static [u8]> {
-        let snapshot = gateway.snapshot();
-        let all = &snapshot.config.listeners;
-        let found = all.iter().enumerate().find(|(_, listener)| listener.name == bound.name);
-        let (index, listener) = found.map_or((usize::MAX, bound), |(index, listener)| (index, listener));
+        let place = Place::new(gateway.snapshot(), bound);
+        let listener = place.listener();
         let address = peer.ip().to_canonical();
         let known = listener.clients.iter().any(|network| network.contains(address));
         if !known && !lets_in_strangers(listener) {
             return Err(b"554 5.7.1 Access denied\r\n");
         }
-        let rates = &snapshot.config.rates;
+        let rates = &place.snapshot.config.rates;
         let exempt = rates.exempt.iter().any(|network| network.contains(address));
-        let limited = !exempt && !(known && listener.side == Side::Inside);
+        let trusted = known && listener.side == Side::Inside;
+        let limited = !exempt && !trusted;
         let who = Who::Client(address);
         let is_over = |what, limit| limited && admission.rates.is_over(who, what, limit);
         if is_over(What::Errors, rates.errors) || is_over(What::Unknown, rates.unknown) {
@@ -121,15 +116,14 @@ impl Visit {
         let connections = if limited { rates.connections } else { 0 };
         let connection = admission.rates.enter(address, connections);
         let connection = connection.ok_or(&b"421 4.7.0 Too many connections of yours, try again later\r\n"[..])?;
-        let place = admission.enter(listener.side);
-        let place = place.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
-        let listener = Arc::new(listener.clone());
-        let admission = admission.clone();
-        Ok(Self { listener, snapshot, index, peer, admission, known, limited, _place: place, _connection: connection })
+        let room = admission.enter(listener.side);
+        let room = room.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
+        let standing = Standing { trusted, exempt };
+        Ok(Self { place, peer, admission: admission.clone(), standing, _place: room, _connection: connection })
     }
 
     fn settings(&self) -> Settings {
-        let (config, listener) = (&self.snapshot.config, &self.listener);
+        let (config, listener) = (&self.place.snapshot.config, self.place.listener());
         let limits = &config.limits;
         let inside = listener.side == Side::Inside;
         Settings {
@@ -141,16 +135,16 @@ impl Visit {
             require_tls: listener.require_tls,
             plain: listener.auth.contains(&Mechanism::Plain),
             external: listener.auth.contains(&Mechanism::External),
-            must_log_in: inside && !self.known,
-            strict: !inside && self.limited,
-            tarpit: self.limited,
+            must_log_in: inside && !self.standing.trusted,
+            strict: !inside && self.standing.is_limited(),
+            tarpit: self.standing.is_limited(),
         }
     }
 
     fn timing(&self) -> Timing {
         let wait = if self.peer.ip().to_canonical().is_loopback() { Duration::ZERO } else { EARLY };
-        let early = (self.listener.side == Side::Outside && self.limited).then_some(wait);
-        Timing { early, ..Timing::gateway() }
+        let strange = self.place.listener().side == Side::Outside && self.standing.is_limited();
+        Timing { early: strange.then_some(wait), ..Timing::gateway() }
     }
 }
 
@@ -177,16 +171,14 @@ async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdow
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let listener = &visit.listener;
+    let listener = visit.place.listener();
     let memory = visit.admission.memory(listener.side);
     let reception = GatewayReception {
         gateway,
-        snapshot: Arc::clone(&visit.snapshot),
-        listener: Arc::clone(listener),
-        index: visit.index,
+        place: visit.place.clone(),
         peer: peer.ip().to_canonical(),
         admission: visit.admission.clone(),
-        limited: visit.limited,
+        standing: visit.standing,
     };
     let session = Session::new(stream, reception, settings, memory, timing, shutdown);
     let ended = match listener.tls {

@@ -15,7 +15,7 @@ const AT_A_TIME: usize = 2;
 
 /// Places for checking. Cloning gives another handle on the same.
 #[derive(Clone, Debug)]
-pub struct Checks(Arc<Semaphore>);
+pub(super) struct Checks(Arc<Semaphore>);
 
 impl Default for Checks {
     fn default() -> Self {
@@ -25,7 +25,12 @@ impl Default for Checks {
 
 impl Checks {
     /// Who this is.
-    pub async fn log_in(&self, gateway: &Gateway, snapshot: &Arc<Snapshot>, credentials: Credentials) -> Attempt {
+    pub(super) async fn log_in(
+        &self,
+        gateway: &Gateway,
+        snapshot: &Arc<Snapshot>,
+        credentials: Credentials,
+    ) -> Attempt {
         let Ok(_place) = self.0.acquire().await else { return Attempt::Later };
         let snapshot = Arc::clone(snapshot);
         let name = credentials.name.clone();

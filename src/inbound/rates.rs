@@ -43,8 +43,10 @@ pub struct Counts {
     start: Instant,
     hasher: RandomState,
     windows: Arc<Mutex<Windows>>,
-    connections: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    connections: Connections,
 }
+
+type Connections = Arc<Mutex<HashMap<IpAddr, u32>>>;
 
 #[derive(Debug, Default)]
 struct Windows {
@@ -100,7 +102,9 @@ impl Counts {
             }
             _ => true,
         };
-        windows.young.insert(key, window);
+        if amount > 0 || window.is_of_use() {
+            windows.young.insert(key, window);
+        }
         good
     }
 
@@ -131,6 +135,10 @@ impl Windows {
 }
 
 impl Window {
+    fn is_of_use(&self) -> bool {
+        self.now.iter().chain(&self.before).any(|count| *count > 0)
+    }
+
     fn advance(&mut self, minute: u64) {
         if minute == self.minute {
             return;
@@ -164,7 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// One connection of a client; forgotten when dropped.
 #[derive(Debug)]
-pub struct Connection(Option<(Arc<Mutex<HashMap<IpAddr, u32>>>, IpAddr)>);
+pub struct Connection(Option<(Connections, IpAddr)>);
 
 impl Drop for Connection {
     fn drop(&mut self) {

@@ -54,54 +54,89 @@ pub trait Reception: Send + Sync + 'static {
     ) -> impl Future<Output = Reply> + Send;
 }
 
-/// The gateway, as one session sees it: its snapshot stays the same until the session ends.
+/// Where a session takes place: a snapshot, which stays the same until it ends, and one of its listeners.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Taken when the session began.
+    pub snapshot: Arc<Snapshot>,
+    bound: Arc<Listener>,
+    index: usize,
+}
+
+impl Place {
+    /// The listener that was bound under this name, as the snapshot has it.
+    pub fn new(snapshot: Arc<Snapshot>, bound: &Arc<Listener>) -> Self {
+        let all = &snapshot.config.listeners;
+        let index = all.iter().position(|listener| listener.name == bound.name).unwrap_or(all.len());
+        Self { bound: Arc::clone(bound), index, snapshot }
+    }
+
+    /// As the configuration of the snapshot has it, not as it was when the socket was bound.
+    pub fn listener(&self) -> &Listener {
+        self.snapshot.config.listeners.get(self.index).unwrap_or(&self.bound)
+    }
+}
+
+/// What a client's address gives him.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// He is one of an inside listener's own clients.
+    pub trusted: bool,
+    /// No limit holds for him.
+    pub exempt: bool,
+}
+
+impl Standing {
+    /// Whether the limits for clients hold.
+    pub fn is_limited(self) -> bool {
+        !self.trusted && !self.exempt
+    }
+}
+
+/// The gateway, as one session sees it.
 #[derive(Debug)]
 pub struct GatewayReception {
     /// Shared parts.
     pub gateway: Arc<Gateway>,
-    /// Taken when the session began.
-    pub snapshot: Arc<Snapshot>,
     /// Where the client came in.
-    pub listener: Arc<Listener>,
-    /// Its place in the configuration.
-    pub index: usize,
+    pub place: Place,
     /// The client.
     pub peer: IpAddr,
     /// Counters, and what is known of recipients.
     pub admission: Admission,
-    /// Whether limits hold for this client.
-    pub limited: bool,
+    /// What the client's address gives him.
+    pub standing: Standing,
 }
 
 impl Reception for GatewayReception {
     fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.snapshot.tls.of(self.index).cloned()
+        self.place.snapshot.tls.of(self.place.index).cloned()
     }
 
     async fn log_in(&self, credentials: Credentials) -> Attempt {
-        let attempt = self.admission.logins.log_in(&self.gateway, &self.snapshot, credentials).await;
+        let attempt = self.admission.logins.log_in(&self.gateway, &self.place.snapshot, credentials).await;
         if attempt == Attempt::Failed {
-            tracing::info!(listener = %self.listener.name, peer = %self.peer, "a login failed");
+            tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "a login failed");
         }
         attempt
     }
 
     fn errors(&self, count: u32) -> Option<Reply> {
-        if self.within(Who::Client(self.peer), What::Errors, count, self.rates().errors) {
+        if self.within(What::Errors, count, self.rates().errors) {
             return None;
         }
-        tracing::info!(listener = %self.listener.name, peer = %self.peer, "too many errors of one client");
+        tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "too many errors of one client");
         Some(Reply::new(421, 7, 0, "Too many errors, try again later"))
     }
 
     /// Who writes as whom is decided with the message at hand; somebody who has said who he is hears now which of our
     /// addresses he may not use (S45).
     fn reverse_path(&self, path: &ReversePath, client: &Client) -> Result<(), Reply> {
-        let config = &self.snapshot.config;
+        let config = &self.place.snapshot.config;
         if self.admission.space.is_short(&config.data_dir, config.limits.free_space) {
             return Err(Reply::new(452, 3, 1, "Insufficient storage, try again later"));
         }
-        if let (Some(login), ReversePath::Mailbox(address)) = (client.identity(), path) {
+        if let (Some(login), ReversePath::Mailbox(address)) = (self.identity(client), path) {
             let own = config.policy.domain(address.domain()).is_some();
             if own && !config.policy.login_may_use(login, address) {
                 return Err(Reply::new(550, 7, 1, format!("Not authorised to send as <{address}>")));
@@ -117,9 +152,9 @@ impl Reception for GatewayReception {
         let limits = [rates.client.recipients, rates.sender.recipients, rates.login.recipients];
         self.keep_pace(transaction.reverse_path(), client, What::Recipients, limits)?;
         match path {
-            ForwardPath::Postmaster => Ok(self.snapshot.config.notify.postmaster.clone()),
+            ForwardPath::Postmaster => Ok(self.place.snapshot.config.notify.postmaster.clone()),
             ForwardPath::Mailbox(address) => {
-                pipeline::gather::at_rcpt(&self.gateway, &self.snapshot, self.listener.side, &address)
+                pipeline::gather::at_rcpt(&self.gateway, &self.place.snapshot, self.place.listener().side, &address)
                     .map_err(|refusal| pipeline::reply::refused(&refusal))?;
                 self.has_room_for_copies(&address, transaction.recipients(), transaction.declared())?;
                 self.exists(&address).await?;
@@ -130,10 +165,10 @@ impl Reception for GatewayReception {
 
     async fn accept(&self, client: Client, envelope: Envelope, content: Bytes, commitment: Commitment) -> Reply {
         let protocol = client.protocol();
-        let login = client.identity().map(str::to_owned);
+        let login = self.identity(&client).map(str::to_owned);
         let arrival = Arrival {
-            listener: self.listener.name.clone(),
-            side: self.listener.side,
+            listener: self.place.listener().name.clone(),
+            side: self.place.listener().side,
             peer: self.peer,
             helo: client.hello.name,
             tls: client.tls,
@@ -142,45 +177,52 @@ impl Reception for GatewayReception {
             envelope,
             content,
         };
-        pipeline::accept(&self.gateway, &self.snapshot, arrival, &commitment).await
+        pipeline::accept(&self.gateway, &self.place.snapshot, arrival, &commitment).await
     }
 }
 
 impl GatewayReception {
     fn rates(&self) -> &Rates {
-        &self.snapshot.config.rates
+        &self.place.snapshot.config.rates
     }
 
-    fn within(&self, who: Who<'_>, what: What, amount: u32, limit: u32) -> bool {
-        !self.limited || self.admission.rates.within(who, what, amount, limit)
+    /// A mail server that is trusted by its address writes for all, whatever its certificate names; whoever logs in, or is let
+    /// in by his certificate, is that one.
+    fn identity<'a>(&self, client: &'a Client) -> Option<&'a str> {
+        if self.standing.trusted { client.login.as_deref() } else { client.identity() }
     }
 
-    /// One more mail or recipient of this client, sender and login: `limits` in this order.
+    /// Counts what the client does.
+    fn within(&self, what: What, amount: u32, limit: u32) -> bool {
+        !self.standing.is_limited() || self.admission.rates.within(Who::Client(self.peer), what, amount, limit)
+    }
+
+    /// One more mail or recipient of this client, sender and login: `limits` in this order. A sender is limited behind a
+    /// trusted mail server too: his account may be somebody else's by now.
     fn keep_pace(&self, path: &ReversePath, client: &Client, what: What, limits: [u32; 3]) -> Result<(), Reply> {
         let [of_client, of_sender, of_login] = limits;
+        let within = |who: Who<'_>, limit| self.standing.exempt || self.admission.rates.within(who, what, 1, limit);
         let sender = path.mailbox().filter(|_| of_sender > 0).map(Address::mailbox_key);
-        let good = self.within(Who::Client(self.peer), what, 1, of_client)
-            && sender.is_none_or(|sender| self.within(Who::Sender(&sender), what, 1, of_sender))
-            && client.identity().is_none_or(|login| {
-                // Who has logged in is limited wherever he comes from.
-                self.admission.rates.within(Who::Login(login), what, 1, of_login)
-            });
+        let good = self.within(what, 1, of_client)
+            && sender.is_none_or(|sender| within(Who::Sender(&sender), of_sender))
+            && self.identity(client).is_none_or(|login| within(Who::Login(login), of_login));
         if good { Ok(()) } else { Err(Reply::new(450, 7, 1, "Too much at a time, try again later")) }
     }
 
     /// Asks the server that would get the mail (S63). Postmaster is always taken (RFC 5321 section 4.5.1).
     async fn exists(&self, address: &Address) -> Result<(), Reply> {
-        let config = &self.snapshot.config;
+        let config = &self.place.snapshot.config;
         let own = config.policy.domains.iter().position(|own| own.domain.same(address.domain()));
         let verified = own.and_then(|index| config.verify_recipients.get(index)).copied().unwrap_or(false);
-        if self.listener.side == Side::Inside || !verified || address.local().eq_ignore_ascii_case("postmaster") {
+        if self.place.listener().side == Side::Inside || !verified || address.local().eq_ignore_ascii_case("postmaster")
+        {
             return Ok(());
         }
         let next_hop = config.next_hop(address.domain());
         let key = format!("{next_hop} {}", address.mailbox_key());
-        let (snapshot, asked) = (Arc::clone(&self.snapshot), address.clone());
+        let (surroundings, asked) = (Arc::clone(&self.place.snapshot.surroundings), address.clone());
         let ask = move || async move {
-            match probe(&next_hop, &asked, &snapshot.surroundings).await {
+            match probe(&next_hop, &asked, &surroundings).await {
                 Existence::Yes => Answer::Yes,
                 Existence::No(reply) => {
                     tracing::info!(recipient = %asked, %reply, "a recipient does not exist");
@@ -194,7 +236,7 @@ impl GatewayReception {
         };
         match self.admission.call_ahead.exists(key, ask).await {
             Answer::Yes => Ok(()),
-            Answer::No if self.within(Who::Client(self.peer), What::Unknown, 1, self.rates().unknown) => {
+            Answer::No if self.within(What::Unknown, 1, self.rates().unknown) => {
                 Err(Reply::new(550, 1, 1, format!("No such recipient: <{address}>")))
             }
             Answer::No => Err(Reply::new(421, 7, 0, "Too many unknown recipients, try again later")),
@@ -206,11 +248,15 @@ impl GatewayReception {
     /// large mail are too many for one transaction.
     fn has_room_for_copies(&self, address: &Address, before: &[Address], declared: u64) -> Result<(), Reply> {
         let has_certificate = |one: &&Address| self.gateway.directory.knows(one);
-        if self.listener.side == Side::Outside || declared == 0 || before.is_empty() || !has_certificate(&address) {
+        if self.place.listener().side == Side::Outside
+            || declared == 0
+            || before.is_empty()
+            || !has_certificate(&address)
+        {
             return Ok(());
         }
         let copies = before.iter().filter(has_certificate).count() + 1;
-        fits(copies, declared, self.snapshot.limits.copies)
+        fits(copies, declared, self.place.snapshot.limits.copies)
     }
 }
 

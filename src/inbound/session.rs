@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a session waits.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
             let errors = self.dialogue.errors();
             if errors > 0
                 && let Some(reply) = self.reception.errors(errors)
+                && !matches!(action, Action::Close)
             {
                 self.dialogue.close(&reply);
                 continue;
@@ -263,6 +264,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
 
     /// The next octets; the server's end comes between commands at once, inside a message after the grace time.
     async fn read(&mut self) -> Result<Read, SessionError> {
+        let now = Instant::now();
+        if now >= self.end {
+            return Ok(Read::TooLong);
+        }
+        let deadline = (now + self.timing.idle).min(self.end);
         let in_data = self.dialogue.in_data();
         let grace = self.timing.grace;
         self.input.reserve(if in_data { 64 << 10 } else { 4 << 10 });
@@ -278,11 +284,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         tokio::select! {
             biased;
             () = stop => Ok(Read::Shutdown),
-            () = sleep_until(self.end) => Ok(Read::TooLong),
-            read = timeout(self.timing.idle, self.stream.read_buf(&mut self.input)) => match read {
+            read = timeout_at(deadline, self.stream.read_buf(&mut self.input)) => match read {
                 Ok(Ok(0)) => Err(SessionError::Closed),
                 Ok(Ok(_)) => Ok(Read::Octets),
                 Ok(Err(error)) => Err(error.into()),
+                Err(_) if deadline == self.end => Ok(Read::TooLong),
                 Err(_) => Ok(Read::Idle),
             },
         }

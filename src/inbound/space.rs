@@ -11,7 +11,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// What was seen last. Cloning gives another handle on the same.
 #[derive(Clone, Debug)]
-pub struct Space {
+pub(super) struct Space {
     start: Instant,
     seen: Arc<Seen>,
 }
@@ -32,7 +32,7 @@ impl Default for Space {
 impl Space {
     /// Whether fewer than `floor` octets are free where `directory` lies. 0: nobody looks. What can't be seen is no reason
     /// to refuse mail: the store says it when it is full.
-    pub fn is_short(&self, directory: &Path, floor: u64) -> bool {
+    pub(super) fn is_short(&self, directory: &Path, floor: u64) -> bool {
         if floor == 0 {
             return false;
         }

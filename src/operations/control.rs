@@ -16,8 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-/// Octets of one line: key files of 1 MiB as JSON numbers (up to four octets each), with room to spare.
-const LINE: u64 = 16 << 20;
+/// Octets of one line: a CRL of 64 MiB in base64. (Key files of 1 MiB come as JSON numbers of up to four octets each.)
+const LINE: u64 = 96 << 20;
 /// How long a client may take to ask.
 const ASKING: Duration = Duration::from_secs(10);
 /// How long a command may take: a reload reads every CRL again.

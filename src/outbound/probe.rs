@@ -27,8 +27,9 @@ pub enum Existence {
 }
 
 /// Asks: EHLO, TLS as the next hop wants it, MAIL FROM:<>, RCPT TO, QUIT. Takes 30 s at most.
-pub async fn probe(next_hop: &NextHop, recipient: &Address, surroundings: &Arc<Surroundings>) -> Existence {
-    match timeout(PROBE, ask(next_hop, recipient, surroundings)).await {
+pub async fn probe(next_hop: &NextHop, recipient: &Address, surroundings: &Surroundings) -> Existence {
+    let surroundings = Arc::new(surroundings.clone());
+    match timeout(PROBE, ask(next_hop, recipient, &surroundings)).await {
         Ok(Ok((answer, connection))) => {
             // Goodbye is not worth waiting for.
             tokio::spawn(connection.quit());

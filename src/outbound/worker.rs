@@ -81,6 +81,9 @@ const CLAIM: usize = 1000;
 /// Lanes of a next hop that has not greeted yet, and lanes that each may have however many the others have.
 const FIRST_LANES: usize = 2;
 
+/// Lanes in all, each with a socket: a process may often open no more than 1024 files. More next hops wait for their turn.
+const MOST_LANES: usize = 500;
+
 /// How long deliveries under way may take when the server stops; less than the server waits for its parts.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -190,7 +193,8 @@ impl<L: Ledger> Worker<L> {
         let surroundings = (self.current)();
         let free = surroundings.concurrency.saturating_sub(self.lanes.len());
         let most = if hop.proven.load(Ordering::Acquire) { free.max(FIRST_LANES) } else { FIRST_LANES };
-        if !needed || lanes >= most.min(hop.window()).min(surroundings.per_hop.max(1)) {
+        if !needed || self.lanes.len() >= MOST_LANES || lanes >= most.min(hop.window()).min(surroundings.per_hop.max(1))
+        {
             return false;
         }
         hop.lanes.fetch_add(1, Ordering::AcqRel);

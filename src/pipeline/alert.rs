@@ -4,7 +4,7 @@ use super::{Gateway, Snapshot};
 use crate::audit::Event;
 use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, ReversePath};
 use crate::plan::Transformed;
-use crate::plan::alert::{AlertRequest, HeldMail, alert};
+use crate::plan::alert::{AlertRequest, HeldMail, alert, to_recipients};
 use crate::policy::HoldClass;
 use crate::queue::{
     Alarm, Direction, NewCopy, NewRecipient, NewRecord, NewState, Postponed, QueueError, QueueId, Taken,
@@ -95,15 +95,55 @@ pub(super) fn of_taken(
 }
 
 fn alarm(gateway: &Gateway, snapshot: &Snapshot, direction: Direction, held: HeldMail, now: Timestamp) -> Alarm {
-    let silent = snapshot.config.notify.security.is_empty() || direction == Direction::Notice;
-    if silent || held.recipients.is_empty() {
+    let config = &snapshot.config;
+    let team = !config.notify.security.is_empty();
+    let recipients = config.tell_recipients && held.incoming;
+    if direction == Direction::Notice || held.recipients.is_empty() || !(team || recipients) {
         return Alarm::default();
     }
     if !gateway.pace.take(now) {
-        return Alarm { notices: Vec::new(), later: true };
+        // Nobody else is told of a flood.
+        return Alarm { notices: Vec::new(), later: team };
     }
     let about = QueueId::parse(&held.id);
-    Alarm { notices: vec![notice(snapshot, &[held], 0, about, now)], later: false }
+    let mut alarm = Alarm::default();
+    if recipients {
+        alarm.notices.extend(told(snapshot, &held, about.clone(), now));
+    }
+    if team {
+        alarm.notices.push(notice(snapshot, &[held], 0, about, now));
+    }
+    alarm
+}
+
+/// What recipients inside hear of it: one copy that names none of them.
+fn told(snapshot: &Snapshot, held: &HeldMail, about: Option<QueueId>, now: Timestamp) -> Option<NewRecord> {
+    let config = &snapshot.config;
+    let own = |address: &Address| config.policy.domain(address.domain()).is_some();
+    let addresses = held.recipients.iter().filter_map(|text| Address::parse(text).ok()).filter(own);
+    let recipients: Vec<NewRecipient> = addresses.map(|address| recipient(snapshot, &address)).collect();
+    let id = QueueId::random();
+    let message_id = format!("{id}@{}", config.hostname);
+    let one = std::slice::from_ref(held);
+    let request =
+        AlertRequest { hostname: &config.hostname, to: &[], now, held: one, more: 0, message_id: &message_id };
+    let content = to_recipients(&request, config.notify.postmaster.as_str());
+    let event = |to: &NewRecipient| Event::Notice {
+        queue_id: Some(id.to_string()),
+        about: held.id.clone(),
+        to: Some(to.address.clone()),
+    };
+    let events = recipients.iter().map(event).collect();
+    (!recipients.is_empty()).then(|| record(id.clone(), &message_id, content, recipients, about, events, now))
+}
+
+fn recipient(snapshot: &Snapshot, address: &Address) -> NewRecipient {
+    NewRecipient {
+        next_hop: snapshot.config.next_hop(address.domain()),
+        address: address.clone(),
+        dsn: RecipientDsn::default(),
+        state: NewState::Pending { copy: 0 },
+    }
 }
 
 /// As the digest names it: whoever of it is still held for the team.
@@ -165,13 +205,7 @@ fn notice(snapshot: &Snapshot, held: &[HeldMail], more: usize, about: Option<Que
     let message_id = format!("{id}@{}", config.hostname);
     let to: Vec<String> = config.notify.security.iter().map(|address| address.as_str().to_owned()).collect();
     let request = AlertRequest { hostname: &config.hostname, to: &to, now, held, more, message_id: &message_id };
-    let recipient = |address: &Address| NewRecipient {
-        next_hop: config.next_hop(address.domain()),
-        address: address.clone(),
-        dsn: RecipientDsn::default(),
-        state: NewState::Pending { copy: 0 },
-    };
-    let recipients = config.notify.security.iter().map(recipient).collect();
+    let recipients = config.notify.security.iter().map(|address| recipient(snapshot, address)).collect();
     let events: Vec<Event> = held
         .iter()
         .map(|one| Event::Notice {

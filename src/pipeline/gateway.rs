@@ -4,6 +4,7 @@ use super::AcceptError;
 use super::alert::Pace;
 use super::budget::Budget;
 use crate::audit::{Audit, AuditError, Event};
+use crate::clock;
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
 use crate::dns::Resolver;
@@ -11,16 +12,16 @@ use crate::keys::{self, Dkim, Keys};
 use crate::limits::Limits;
 use crate::mail::Domain;
 use crate::outbound::Surroundings;
-use crate::pki::TrustAnchor;
+use crate::pki::{Name, PathRequest, Purpose, RevocationMode, TrustAnchor, path};
 use crate::queue::{Alarm, Delivery, NewRecord, NewState, Notices, Queue, QueueError, Schedule};
-use crate::revocation::Crls;
+use crate::revocation::{Authorities, Crls, Revocation, RevocationError};
 use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
 use crate::tls::server::{Listeners, TlsError};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// One consistent view of configuration and trust. A session keeps the one it began with.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Snapshot {
     pub config: Config,
     /// Anchors of the configuration and stored ones.
     pub anchors: Arc<[TrustAnchor]>,
-    /// CRLs, found by issuer.
+    /// CRLs, found by issuer: what is at hand now, also what came after the session began.
     pub crls: Crls,
     /// The bounds, shared with worker threads.
     pub limits: Arc<Limits>,
@@ -56,6 +57,10 @@ pub struct Gateway {
     pub directory: Directory,
     /// The audit log.
     pub audit: Audit,
+    /// CRLs, and where they come from.
+    pub revocation: Revocation,
+    /// Whether the time can be relied on.
+    pub clock: clock::Watch,
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
     pub(super) budget: Budget,
@@ -98,6 +103,9 @@ pub enum OpenError {
     /// The queue.
     #[error("cannot open the queue")]
     Queue(#[from] QueueError),
+    /// The CRLs.
+    #[error("cannot read the stored CRLs")]
+    Revocation(#[from] RevocationError),
     /// Certificates and keys of the listeners.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
@@ -159,9 +167,12 @@ impl Gateway {
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
             .hold_at_most(config.limits.memory / 4);
         let budget = Budget::new(config.limits.memory);
-        let crls = Crls::new(config.crls.clone());
+        let resolver = Resolver::new(&config.dns);
+        let anchors = anchors(&config, &directory);
+        let known = authorities(&directory, &anchors, &config);
+        let revocation = Revocation::open(store.clone(), audit.clone(), &config, &resolver, known).await?;
         let tls = Listeners::new(&config)?;
-        let snapshot = Arc::new(Snapshot::new(config, crls, tls, &directory));
+        let snapshot = Arc::new(Snapshot::new(config, anchors, revocation.crls(), tls, resolver));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self {
             store,
@@ -169,6 +180,8 @@ impl Gateway {
             keys,
             directory,
             audit,
+            revocation,
+            clock: clock::Watch::default(),
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
             budget,
@@ -187,11 +200,13 @@ impl Gateway {
     /// Replaces the configuration, all at once. Sessions that have begun keep the old one.
     fn replace(&self, config: Config, tls: Listeners) {
         self.queue.set_terms(schedule(&config), notices(&config));
-        let (crls, older) = self.snapshot().crls.reloaded(config.crls.clone());
-        for issuer in older {
+        let resolver = Resolver::new(&config.dns);
+        let anchors = anchors(&config, &self.directory);
+        let known = authorities(&self.directory, &anchors, &config);
+        for issuer in self.revocation.reload(&config, &resolver, known) {
             tracing::warn!(%issuer, "the CRL in the file is older than the one in use, which stays.");
         }
-        let fresh = Arc::new(Snapshot::new(config, crls, tls, &self.directory));
+        let fresh = Arc::new(Snapshot::new(config, anchors, self.revocation.crls(), tls, resolver));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         self.note_change();
     }
@@ -232,6 +247,11 @@ impl Gateway {
         }
         self.record(Event::Reloaded { policy }).await;
         Ok(())
+    }
+
+    /// Changes whenever a CRL came in that says something new: what waits for a status can be judged again.
+    pub fn crls_changed(&self) -> watch::Receiver<u64> {
+        self.revocation.changed()
     }
 
     /// Tells the audit log that the gateway runs.
@@ -353,20 +373,51 @@ fn notices(config: &Config) -> Notices {
     }
 }
 
+/// Anchors of the configuration, and stored ones that it does not name.
+fn anchors(config: &Config, directory: &Directory) -> Arc<[TrustAnchor]> {
+    let mut anchors = config.anchors.clone();
+    for stored in directory.anchors() {
+        if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
+            anchors.push(stored);
+        }
+    }
+    anchors.into()
+}
+
+/// The certificates of a CA by its name: anchors, and those in the directory that lead to one.
+fn authorities(directory: &Directory, anchors: &Arc<[TrustAnchor]>, config: &Config) -> Authorities {
+    let (directory, anchors, limits) = (directory.clone(), Arc::clone(anchors), config.limits.clone());
+    Arc::new(move |name: &Name| {
+        let trusted =
+            anchors.iter().map(|anchor| &anchor.certificate).filter(|one| one.subject().matches(name)).cloned();
+        let known = directory.by_subject(name).into_iter().filter(|certificate| {
+            path::validate(&PathRequest {
+                end_entity: certificate,
+                untrusted: &directory.issuers(certificate),
+                anchors: &anchors,
+                crls: &[],
+                at: clock::now(),
+                purpose: Purpose::Any,
+                address: None,
+                revocation: Some(RevocationMode::None),
+                crl_grace: std::time::Duration::ZERO,
+                policy: &path::PolicyInputs::default(),
+                allow_weak: &[],
+                limits: &limits,
+            })
+            .is_valid()
+        });
+        trusted.chain(known).collect()
+    })
+}
+
 impl Snapshot {
     /// What signs the finished mail of an own domain.
     pub fn dkim(&self, domain: &Domain) -> Option<&Dkim> {
         self.dkim.iter().find(|dkim| !dkim.is_empty() && Domain::parse(dkim.domain()).is_ok_and(|own| own.same(domain)))
     }
 
-    fn new(config: Config, crls: Crls, tls: Listeners, directory: &Directory) -> Self {
-        let mut anchors = config.anchors.clone();
-        for stored in directory.anchors() {
-            if !anchors.iter().any(|known| known.certificate.sha256() == stored.certificate.sha256()) {
-                anchors.push(stored);
-            }
-        }
-        let resolver = Resolver::new(&config.dns);
+    fn new(config: Config, anchors: Arc<[TrustAnchor]>, crls: Crls, tls: Listeners, resolver: Resolver) -> Self {
         let dkim = config.policy.domains.iter().zip(&config.dkim).filter_map(|(own, keys)| {
             let made = Dkim::new(own.domain.ascii(), keys);
             made.inspect_err(|error| tracing::error!(%error, "mail of this domain leaves without DKIM.")).ok()
@@ -374,6 +425,6 @@ impl Snapshot {
         let dkim = dkim.collect();
         let surroundings = Arc::new(Surroundings::of(&config, &resolver));
         let limits = Arc::new(config.limits.clone());
-        Self { dkim, anchors: anchors.into(), crls, limits, resolver, surroundings, tls, config }
+        Self { dkim, anchors, crls, limits, resolver, surroundings, tls, config }
     }
 }

@@ -18,7 +18,7 @@ use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
-use crate::pki::{Certificate, Crl};
+use crate::pki::{Certificate, Crl, WantedCrls};
 use crate::plan::mark;
 use crate::policy::{self, Again, Facts, Refusal, Side};
 use crate::reason::Reason;
@@ -35,7 +35,7 @@ pub async fn facts(
     again: Option<Again>,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
-    let Looked { inspected, unopened, asked } = looked;
+    let Looked { inspected, unopened, asked, until } = looked;
     let first_seen = match arrival.side {
         // What a private key has shown is never deferred.
         Side::Outside if inspected.reasons.contains(&Reason::RevocationUnknown) && !inspected.asked_private_key => {
@@ -66,7 +66,7 @@ pub async fn facts(
         unopened,
     };
     match arrival.side {
-        Side::Inside => outgoing(gateway, snapshot, arrival, facts, now).await,
+        Side::Inside => outgoing(gateway, snapshot, arrival, facts, until, now).await,
         Side::Outside => Ok(facts),
     }
 }
@@ -78,6 +78,7 @@ async fn outgoing(
     snapshot: &Arc<Snapshot>,
     arrival: &Arrival,
     mut facts: Facts,
+    until: tokio::time::Instant,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
     let automatic = matches!(arrival.envelope.reverse_path, ReversePath::Null);
@@ -85,19 +86,54 @@ async fn outgoing(
         let ids = mark::message_ids(&arrival.content);
         facts.returns_opened = gateway.queue.any_discreet(&ids).await.map_err(AcceptError::Queue)?;
     }
+    let (mut facts, wanted) = certificates(gateway, snapshot, arrival, facts, now).await?;
+    let looks_at_certificates = !facts.own_keys.is_empty() || !facts.substitutes.is_empty();
+    if looks_at_certificates && !gateway.clock.is_settled() {
+        return Err(AcceptError::Clock);
+    }
+    if !wanted.is_empty() {
+        gateway.revocation.fetch(&wanted, until).await;
+        (facts, _) = certificates(gateway, snapshot, arrival, facts, now).await?;
+    }
+    Ok(facts)
+}
+
+/// What is known of the people's certificates, and which CRLs would tell more.
+async fn certificates(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    mut facts: Facts,
+    now: Timestamp,
+) -> Result<(Facts, Vec<WantedCrls>), AcceptError> {
     let (workers, snapshot, arrival) = (Arc::clone(gateway), Arc::clone(snapshot), arrival.clone());
     let gateway = Arc::clone(gateway);
     workers
         .cpu(move || {
             recipients::content_facts(&snapshot, &arrival.content, &mut facts);
-            let From::Mailbox(from) = facts.inspected.from.clone() else { return facts };
-            (facts.own_keys, facts.substitutes) = signing_keys(&gateway, &snapshot, &from, now);
+            let From::Mailbox(from) = facts.inspected.from.clone() else { return (facts, Vec::new()) };
+            let mut wanted = Vec::new();
+            (facts.own_keys, facts.substitutes) = signers::judge(&gateway, &snapshot, &from, now, &mut wanted);
             if recipients::may_encrypt(&snapshot, &from, &facts) {
-                facts.recipients = recipients::look_up(&gateway, &snapshot, &arrival, now);
+                facts.recipients = recipients::look_up(&gateway, &snapshot, &arrival, now, &mut wanted);
             }
-            facts
+            (facts, wanted)
         })
         .await
+}
+
+/// Adds what is wanted of each issuer once; a message to many recipients wants the same few lists again and again.
+fn add_wanted(wanted: &mut Vec<WantedCrls>, more: Vec<WantedCrls>) {
+    for new in more {
+        match wanted.iter_mut().find(|known| known.issuer.matches(&new.issuer)) {
+            Some(known) => {
+                let points = new.points.into_iter().filter(|point| !known.points.contains(point));
+                let points: Vec<Vec<String>> = points.collect();
+                known.points.extend(points);
+            }
+            None => wanted.push(new),
+        }
+    }
 }
 
 /// One row remembers the first sight: SHA-256 of the reverse-path and the message as it came, below our trace fields.
@@ -114,17 +150,12 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
 }
 
 /// What a path for `certificate` may be built from: its own chain, known CAs, and CRLs of all their issuers.
-fn path_material(
-    gateway: &Gateway,
-    snapshot: &Snapshot,
-    certificate: &Certificate,
-    chain: &[Certificate],
-) -> (Vec<Certificate>, Vec<Crl>) {
+fn path_material(gateway: &Gateway, certificate: &Certificate, chain: &[Certificate]) -> (Vec<Certificate>, Vec<Crl>) {
     let mut untrusted = chain.to_vec();
     untrusted.extend(gateway.directory.by_subject(certificate.issuer()));
-    let mut crls: Vec<Crl> = snapshot.crls.by_issuer(certificate.issuer());
+    let mut crls: Vec<Crl> = gateway.revocation.needed(certificate.issuer());
     for issuer in &untrusted {
-        crls.extend(snapshot.crls.by_issuer(issuer.issuer()));
+        crls.extend(gateway.revocation.needed(issuer.issuer()));
     }
     (untrusted, crls)
 }

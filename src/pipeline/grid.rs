@@ -4,7 +4,9 @@
 //! there is no key nothing is opened at all. On the grid that difference shows only where it crosses a line, and a line is
 //! crossed for many other reasons.
 
+use crate::pki::WantedCrls;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +20,8 @@ pub(super) struct Grid {
     start: Instant,
     step: Duration,
     applies: AtomicBool,
+    /// CRLs that were wanted inside an encrypted layer.
+    put_off: Mutex<Vec<WantedCrls>>,
 }
 
 impl Default for Grid {
@@ -30,12 +34,22 @@ impl Default for Grid {
 impl Grid {
     /// From now on, for a message of so many octets.
     pub(super) fn of(octets: usize) -> Self {
-        Self { start: Instant::now(), step: step(octets), applies: AtomicBool::new(false) }
+        Self { start: Instant::now(), step: step(octets), applies: AtomicBool::new(false), put_off: Mutex::default() }
     }
 
     /// The reply waits for a line of the grid.
     pub(super) fn apply(&self) {
         self.applies.store(true, Ordering::Release);
+    }
+
+    /// Asking for these waits until the reply is out: a server that is asked earlier would learn what a key has found.
+    pub(super) fn put_off(&self, wanted: Vec<WantedCrls>) {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
+    }
+
+    /// What waits for the reply.
+    pub(super) fn take_put_off(&self) -> Vec<WantedCrls> {
+        std::mem::take(&mut self.put_off.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for the next line.

@@ -341,8 +341,6 @@ pub(super) async fn release(
 ) -> Result<bool, ReacceptError> {
     let room = std::mem::take(&mut made.room);
     let learned = harvest::of(snapshot, &made);
-    let accepted: Vec<Reason> =
-        made.decided.reasons().iter().copied().filter(|reason| over.accept.contains(reason)).collect();
     let child = record::of(snapshot, &arrival, made, &new, now);
     let encrypted_to = child.encrypted_to.clone();
     let mut step = Step { child: Some(child), ..Step::default() };
@@ -352,7 +350,7 @@ pub(super) async fn release(
             queue_id: taken.id.to_string(),
             into: new.to_string(),
             operator: over.operator.clone(),
-            accepted: accepted.clone(),
+            accepted: over.accept.clone(),
             comment: over.comment.clone(),
             recipient: recipient.address.clone(),
         });

@@ -8,7 +8,7 @@ use crate::mail::{Address, BodyType, RecipientDsn, ReversePath};
 use crate::plan::{Copies, Copy};
 use crate::policy::{Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
 use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
-use crate::smime::{Inspected, report};
+use crate::smime::{Inspected, Verdict, report};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -40,7 +40,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         helo: arrival.helo.clone(),
         reverse_path: arrival.envelope.reverse_path.clone(),
         dsn: arrival.envelope.dsn.clone(),
-        sender_proven: true,
+        sender_proven: sender_proven(arrival, &facts),
         body: body(arrival.envelope.body, copies.copies.iter().map(|copy| copy.content.bytes().as_ref())),
         header_from: inspected.from.mailbox().cloned(),
         verdict: inspected.verdict,
@@ -61,6 +61,20 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         notice_for: None,
         lease: true,
     }
+}
+
+/// Whether a notice to the reverse-path goes to who has sent the mail: it came from inside, the path's domain answers for it
+/// (SPF, DKIM), or the signer is who the path names. Anybody else may be a stranger whose name was forged (RFC 5321
+/// section 6.2).
+fn sender_proven(arrival: &Arrival, facts: &Facts) -> bool {
+    let Some(path) = arrival.envelope.reverse_path.mailbox().filter(|_| arrival.side == Side::Outside) else {
+        return arrival.side == Side::Inside;
+    };
+    // Without a key, who stands outside sees no signature inside: neither may a notice.
+    let outside = facts.unopened.as_ref().unwrap_or(&facts.inspected);
+    let signed =
+        outside.verdict == Verdict::Valid && outside.from.mailbox().is_some_and(|from| from.same_mailbox(path));
+    signed || facts.sender.proves_reverse_path(path.domain())
 }
 
 fn direction(arrival: &Arrival) -> Direction {

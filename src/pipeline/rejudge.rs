@@ -26,8 +26,13 @@ const ITSELF: &str = "segel";
 /// Runs until the shutdown. Looks at everything once when it starts: things may have changed while nothing ran.
 pub async fn run(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
     let mut look = true;
+    let mut crls = gateway.crls_changed();
     loop {
         let round = async {
+            // After a jump of the clock nothing is expired, destroyed or judged until it is settled (P33).
+            if !gateway.clock.is_settled() {
+                return look;
+            }
             let busy = if look { recheck_all(&gateway).await } else { false };
             wait_no_more(&gateway).await;
             keep_no_more(&gateway).await;
@@ -40,6 +45,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
         };
         look = tokio::select! {
             () = gateway.changed() => true,
+            _ = crls.changed() => true,
             () = tokio::time::sleep(period(&gateway.snapshot().config)) => busy,
             _ = stopping.changed() => return,
         };

@@ -25,6 +25,7 @@ pub fn of(error: &AcceptError) -> Reply {
             Reply::new(451, 7, 5, "cannot sign or encrypt now, try again later")
         }
         AcceptError::Queue(error) => unstored(error),
+        AcceptError::Clock => Reply::new(451, 3, 0, "the clock is not settled, try again later"),
         AcceptError::Worker | AcceptError::Rounds => Reply::new(451, 3, 0, "internal error, try again later"),
     }
 }

@@ -67,6 +67,10 @@ pub fn alert(request: &AlertRequest<'_>) -> Transformed {
         }
     };
     let to = request.to.iter().map(|to| format!("<{}>", printable(to))).collect::<Vec<_>>().join(",\r\n\t");
+    message(request, to, subject, body(request))
+}
+
+fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
     let text = ContentType::new("text/plain").attribute("charset", "us-ascii");
     let mut bytes = Vec::new();
     MessageBuilder::new()
@@ -76,9 +80,26 @@ pub fn alert(request: &AlertRequest<'_>) -> Transformed {
         .header("Date", Raw::new(date(request.now)))
         .header("Message-ID", Raw::new(format!("<{}>", printable(request.message_id))))
         .header("Auto-Submitted", Raw::new("auto-generated"))
-        .body(MimePart::new(text, body(request).into_bytes()).transfer_encoding("7bit"))
+        .body(MimePart::new(text, body.into_bytes()).transfer_encoding("7bit"))
         .serialize(&mut bytes);
     Transformed { bytes: bytes.into() }
+}
+
+/// What recipients inside are told, if anything: that a mail to them is held, whose it claims to be, and whom to ask. It
+/// names no recipient, so that nobody learns of another.
+pub fn to_recipients(request: &AlertRequest<'_>, postmaster: &str) -> Transformed {
+    let mut text = String::from(
+        "Sebuah surat untuk Anda ditahan oleh gerbang surat dan belum disampaikan.\r\n\
+         A mail to you is held by the mail gateway and was not delivered.\r\n",
+    );
+    for held in request.held {
+        let from = held.from.as_deref().map_or_else(|| "-".to_owned(), printable);
+        put(&mut text, format_args!("\r\nDari / From: {from}\r\nWaktu / When: {}\r\n", date(held.received)));
+        put(&mut text, format_args!("Nomor / Id: {}\r\n", printable(&held.id)));
+    }
+    put(&mut text, format_args!("\r\nPertanyaan / Questions: {}\r\n", printable(postmaster)));
+    let subject = "Surat untuk Anda ditahan / A mail to you is held".to_owned();
+    message(request, "undisclosed-recipients:;".to_owned(), subject, text)
 }
 
 fn body(request: &AlertRequest<'_>) -> String {

@@ -85,16 +85,18 @@ pub struct RecipientView {
     pub next_hop: String,
     /// Whether somebody delivers it now.
     pub leased: bool,
+    /// Of `delivered`: the server that took it.
+    pub host: Option<String>,
+    /// When the state was last changed, RFC 3339.
+    pub changed: String,
+    /// Of `released`: where it went, and what became of it there.
+    pub released: Option<ReleasedView>,
     /// `NOTIFY=`, as it was given.
     pub notify: Option<String>,
     /// `ORCPT=`, as it was given.
     pub original_recipient: Option<String>,
     /// When the sender was told of the delay, RFC 3339.
     pub warned: Option<String>,
-    /// When the state was last changed, RFC 3339.
-    pub changed: String,
-    /// Of `released`: where it went, and what became of it there.
-    pub released: Option<ReleasedView>,
 }
 
 /// Part of a list.
@@ -113,8 +115,10 @@ pub struct ReleasedView {
     pub queue_id: String,
     /// Its state for him: `pending`, `delivered` …; null where the record is gone.
     pub state: Option<String>,
-    /// Where it went.
+    /// Where it goes.
     pub next_hop: Option<String>,
+    /// The server that took it.
+    pub host: Option<String>,
     /// The last reply of the next hop.
     pub reply: Option<String>,
     /// When that was, RFC 3339.
@@ -307,8 +311,8 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased, dsn, warned, changed, released \
-             FROM recipient WHERE record = ? ORDER BY id"
+             coalesce(lease > {DB_NOW}, 0) AS leased, host, changed, released, dsn, warned FROM recipient WHERE record = ? \
+             ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
             query_as(AssertSqlSafe(sql)).bind(record).fetch_all(self.0.store.readers()).await?;
@@ -325,16 +329,18 @@ impl Queue {
 
     /// What became of released mail: the proof of its delivery, once there is one.
     async fn released(&self, id: &str, address: &str) -> Result<ReleasedView, QueueError> {
-        let found: Option<(String, String, Option<String>, i64)> = query_as(
-            "SELECT r.state, r.next_hop, r.diagnostic, r.changed FROM recipient r JOIN record m ON m.id = r.record \
+        let found: Option<(String, String, Option<String>, Option<String>, i64)> = query_as(
+            "SELECT r.state, r.next_hop, r.host, r.diagnostic, r.changed FROM recipient r JOIN record m ON m.id = r.record \
              WHERE m.queue_id = ? AND r.address = ?",
         )
         .bind(id)
         .bind(address)
         .fetch_optional(self.0.store.readers())
         .await?;
-        let mut view = ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, reply: None, time: None };
-        if let Some((state, next_hop, reply, changed)) = found {
+        let mut view =
+            ReleasedView { queue_id: id.to_owned(), state: None, next_hop: None, host: None, reply: None, time: None };
+        if let Some((state, next_hop, host, reply, changed)) = found {
+            view.host = host;
             view.state = Some(state);
             view.next_hop = Some(next_hop);
             view.reply = reply;
@@ -415,6 +421,7 @@ from_row! {
     diagnostic: Option<String>,
     next_hop: String,
     leased: bool,
+    host: Option<String>,
     dsn: Option<String>,
     warned: Option<i64>,
     changed: i64,
@@ -439,6 +446,7 @@ impl RecipientRow {
             diagnostic: self.diagnostic,
             next_hop: self.next_hop,
             leased: self.leased,
+            host: self.host,
             changed: time_text(self.changed),
             released: None,
         }

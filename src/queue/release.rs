@@ -457,7 +457,7 @@ impl Queue {
     pub async fn held_for(&self, classes: &[HoldClass], after: i64) -> Result<Vec<(i64, QueueId)>, QueueError> {
         let list = classes.iter().map(|class| format!("'{}'", class.name())).collect::<Vec<_>>().join(",");
         let state = format!("state = 'held' AND class IN ({list})");
-        self.page(&state, "1 = 1", after).await
+        self.ids(&state, "1 = 1", after).await
     }
 
     /// The same of outgoing mail that waits for its next hop.
@@ -465,10 +465,10 @@ impl Queue {
     /// # Errors
     /// The store failed.
     pub async fn waiting_outgoing(&self, after: i64) -> Result<Vec<(i64, QueueId)>, QueueError> {
-        self.page("state = 'pending'", "direction = 'outgoing'", after).await
+        self.ids("state = 'pending'", "direction = 'outgoing'", after).await
     }
 
-    async fn page(&self, state: &str, record: &str, after: i64) -> Result<Vec<(i64, QueueId)>, QueueError> {
+    async fn ids(&self, state: &str, record: &str, after: i64) -> Result<Vec<(i64, QueueId)>, QueueError> {
         let sql = format!(
             "SELECT id, queue_id FROM record WHERE id > ? AND {record} AND id IN (SELECT record FROM recipient WHERE \
              {state} AND record > ?) ORDER BY id LIMIT {PAGE}"

@@ -43,11 +43,14 @@ impl Queue {
         let notices =
             self.notices(delivery.record, telling.groups(terms.schedule.expiry(delivery.received)), now).await?;
         let mut job = Settle::new(self, delivery, now.as_microsecond());
-        for (recipient, settlement, _) in settled {
+        for (recipient, settlement, outcome) in settled {
             let retried = matches!(settlement, Settlement::Retry { .. });
             let next_hop = retried.then(|| (terms.notices.router)(recipient.address.domain()));
             let warned = notices.iter().any(|notice| notice.is_delay() && notice.rows.contains(&recipient.id));
             job.add(delivery, recipient, settlement, warned, next_hop);
+            if let (Some(change), Outcome::Delivered { via, .. }) = (job.changes.last_mut(), outcome) {
+                change.host = Some(via.host).filter(|host| !host.is_empty());
+            }
         }
         let noticed = notices.iter().any(|notice| notice.prepared.is_some());
         job.notices = notices;
@@ -132,6 +135,8 @@ struct Change {
     warned: Option<i64>,
     /// Where the configuration has another one by now.
     next_hop: Option<String>,
+    /// The server that took it.
+    host: Option<String>,
     event: Event,
 }
 
@@ -189,7 +194,18 @@ impl Settle {
         };
         let moved = next_hop.filter(|next_hop| *next_hop != delivery.next_hop);
         let next_hop = moved.map(|next_hop| NextHop::to_string(&next_hop));
-        self.changes.push(Change { recipient, state, status, diagnostic, due, tries, warned, next_hop, event });
+        self.changes.push(Change {
+            recipient,
+            state,
+            status,
+            diagnostic,
+            due,
+            tries,
+            warned,
+            next_hop,
+            host: None,
+            event,
+        });
     }
 }
 
@@ -290,16 +306,17 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
     for group in groups(&changes) {
         // CROSS JOIN order is kept by SQLite: few values, each looked up by its row number.
         let sql = format!(
-            "WITH v (id, token, state, status, diagnostic, codes, due, tries, warned, next_hop, changed) AS (VALUES {}) \
+            "WITH v (id, token, state, status, diagnostic, codes, due, tries, warned, next_hop, host, changed) AS (VALUES {}) \
              UPDATE recipient SET state = v.state, status = v.status, due = v.due, \
              diagnostic = CASE (SELECT discreet FROM record WHERE record.id = recipient.record) \
              WHEN 0 THEN v.diagnostic ELSE v.codes END, \
              tries = CASE v.state WHEN 'pending' THEN v.tries ELSE recipient.tries + 1 END, changed = v.changed, \
              warned = coalesce(v.warned, recipient.warned), next_hop = coalesce(v.next_hop, recipient.next_hop), \
+             host = v.host, \
              lease = NULL, token = NULL \
              FROM v WHERE recipient.id = v.id AND recipient.token = v.token AND recipient.state = 'pending' \
              RETURNING recipient.id",
-            placeholders(group.len(), 11)
+            placeholders(group.len(), 12)
         );
         let mut statement = query_scalar::<_, i64>(AssertSqlSafe(sql));
         for (job, change) in group {
@@ -314,6 +331,7 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
                 .bind(change.tries)
                 .bind(change.warned)
                 .bind(&change.next_hop)
+                .bind(&change.host)
                 .bind(job.now);
         }
         changed.extend(statement.fetch_all(&mut *tx).await?);

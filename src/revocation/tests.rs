@@ -1,9 +1,14 @@
 //! CRLs made by OpenSSL.
 
-use super::{Crls, compare_numbers};
+use super::Crls;
+use super::Unusable;
+use super::accept::{Arrived, accept};
+use super::crls::compare_numbers;
 use crate::keys::bench::Bench;
 use crate::limits::Limits;
+use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl};
+use crate::pki::{Harvesting, PathRequest, Purpose, RevocationMode, TrustAnchor, path};
 use std::cmp::Ordering;
 
 const CA: &[&str] = &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign,cRLSign"];
@@ -57,7 +62,7 @@ fn the_newest_of_an_issuer_comes_first() {
     let foreign = crl(&bench, "other", Some("FF"), "20260104000000Z");
     let crls = Crls::new(vec![nine.clone(), foreign, sixteen.clone(), nine.clone()]);
     same(&crls.by_issuer(root.subject()), &[&sixteen, &nine]);
-    assert_eq!(crls.all().count(), 3);
+    assert_eq!(crls.all().len(), 3);
     // One without a number: the date decides.
     let unnumbered = crl(&bench, "root", None, "20260102120000Z");
     let crls = Crls::new(vec![sixteen.clone(), unnumbered.clone(), nine.clone()]);
@@ -80,4 +85,101 @@ fn an_older_crl_never_replaces_a_newer_one() {
     assert!(names.is_empty());
     let (removed, names) = held.reloaded(Vec::new());
     assert!(removed.by_issuer(root.subject()).is_empty() && names.is_empty());
+}
+
+#[test]
+fn p03_what_a_server_gives_is_taken_only_from_the_right_ca_and_never_older() {
+    let (bench, root) = bench();
+    let other = Certificate::bundle(&bench.read("other.pem")).unwrap().remove(0);
+    let now: jiff::Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+    let one = crl(&bench, "root", Some("01"), "20260101000000Z");
+    let two = crl(&bench, "root", Some("02"), "20260102000000Z");
+    let foreign = crl(&bench, "other", Some("01"), "20260102000000Z");
+    let future = crl(&bench, "root", Some("03"), "20291231000000Z");
+    let broken = {
+        let mut der = two.der().to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        der
+    };
+    let limits = Limits::default();
+    let check = |content: &[u8], held: Option<&Crl>, signers: &[Certificate], known: &[Certificate], vouched: bool| {
+        let arrived = Arrived { content, at: now, limits: &limits };
+        let by_name = |name: &crate::pki::Name| {
+            known.iter().filter(|certificate| certificate.subject().matches(name)).cloned().collect()
+        };
+        accept(&arrived, held, signers, by_name, vouched).map(|accepted| accepted.signer.is_some())
+    };
+    let (root, other) = (std::slice::from_ref(&root), std::slice::from_ref(&other));
+    let issuer = |name: &str| format!("CN={name}");
+    assert_eq!(check(two.der(), None, root, &[], false), Ok(true));
+    assert_eq!(check(two.der(), None, &[], root, false), Ok(true));
+    assert_eq!(check(two.der(), Some(&one), &[], root, false), Ok(true));
+    assert_eq!(check(two.der(), Some(&two), root, &[], false), Ok(true));
+    assert_eq!(check(one.der(), Some(&two), root, &[], false), Err(Unusable::Older));
+    // A known CA's list, but not this CA's.
+    assert_eq!(check(foreign.der(), None, root, other, false), Err(Unusable::OtherIssuer(issuer("other"))));
+    assert_eq!(check(foreign.der(), Some(&two), &[], other, false), Err(Unusable::OtherIssuer(issuer("other"))));
+    assert_eq!(check(&broken, None, root, &[], false), Err(Unusable::Signature(issuer("root"))));
+    assert_eq!(check(&broken, None, &[], root, true), Err(Unusable::Signature(issuer("root"))));
+    assert_eq!(check(two.der(), None, &[], &[], false), Err(Unusable::UnknownIssuer(issuer("root"))));
+    // The operator named the URL, and nobody knows the CA yet.
+    assert_eq!(check(two.der(), None, &[], &[], true), Ok(false));
+    assert_eq!(check(future.der(), None, root, &[], false), Err(Unusable::Future(future.this_update())));
+    for content in [&b"<html>not here</html>"[..], b"", &two.der()[..two.der().len() - 1]] {
+        assert!(matches!(check(content, None, root, &[], true), Err(Unusable::NoCrl(_))), "{content:?}");
+    }
+}
+
+#[test]
+fn i67_only_proven_paths_say_where_crls_are() {
+    let (bench, root) = bench();
+    let other = Certificate::bundle(&bench.read("other.pem")).unwrap().remove(0);
+    let points =
+        "crlDistributionPoints=URI:http://a.example/1.crl,URI:ldap://a.example/cn=x,URI:HTTPS://b.example/2.crl";
+    let extensions = [crate::keys::bench::FOR_MAIL, &[points]].concat();
+    let leaf = bench.issue("leaf", "root", "siti@own.test", &extensions);
+    bench
+        .openssl("x509 -req -in leaf.csr -CA root.pem -CAkey root.key -sha1 -set_serial 9 -days 30 -extfile ext.cnf -out weak.pem")
+        .unwrap();
+    let weak = Certificate::bundle(&bench.read("weak.pem")).unwrap().remove(0);
+    let current = crl(&bench, "root", Some("02"), "20260102000000Z");
+    let check =
+        |leaf: &Certificate, anchor: &Certificate, mode, crls: &[Crl], grace: u64, at: &str, expected: usize| {
+            let anchor = TrustAnchor {
+                certificate: anchor.clone(),
+                revocation: mode,
+                domains: Vec::new(),
+                source: AnchorSource::CommandLine,
+                harvest: Harvesting::default(),
+            };
+            let report = path::validate(&PathRequest {
+                end_entity: leaf,
+                untrusted: &[],
+                anchors: &[anchor],
+                crls,
+                at: at.parse().unwrap(),
+                purpose: Purpose::EmailSign,
+                address: None,
+                revocation: None,
+                crl_grace: std::time::Duration::from_secs(grace),
+                policy: &path::PolicyInputs::default(),
+                allow_weak: &[],
+                limits: &Limits::default(),
+            });
+            let urls: Vec<Vec<String>> = report.wanted_crls.iter().flat_map(|wanted| wanted.points.clone()).collect();
+            assert_eq!(urls.len(), expected, "{report:?}");
+            let names = ["http://a.example/1.crl", "HTTPS://b.example/2.crl"].map(str::to_owned);
+            // Each `URI:` of OpenSSL's is a point of its own; ldap is nobody's to ask.
+            assert!(urls.is_empty() || urls.concat() == names, "{urls:?}");
+        };
+    let now = &crate::clock::now().to_string();
+    check(&leaf, &root, RevocationMode::HardFail, &[], 0, now, 2);
+    check(&leaf, &root, RevocationMode::SoftFail, &[], 0, now, 2);
+    check(&leaf, &root, RevocationMode::None, &[], 0, now, 0);
+    check(&leaf, &other, RevocationMode::HardFail, &[], 0, now, 0);
+    // SHA-1 proves no longer who has issued it.
+    check(&weak, &root, RevocationMode::HardFail, &[], 0, now, 0);
+    check(&leaf, &root, RevocationMode::HardFail, &[current.clone()], 0, now, 0);
+    // Only the grace keeps it alive: good enough, but a newer one is wanted. (The list ends at the end of 2030.)
+    check(&leaf, &root, RevocationMode::HardFail, &[current], 86_400, "2030-12-31T12:00:00Z", 2);
 }

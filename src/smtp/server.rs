@@ -90,6 +90,7 @@ enum State {
     StartTls,
     /// 220 was said; nothing in clear counts any more.
     Handshake,
+    Shaking,
     /// AUTH waits for the client's response.
     Response(Exchange),
     /// AUTH waits for its answer.
@@ -163,6 +164,10 @@ impl Dialogue {
                 State::Swallow => self.swallow(input),
                 State::Response(exchange) => self.response(exchange, input),
                 State::Data(receiver) => self.data(receiver, input),
+                State::Handshake => {
+                    self.state = State::Shaking;
+                    Some(Action::Handshake)
+                }
                 State::Closed => Some(Action::Close),
                 // An answer is missing: nothing can be said that is true.
                 _ => {

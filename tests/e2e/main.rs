@@ -19,10 +19,15 @@
 #[macro_use]
 mod support;
 
+mod auth;
+mod authentication;
 mod canary;
 mod commands;
 mod corpora;
 mod decryption;
+mod delivery;
+mod delivery_postfix;
+mod delivery_tls;
 mod dsn;
 mod durability;
 mod encryption;
@@ -30,7 +35,9 @@ mod harness;
 mod harvesting;
 mod identity;
 mod incoming;
+mod limits;
 mod load;
+mod mx;
 mod neighbours;
 mod open_relay;
 mod oracle;
@@ -40,6 +47,8 @@ mod queue;
 mod queue_operations;
 mod release;
 mod revocation;
+mod revocation_network;
 mod secrets;
 mod shutdown;
 mod size;
+mod tls;

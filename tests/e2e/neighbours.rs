@@ -1,7 +1,7 @@
 //! Postfix, Exim and OpenSMTPD on both sides: what they send is taken, what they are sent they take, and nothing is lost
 //! when they go away and come back.
 
-use crate::support::neighbour::{self, KINDS, Kind, Neighbour};
+use crate::support::mta::{self, KINDS, Kind, Mta};
 use crate::support::pki::{RINA, SITI};
 use crate::support::{Gateway, PATIENCE, Pki, Setup, Sink, client, letter};
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ struct Street {
     gateway: Gateway,
     inside_sink: Sink,
     outside_sink: Sink,
-    inside: Neighbour,
-    outside: Neighbour,
+    inside: Mta,
+    outside: Mta,
     /// Where people inside hand in their mail, and strangers outside.
-    from_inside: Neighbour,
-    from_outside: Neighbour,
+    from_inside: Mta,
+    from_outside: Mta,
 }
 
 impl Street {
     fn of(kind: Kind) -> Self {
         let (inside_sink, outside_sink) = (Sink::start(), Sink::start());
-        let inside = Neighbour::start(kind, inside_sink.address);
-        let outside = Neighbour::start(kind, outside_sink.address);
+        let inside = Mta::start(kind, inside_sink.address);
+        let outside = Mta::start(kind, outside_sink.address);
         let gateway = Setup::new(inside.address, outside.address).start();
-        let from_inside = Neighbour::start(kind, gateway.inside);
-        let from_outside = Neighbour::start(kind, gateway.outside);
+        let from_inside = Mta::start(kind, gateway.inside);
+        let from_outside = Mta::start(kind, gateway.outside);
         Self { gateway, inside_sink, outside_sink, inside, outside, from_inside, from_outside }
     }
 
@@ -36,7 +36,7 @@ impl Street {
 }
 
 fn through(kind: Kind) {
-    if !neighbour::present(kind) {
+    if !mta::present(kind) {
         return;
     }
     need!("openssl", crate::support::sink::PYTHON);
@@ -82,7 +82,7 @@ fn mail_passes_between_opensmtpd_servers() {
 #[test]
 fn c15_neighbours_go_away_and_come_back() {
     for kind in KINDS {
-        if !neighbour::present(kind) {
+        if !mta::present(kind) {
             continue;
         }
         let mut street = Street::of(kind);

@@ -106,3 +106,17 @@ fn p32_quarantined_mail_is_destroyed_after_its_time() {
     assert_ne!(gateway.segel(&["quarantine", "show", "--original", &id]).code, 0);
     assert!(inside.mails().is_empty());
 }
+
+#[test]
+fn p32_recipients_are_told_if_the_operator_wants_it() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).more("[quarantine]\ntell_recipients = true\n").start();
+    let reply = send(gateway.outside, JOKO, &[SITI, BUDI], &revoked("told"));
+    assert!(reply.starts_with("250"), "{reply}");
+    let notice = inside.wait(1)[0].clone();
+    assert_eq!((notice.from.as_str(), notice.to.as_slice()), ("", &[SITI.to_owned(), BUDI.to_owned()][..]));
+    let text = String::from_utf8_lossy(&notice.content).into_owned();
+    assert!(text.contains(JOKO) && text.contains("postmaster@kabupaten.go.id"), "{text}");
+    assert!(!text.contains("bocor") && !text.contains(SITI) && !text.contains(BUDI), "{text}");
+}

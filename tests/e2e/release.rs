@@ -127,6 +127,7 @@ fn p32_released_to_one_of_two_marked_as_what_it_is_and_once() {
     assert!(proof["reply"].as_str().unwrap().starts_with("250"), "{proof}");
     assert!(proof["next_hop"].as_str().unwrap().contains(&site.inside.address.port().to_string()), "{proof}");
     assert!(proof["time"].is_string());
+    assert!(proof["host"].as_str().is_none_or(|host| host == "127.0.0.1"), "{proof}");
     let people = site.gateway.segel(&["queue", "show", &id]).output;
     assert!(people.contains(&format!("released as {new}: delivered")) && people.contains("250"), "{people}");
     assert_eq!(site.show(&new)["parent"], id.as_str());

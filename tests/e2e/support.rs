@@ -1,15 +1,21 @@
 //! What the scenarios share: a gateway, servers to deliver to, clients, a certificate authority.
 
 pub mod client;
+pub mod crl;
 pub mod der;
+pub mod dns;
 pub mod gateway;
-pub mod neighbour;
+pub mod mta;
+pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod sink;
+pub mod tls;
 
 pub use client::{Client, swaks};
+pub use dns::Dns;
 pub use gateway::{Gateway, Setup};
+pub use peer::Peer;
 pub use pki::Pki;
 pub use sink::{Mail, Sink};
 

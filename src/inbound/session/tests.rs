@@ -6,9 +6,9 @@ use crate::pipeline::Commitment;
 use crate::policy::Side;
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
-use crate::smtp::server::{Hello, Settings};
+use crate::smtp::server::{Attempt, Client as Peer, Credentials, Settings, Transaction};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -22,22 +22,36 @@ struct Store {
     delay: Duration,
     begun: bool,
     asked: Arc<AtomicBool>,
+    errors: Arc<AtomicU32>,
     stored: Arc<Mutex<Vec<Bytes>>>,
 }
 
 impl Reception for Store {
-    fn reverse_path(&self, _path: &ReversePath) -> Result<(), Reply> {
+    fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        None
+    }
+
+    async fn log_in(&self, _credentials: Credentials) -> Attempt {
+        Attempt::Failed
+    }
+
+    fn errors(&self, count: u32) -> Option<Reply> {
+        let all = self.errors.fetch_add(count, Ordering::AcqRel) + count;
+        (all > 15).then(|| Reply::new(421, 7, 0, "Too many errors, try again later"))
+    }
+
+    fn reverse_path(&self, _path: &ReversePath, _client: &Peer) -> Result<(), Reply> {
         Ok(())
     }
 
-    fn recipient(&self, path: ForwardPath, _before: &[Address], _declared: u64) -> Result<Address, Reply> {
+    async fn recipient(&self, path: ForwardPath, _transaction: &Transaction, _client: &Peer) -> Result<Address, Reply> {
         match path {
             ForwardPath::Mailbox(address) => Ok(address),
             ForwardPath::Postmaster => Err(Reply::new(550, 7, 1, "no")),
         }
     }
 
-    async fn accept(&self, _hello: Hello, _envelope: Envelope, content: Bytes, commitment: Commitment) -> Reply {
+    async fn accept(&self, _client: Peer, _envelope: Envelope, content: Bytes, commitment: Commitment) -> Reply {
         if self.begun {
             commitment.begin();
         }
@@ -64,13 +78,28 @@ impl Client {
     }
 
     fn with(delay: Duration, idle: Duration, begun: bool) -> Self {
-        let (stream, server) = duplex(1 << 20);
+        Self::timed(delay, begun, Timing { idle, grace: 2000 * MS, ..Timing::gateway() }, "")
+    }
+
+    /// `early` is sent before the session begins.
+    fn timed(delay: Duration, begun: bool, timing: Timing, early: &str) -> Self {
+        let (mut stream, server) = duplex(1 << 20);
+        // There is room, so nothing waits.
+        let mut write = Box::pin(stream.write_all(early.as_bytes()));
+        let waker = std::task::Waker::noop();
+        assert!(write.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready());
+        drop(write);
         let (stop, shutdown) = watch::channel(false);
-        let store = Store { delay, begun, asked: Arc::default(), stored: Arc::default() };
+        let store = Store { delay, begun, asked: Arc::default(), errors: Arc::default(), stored: Arc::default() };
         let admission = Admission::new(&Limits { memory: 2 << 20, connections: 2, ..Limits::default() });
-        let settings =
-            Settings { hostname: "gate.example".to_owned(), message: 2 << 20, recipients: 100, command_line: 600 };
-        let timing = Timing { idle, grace: 2000 * MS };
+        let settings = Settings {
+            hostname: "gate.example".to_owned(),
+            message: 2 << 20,
+            recipients: 100,
+            command_line: 600,
+            tarpit: true,
+            ..Settings::default()
+        };
         let session = Session::new(server, store.clone(), settings, admission.memory(Side::Outside), timing, shutdown);
         Self { stream, store, admission, stop, session: tokio::spawn(session.run()) }
     }
@@ -206,4 +235,83 @@ fn places_are_counted() {
     assert!(admission.enter(Side::Inside).is_none());
     drop(place);
     assert!(admission.enter(Side::Inside).is_some());
+}
+
+#[tokio::test]
+async fn s14_a_message_that_comes_by_the_drop_is_cut_off() {
+    let timing = Timing { slow: (200 * MS, 1000), ..Timing::gateway() };
+    let mut client = Client::timed(MS, false, timing, "");
+    client.begin_data().await;
+    let dripping = async {
+        for _ in 0..100 {
+            sleep(50 * MS).await;
+            if client.stream.write_all(b"x\r\n").await.is_err() {
+                break;
+            }
+        }
+    };
+    timeout(Duration::from_secs(4), dripping).await.ok();
+    client.expect("421 4.4.2 ").await;
+    assert_eq!(client.stored(), 0);
+    // Who is fast enough may take his time.
+    let mut client = Client::timed(MS, false, timing, "");
+    client.begin_data().await;
+    for _ in 0..20 {
+        sleep(50 * MS).await;
+        client.send(&"0123456789\r\n".repeat(1000)).await;
+    }
+    client.send(".\r\n").await;
+    client.expect("250 2.6.0").await;
+}
+
+#[tokio::test]
+async fn s14_a_session_ends() {
+    let timing = Timing { session: 300 * MS, ..Timing::gateway() };
+    let mut client = Client::timed(MS, false, timing, "");
+    for _ in 0..100 {
+        if client.session.is_finished() {
+            break;
+        }
+        client.stream.write_all(b"NOOP\r\n").await.ok();
+        sleep(20 * MS).await;
+    }
+    client.expect("421 4.4.2 ").await;
+}
+
+#[tokio::test]
+async fn s24_who_talks_before_the_greeting_is_refused() {
+    let timing = Timing { early: Some(Duration::ZERO), ..Timing::gateway() };
+    let mut client = Client::timed(MS, false, timing, "EHLO c.example\r\n");
+    let text = client.expect("554 5.5.0 ").await;
+    assert!(text.starts_with("554 5.5.0 "), "{text}");
+    // Whoever waits is greeted, at once or after the wait.
+    for early in [Duration::ZERO, 50 * MS] {
+        let mut client = Client::timed(MS, false, Timing { early: Some(early), ..Timing::gateway() }, "");
+        client.expect("220 ").await;
+        client.send("QUIT\r\n").await;
+        client.expect("221 ").await;
+    }
+    // Elsewhere it is nobody's business.
+    let mut client = Client::timed(MS, false, Timing::gateway(), "QUIT\r\n");
+    client.expect("221 ").await;
+}
+
+#[tokio::test]
+async fn s66_errors_wait_and_the_server_does_not() {
+    let mut client = Client::timed(MS, false, Timing { idle: 100 * MS, ..Timing::gateway() }, "");
+    client.expect("220 ").await;
+    let started = tokio::time::Instant::now();
+    client.send("FOO\r\nFOO\r\nFOO\r\nFOO\r\nQUIT\r\n").await;
+    // Longer than the session may idle: waiting is ours, not the client's.
+    client.expect("221 ").await;
+    assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn s64_too_many_errors_of_one_client_end_the_session() {
+    let mut client = Client::new(MS, 5000 * MS);
+    client.store.errors.store(15, Ordering::Release);
+    client.send("FOO\r\nNOOP\r\n").await;
+    let text = client.expect("421 4.7.0 ").await;
+    assert!(!text.contains("250"), "{text}");
 }

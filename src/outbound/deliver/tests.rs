@@ -220,3 +220,54 @@ async fn s22_content_with_bare_line_feeds_does_not_leave() {
     assert!(matches!(&outcomes[..], [(5, Outcome::Failed { status, .. })] if status == "5.6.0"));
     assert!(!hop.log.lock().unwrap().iter().flatten().any(|line| line.starts_with("MAIL")));
 }
+
+#[tokio::test]
+async fn s47_dsn_requests_are_handed_on_and_how_it_went_is_recorded() {
+    for (rules, expected) in [
+        (
+            &[("EHLO", "250-hop\r\n250 DSN")][..],
+            [
+                "MAIL FROM:<a@own.example> RET=FULL ENVID=id",
+                "RCPT TO:<x@b.example> NOTIFY=NEVER ORCPT=rfc822;y@b.example",
+            ],
+        ),
+        (&[], ["MAIL FROM:<a@own.example>", "RCPT TO:<x@b.example>"]),
+    ] {
+        let rules: Rules = rules;
+        let hop = Hop::new(rules).await;
+        let mut asked = delivery(&hop.next_hop, 5, &["x@b.example"]);
+        asked.dsn =
+            crate::mail::DsnRequest { returned: Some(crate::mail::Ret::Full), envelope_id: Some("id".to_owned()) };
+        asked.recipients[0].dsn = crate::mail::RecipientDsn {
+            notify: Some(crate::mail::Notify::Never),
+            original: Some("rfc822;y@b.example".to_owned()),
+        };
+        let outcomes = deliver(&asked, &surroundings(), &mut None).await;
+        let [(5, Outcome::Delivered { via, .. })] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!((via.host.as_str(), &via.tls, via.dsn), ("127.0.0.1", &None, !rules.is_empty()));
+        assert_eq!(hop.log.lock().unwrap()[0][1..3], expected);
+    }
+}
+
+#[tokio::test]
+async fn c20_a_connection_of_other_surroundings_is_not_used() {
+    let hop = Hop::new(&[]).await;
+    let before = surroundings();
+    let connection = open(&hop.next_hop, &before).await.unwrap();
+    assert!(connection.is_of(&before) && !connection.is_of(&surroundings()));
+}
+
+#[tokio::test]
+async fn c23_servers_are_tried_in_their_order() {
+    let (good, other) = (Hop::new(&[]).await, Hop::new(&[]).await);
+    let servers = |hop: &Hop| match &hop.next_hop.to {
+        crate::config::Destination::Servers(servers) => servers[0].clone(),
+        crate::config::Destination::Mx(_) => panic!("no server"),
+    };
+    let dead = crate::config::Server { host: "127.0.0.1".to_owned(), port: 1, implicit_tls: false };
+    let list = vec![dead, servers(&good), servers(&other)];
+    let next_hop = NextHop { to: crate::config::Destination::Servers(list), tls: crate::config::DeliverTls::May };
+    let outcomes = deliver(&delivery(&next_hop, 5, &["x@b.example"]), &surroundings(), &mut None).await;
+    assert!(matches!(&outcomes[..], [(5, Outcome::Delivered { .. })]), "{outcomes:?}");
+    assert_eq!((good.mails(), other.mails()), (1, 0));
+}

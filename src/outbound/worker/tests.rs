@@ -288,3 +288,25 @@ async fn c02_an_outcome_is_kept_until_the_store_takes_it() {
     stop.send(true).unwrap();
     timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn c21_mail_for_more_next_hops_than_there_are_lanes_arrives() {
+    let hop = Hop::new(&[]).await;
+    let crate::config::Destination::Servers(servers) = &hop.next_hop.to else { panic!("no server") };
+    let memory = Memory::default();
+    let (sender, handoff) = mpsc::channel(1000);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
+    for id in 0..700 {
+        // One server under many names: for the worker each is a next hop.
+        let mut next_hop = hop.next_hop.clone();
+        let first = servers[0].clone();
+        let other = crate::config::Server { host: format!("h{id}.example"), ..first.clone() };
+        next_hop.to = crate::config::Destination::Servers(vec![first, other]);
+        sender.send(delivery(&next_hop, id, &["u@b.example"])).await.unwrap();
+    }
+    memory.wait_for(700).await;
+    assert_eq!(memory.delivered(), 700);
+    stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
+}

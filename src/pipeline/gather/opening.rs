@@ -6,14 +6,17 @@ use super::same_mailbox;
 use crate::cms::recipient_info::Recipient;
 use crate::keys::{KeyBackend, KeyEntry};
 use crate::mail::{Address, Envelope};
+use crate::pki::WantedCrls;
 use crate::plan::mark;
 use crate::policy::{RecipientFacts, Side};
-use crate::smime::inspect::{ContentKey, Scope};
+use crate::smime::inspect::{ContentKey, Scope, Structure};
 use crate::smime::{self, Fact, Inspected, Need, Options, Paused, Step};
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What was found in a message.
 #[derive(Debug)]
@@ -24,7 +27,12 @@ pub struct Looked {
     pub unopened: Option<Inspected>,
     /// The keys that were asked.
     pub asked: Vec<KeyEntry>,
+    /// When looking up ends for this message.
+    pub until: Instant,
 }
+
+/// For all look-ups of one message together (DESIGN section 1).
+const LOOK_UPS: Duration = Duration::from_secs(20);
 
 /// Inspects the content: outgoing mail for its structure only, incoming mail in full. The reply to a mail with an encrypted
 /// layer that a key could open leaves on the `grid`, whether there is such a key or not.
@@ -39,18 +47,24 @@ pub(in super::super) async fn inspect(
         Side::Inside => Scope::Structure,
         Side::Outside => Scope::Full,
     };
+    let until = Instant::now() + LOOK_UPS;
     // What was opened once is not opened again (S20): a nested layer is for whoever got the first copy.
     let envelope = (!has_passed(gateway, arrival)).then(|| arrival.envelope.clone());
-    let keyring = Keyring { envelope, asked: Vec::new(), grid: Arc::clone(grid) };
-    let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, now).await?;
+    let keyring = Keyring::new(envelope, grid);
+    let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, until, now).await?;
     let unopened = match keyring.asked.is_empty() {
         true => None,
         false => {
-            let closed = Keyring { envelope: None, asked: Vec::new(), grid: Arc::clone(grid) };
-            Some(walk(gateway, snapshot, &arrival.content, scope, closed, now).await?.0)
+            let closed = Keyring::new(None, grid);
+            Some(walk(gateway, snapshot, &arrival.content, scope, closed, until, now).await?.0)
         }
     };
-    Ok(Looked { inspected, unopened, asked: keyring.asked })
+    // What the outside of the mail is says the same to everybody, whatever a key has found.
+    let judged_by_time = matches!(inspected.structure, Structure::SmimeSigned | Structure::SmimeEncrypted);
+    if scope == Scope::Full && judged_by_time && !gateway.clock.is_settled() {
+        return Err(AcceptError::Clock);
+    }
+    Ok(Looked { inspected, unopened, asked: keyring.asked, until })
 }
 
 /// Whether this gateway has signed, encrypted or opened this very content before, in this direction.
@@ -60,30 +74,82 @@ pub(super) fn has_passed(gateway: &Gateway, arrival: &Arrival) -> bool {
     !claimed.is_empty() && claimed.contains(&mac())
 }
 
+/// Rounds on a worker, look-ups between them: nobody waits for a server while he holds a CPU.
 async fn walk(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     content: &Bytes,
     scope: Scope,
-    keyring: Keyring,
+    mut keyring: Keyring,
+    until: Instant,
     now: Timestamp,
 ) -> Result<(Inspected, Keyring), AcceptError> {
     let (options, content) = (options(gateway, snapshot, scope, now), content.clone());
-    let (gateway, snapshot) = (Arc::clone(gateway), Arc::clone(snapshot));
-    let workers = Arc::clone(&gateway);
-    workers
-        .cpu(move || {
+    let mut turn = Turn::Begin(content, options);
+    for _ in 0..=snapshot.config.limits.gather_rounds {
+        let (shared, view) = (Arc::clone(gateway), Arc::clone(snapshot));
+        let next = gateway.cpu(move || {
             let mut keyring = keyring;
-            let mut step = smime::inspect(content, options);
-            for _ in 0..=snapshot.config.limits.gather_rounds {
-                match step {
-                    Step::Done(inspected) => return Ok((inspected, keyring)),
-                    Step::Need(needs, paused) => step = resume(&gateway, &snapshot, &needs, paused, &mut keyring),
-                }
+            let halt = rounds(&shared, &view, turn, &mut keyring);
+            (halt, keyring)
+        });
+        let (halt, held) = next.await?;
+        keyring = held;
+        match halt {
+            Some(Halt::Done(inspected)) => return Ok((*inspected, keyring)),
+            Some(Halt::Wants(needs, paused)) => {
+                gateway.revocation.fetch(&wanted(&needs), until).await;
+                turn = Turn::Resume(needs, paused);
             }
-            Err(AcceptError::Rounds)
-        })
-        .await?
+            None => break,
+        }
+    }
+    Err(AcceptError::Rounds)
+}
+
+/// Where the rounds begin again.
+enum Turn {
+    Begin(Bytes, Options),
+    Resume(Vec<Need>, Paused),
+}
+
+/// Why the rounds stop.
+enum Halt {
+    Done(Box<Inspected>),
+    /// Somebody has to be asked first.
+    Wants(Vec<Need>, Paused),
+}
+
+/// Round after round until something must be fetched. `None`: it does not end.
+fn rounds(gateway: &Gateway, snapshot: &Snapshot, turn: Turn, keyring: &mut Keyring) -> Option<Halt> {
+    let mut step = match turn {
+        Turn::Begin(content, options) => smime::inspect(content, options),
+        Turn::Resume(needs, paused) => resume(gateway, snapshot, &needs, paused, keyring),
+    };
+    for _ in 0..=snapshot.config.limits.gather_rounds {
+        match step {
+            Step::Done(inspected) => return Some(Halt::Done(Box::new(inspected))),
+            Step::Need(needs, paused) => {
+                let missing = wanted(&needs);
+                if !missing.is_empty() && !keyring.opened {
+                    return Some(Halt::Wants(needs, paused));
+                }
+                // Nothing learned inside an encrypted layer makes anybody ask a server before the reply.
+                keyring.grid.put_off(missing);
+                step = resume(gateway, snapshot, &needs, paused, keyring);
+            }
+        }
+    }
+    None
+}
+
+/// The CRLs that are not at hand.
+fn wanted(needs: &[Need]) -> Vec<WantedCrls> {
+    let at = |need: &Need| match need {
+        Need::Crls { at, .. } => at.clone(),
+        Need::ContentKeys { .. } | Need::Certificates { .. } => None,
+    };
+    needs.iter().filter_map(at).collect()
 }
 
 fn resume(gateway: &Gateway, snapshot: &Snapshot, needs: &[Need], paused: Paused, keyring: &mut Keyring) -> Step {
@@ -92,7 +158,7 @@ fn resume(gateway: &Gateway, snapshot: &Snapshot, needs: &[Need], paused: Paused
             Fact::ContentKeys(keyring.content_keys(gateway, snapshot, recipients, *length))
         }
         Need::Certificates { subject } => Fact::Certificates(gateway.directory.by_subject(subject)),
-        Need::Crls { issuer, .. } => Fact::Crls(snapshot.crls.by_issuer(issuer)),
+        Need::Crls { issuer, .. } => Fact::Crls(gateway.revocation.needed(issuer)),
     });
     paused.resume(facts.collect())
 }
@@ -115,9 +181,15 @@ struct Keyring {
     envelope: Option<Envelope>,
     asked: Vec<KeyEntry>,
     grid: Arc<Grid>,
+    /// An encrypted layer was reached: whatever comes now may come from inside it.
+    opened: bool,
 }
 
 impl Keyring {
+    fn new(envelope: Option<Envelope>, grid: &Arc<Grid>) -> Self {
+        Self { envelope, asked: Vec::new(), grid: Arc::clone(grid), opened: false }
+    }
+
     /// A candidate for each key of a recipient that a RecipientInfo names. A key is asked once: a second RecipientInfo for it
     /// could only serve to compare answers (I62).
     fn content_keys(
@@ -129,6 +201,7 @@ impl Keyring {
     ) -> Vec<ContentKey> {
         // Before any key acts: what comes after, were it a deadline or a broken worker, must not tell when.
         self.grid.apply();
+        self.opened = true;
         let Some(envelope) = &self.envelope else { return Vec::new() };
         let mut shares = Shares::of(&envelope.recipients, snapshot.limits.content_keys);
         let mut known = HashSet::new();

@@ -1,13 +1,13 @@
 //! What is known about the recipients of outgoing mail, and what rules look at in its header section.
 
 use super::super::{Arrival, Gateway, Snapshot};
-use super::path_material;
+use super::{add_wanted, path_material};
 use crate::crypto::ContentCipher;
 use crate::directory::{KnownCertificate, Trust};
 use crate::limits::Limits;
 use crate::mail::header::{self, HeaderSection};
 use crate::mail::{Address, mime};
-use crate::pki::{Certificate, PathReport, RecipientKey, recipient};
+use crate::pki::{Certificate, PathReport, RecipientKey, WantedCrls, recipient};
 use crate::plan::mark;
 use crate::policy::{Encrypt, Facts, RecipientCertificate, RecipientFacts, RecipientStanding, Triggers};
 use crate::reason::Reason;
@@ -93,11 +93,12 @@ pub(super) fn look_up(
     snapshot: &Snapshot,
     arrival: &Arrival,
     now: Timestamp,
+    wanted: &mut Vec<WantedCrls>,
 ) -> Vec<RecipientFacts> {
     let named = named(&arrival.content, &snapshot.limits);
     let of = |address: &Address| {
         let known = gateway.directory.for_mailbox(address).into_iter();
-        let certificates = known.map(|known| judge(gateway, snapshot, known, address, now)).collect();
+        let certificates = known.map(|known| judge(gateway, snapshot, known, address, now, wanted)).collect();
         fact(gateway, address, certificates, &named)
     };
     arrival.envelope.recipients.iter().map(of).collect()
@@ -130,13 +131,17 @@ fn judge(
     known: KnownCertificate,
     address: &Address,
     now: Timestamp,
+    wanted: &mut Vec<WantedCrls>,
 ) -> RecipientCertificate {
     let bound = (!known.bound_by_operator).then_some(address);
     let standing = match known.trust {
         _ if known.blocked => RecipientStanding::Rejected(vec![Reason::BlockedLocally]),
         Trust::Seen => RecipientStanding::Unconfirmed,
         Trust::Imported | Trust::Trusted => {
-            match encryption_certificate(gateway, snapshot, &known.certificate, &known.chain, bound, now).0 {
+            let (found, report) =
+                encryption_certificate(gateway, snapshot, &known.certificate, &known.chain, bound, now);
+            add_wanted(wanted, report.wanted_crls);
+            match found {
                 Ok(key) => RecipientStanding::Usable(key),
                 Err(reasons) if reasons == [Reason::RevocationUnknown] => RecipientStanding::Unknown,
                 Err(reasons) => RecipientStanding::Rejected(reasons),
@@ -155,7 +160,7 @@ pub(in super::super) fn standing_of(
     now: Timestamp,
 ) -> Option<RecipientStanding> {
     let known = gateway.directory.for_mailbox(address).into_iter().find(|known| known.id == id)?;
-    Some(judge(gateway, snapshot, known, address, now).standing)
+    Some(judge(gateway, snapshot, known, address, now, &mut Vec::new()).standing)
 }
 
 /// Whether somebody's certificate may be encrypted to now, and under which anchor. `address` is nobody where the
@@ -168,7 +173,7 @@ pub fn encryption_certificate(
     address: Option<&Address>,
     now: Timestamp,
 ) -> (Result<RecipientKey, Vec<Reason>>, PathReport) {
-    let (untrusted, crls) = path_material(gateway, snapshot, certificate, chain);
+    let (untrusted, crls) = path_material(gateway, certificate, chain);
     recipient::check(&recipient::RecipientRequest {
         certificate,
         address,

@@ -1,11 +1,11 @@
 //! Own keys that could sign for a sender, each with its standing at this moment.
 
 use super::super::{Gateway, Snapshot};
-use super::path_material;
+use super::{add_wanted, path_material};
 use crate::keys::KeyEntry;
 use crate::mail::Address;
 use crate::pki::path::PolicyInputs;
-use crate::pki::{Certificate, PathRequest, Purpose, path};
+use crate::pki::{Certificate, PathRequest, Purpose, WantedCrls, path};
 use crate::policy::{KeyKind, SenderKey, Standing, Substitute};
 use crate::reason::Reason;
 use jiff::Timestamp;
@@ -17,17 +17,28 @@ pub fn signing_keys(
     from: &Address,
     now: Timestamp,
 ) -> (Vec<SenderKey>, Vec<SenderKey>) {
+    judge(gateway, snapshot, from, now, &mut Vec::new())
+}
+
+/// The same; `wanted` are CRLs that would tell more.
+pub(super) fn judge(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    from: &Address,
+    now: Timestamp,
+    wanted: &mut Vec<WantedCrls>,
+) -> (Vec<SenderKey>, Vec<SenderKey>) {
     let Some(domain) = snapshot.config.policy.domain(from.domain()) else { return (Vec::new(), Vec::new()) };
     let own = gateway.keys.for_mailbox(from);
-    let own = own.iter().map(|entry| sender_key(gateway, snapshot, entry, Some(from), now)).collect();
+    let own = own.iter().map(|entry| sender_key(gateway, snapshot, entry, Some(from), now, wanted)).collect();
     let kind = match domain.substitute {
         Substitute::None => return (own, Vec::new()),
         Substitute::Organisation => KeyKind::Organisation,
         Substitute::System => KeyKind::System,
     };
     let substitutes = gateway.keys.substitutes(&domain.domain, kind);
-    let substitutes =
-        substitutes.iter().map(|entry| sender_key(gateway, snapshot, entry, entry.addresses.first(), now)).collect();
+    let one = |entry: &KeyEntry| sender_key(gateway, snapshot, entry, entry.addresses.first(), now, wanted);
+    let substitutes = substitutes.iter().map(one).collect();
     (own, substitutes)
 }
 
@@ -37,11 +48,14 @@ fn sender_key(
     entry: &KeyEntry,
     address: Option<&Address>,
     now: Timestamp,
+    wanted: &mut Vec<WantedCrls>,
 ) -> SenderKey {
     let standing = if entry.blocked {
         Standing::Unusable(vec![Reason::BlockedLocally])
     } else {
-        standing(gateway, snapshot, &entry.certificate, &entry.chain, address, now)
+        let (standing, more) = status(gateway, snapshot, &entry.certificate, &entry.chain, address, now);
+        add_wanted(wanted, more);
+        standing
     };
     let encryption = address.filter(|_| !entry.can_decrypt);
     SenderKey {
@@ -66,7 +80,18 @@ pub fn standing(
     address: Option<&Address>,
     now: Timestamp,
 ) -> Standing {
-    let (untrusted, crls) = path_material(gateway, snapshot, certificate, chain);
+    status(gateway, snapshot, certificate, chain, address, now).0
+}
+
+fn status(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    certificate: &Certificate,
+    chain: &[Certificate],
+    address: Option<&Address>,
+    now: Timestamp,
+) -> (Standing, Vec<WantedCrls>) {
+    let (untrusted, crls) = path_material(gateway, certificate, chain);
     let report = path::validate(&PathRequest {
         end_entity: certificate,
         untrusted: &untrusted,
@@ -83,11 +108,12 @@ pub fn standing(
     });
     let blocked = gateway.directory.blocked();
     if report.chain.iter().any(|one| blocked.contains(&one.sha256())) {
-        return Standing::Unusable(vec![Reason::BlockedLocally]);
+        return (Standing::Unusable(vec![Reason::BlockedLocally]), Vec::new());
     }
-    match report.reasons.as_slice() {
+    let standing = match report.reasons.as_slice() {
         [] => Standing::Usable,
         [Reason::RevocationUnknown] => Standing::Unknown,
         reasons => Standing::Unusable(reasons.to_vec()),
-    }
+    };
+    (standing, report.wanted_crls)
 }

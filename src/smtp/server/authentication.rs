@@ -64,7 +64,7 @@ impl Dialogue {
         self.client = Client { tls: Some(secured.tls), certificate: secured.certificate, ..Client::default() };
         self.hello = false;
         self.transaction = None;
-        if matches!(self.state, State::Handshake) {
+        if matches!(self.state, State::Shaking) {
             self.state = State::Command;
         }
     }

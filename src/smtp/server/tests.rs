@@ -1,7 +1,10 @@
 #![expect(clippy::string_slice, reason = "replies are US-ASCII, and a test may panic")]
 
-use super::{Action, BAD_COMMANDS, Dialogue, Memory, Settings};
-use crate::mail::Address;
+mod authentication;
+mod manners;
+
+use super::{Action, Attempt, BAD_COMMANDS, Dialogue, Memory, Secured, Settings};
+use crate::mail::{Address, Envelope};
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use bytes::{Bytes, BytesMut};
@@ -12,17 +15,28 @@ struct Server {
     input: BytesMut,
     memory: usize,
     messages: Vec<(Vec<String>, Bytes)>,
+    envelopes: Vec<Envelope>,
+    /// What a handshake establishes; none: there is no TLS now.
+    tls: Option<Secured>,
+    /// What was waited for, in seconds.
+    pauses: Vec<u64>,
     closed: bool,
 }
 
 impl Server {
     fn new(message: usize, memory: usize) -> Self {
-        let settings = Settings { hostname: "gate.example".to_owned(), message, recipients: 100, command_line: 600 };
+        Self::with(Settings { message, ..settings() }, memory)
+    }
+
+    fn with(settings: Settings, memory: usize) -> Self {
         let mut server = Self {
             dialogue: Dialogue::new(settings),
             input: BytesMut::new(),
             memory,
             messages: Vec::new(),
+            envelopes: Vec::new(),
+            tls: Some(Secured { tls: "TLSv1.3 TLS_AES_128_GCM_SHA256".to_owned(), certificate: None }),
+            pauses: Vec::new(),
             closed: false,
         };
         assert_eq!(server.read(), "220 gate.example ESMTP Segel\r\n");
@@ -44,6 +58,20 @@ impl Server {
         loop {
             match self.dialogue.next(&mut self.input) {
                 Action::Read => break,
+                Action::Pause(pause) => self.pauses.push(pause.as_secs()),
+                Action::StartTls => self.dialogue.answer_starttls(self.tls.is_some()),
+                Action::Handshake => {
+                    assert!(self.input.is_empty());
+                    self.dialogue.secured(self.tls.clone().unwrap());
+                }
+                Action::LogIn(credentials) => {
+                    let right = credentials.name == "siti" && credentials.password.0.as_str() == "rahasia";
+                    self.dialogue.answer_login(match credentials.name.as_str() {
+                        "later" => Attempt::Later,
+                        name if right => Attempt::Passed(name.to_owned()),
+                        _ => Attempt::Failed,
+                    });
+                }
                 Action::Mail(_) => self.dialogue.answer_mail(Ok(())),
                 Action::Rcpt(ForwardPath::Postmaster) => {
                     self.dialogue.answer_rcpt(Ok(Address::parse("postmaster@own.example").unwrap()));
@@ -60,6 +88,7 @@ impl Server {
                 Action::Message(envelope, content) => {
                     let recipients = envelope.recipients.iter().map(|address| address.as_str().to_owned()).collect();
                     self.messages.push((recipients, content));
+                    self.envelopes.push(envelope);
                     self.dialogue.answer_message(&Reply::new(250, 6, 0, "Accepted as q1"));
                 }
                 Action::Close => {
@@ -82,6 +111,16 @@ impl Server {
             let reply = self.send(format!("{line}\r\n"));
             assert!(reply.starts_with(expected) && reply.lines().count() == 1, "{line}: {reply}");
         }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        hostname: "gate.example".to_owned(),
+        message: 1000,
+        recipients: 100,
+        command_line: 600,
+        ..Settings::default()
     }
 }
 
@@ -119,9 +158,9 @@ fn s02_helo_and_ehlo() {
     let mut server = Server::new(1000, 1 << 20);
     assert_eq!(
         server.send("EHLO c.example\r\n"),
-        "250-gate.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+        "250-gate.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 DSN\r\n"
     );
-    assert!(server.dialogue.hello().unwrap().extended);
+    assert!(server.dialogue.client().hello.extended);
     assert_eq!(server.send("HELO c.example\r\n"), "250 gate.example\r\n");
     server.script(&[
         ("MAIL FROM:<a@b.example> SIZE=10", "555 5.5.4 "),
@@ -149,7 +188,8 @@ fn s04_other_commands() {
         ("STARTTLS", "502 5.5.1 "),
         ("MAIL FROM:<a@b.example> FOO=bar", "555 5.5.4 "),
         ENVELOPE[0],
-        ("RCPT TO:<u@own.example> NOTIFY=NEVER", "555 5.5.4 "),
+        ("RCPT TO:<u@own.example> BY=120", "555 5.5.4 "),
+        ("RCPT TO:<u@own.example> NOTIFY=NEVER", "250 2.1.5 "),
         ("RSET", "250 2.0.0 "),
     ]);
 }

@@ -5,3 +5,5 @@ CREATE TABLE alert (
 );
 -- Whatever waits for the same thing, oldest first.
 CREATE INDEX recipient_waiting ON recipient (class, record) WHERE state = 'held';
+-- The proof of delivery: which server took it.
+ALTER TABLE recipient ADD COLUMN host TEXT;

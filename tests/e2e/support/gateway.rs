@@ -20,6 +20,8 @@ pub struct Setup {
     pub policy: String,
     /// In `[[domain]]`, after `name` and `deliver_to`.
     pub domain: String,
+    /// In `[outbound]` in place of the route, if there is something.
+    pub outbound: String,
     /// At the end of the file.
     pub more: String,
     /// `trust.crls`, as TOML.
@@ -42,6 +44,7 @@ impl Setup {
             own: "kabupaten.go.id",
             policy: String::new(),
             domain: String::new(),
+            outbound: String::new(),
             more: String::new(),
             crls: format!("[\"{}\", \"{}\"]", pki.path("crl.der"), pki.path("root-crl.der")),
             keys: vec![(SITI, "individual"), (BUDI, "individual")],
@@ -60,6 +63,12 @@ impl Setup {
         self
     }
 
+    /// No route: by MX, unless these lines say otherwise.
+    pub fn outbound(mut self, lines: &str) -> Self {
+        self.outbound.push_str(lines);
+        self
+    }
+
     /// Writes the configuration, imports the keys, starts the server.
     pub fn start(&self) -> Gateway {
         let home = Home::make(self);
@@ -74,7 +83,7 @@ impl Setup {
              [[listener]]\nname = \"dalam\"\nbind = \"{bind}\"\nside = \"inside\"\nclients = [\"127.0.0.1/32\"]\n\n\
              [[listener]]\nname = \"luar\"\nbind = \"127.0.0.1:0\"\nside = \"outside\"\n\n\
              [[domain]]\nname = \"{own}\"\ndeliver_to = \"smtp://{deliver_to}\"\n{verify}{domain}\n\n\
-             [outbound]\nroute = \"smtp://{route}\"\n\n\
+             [outbound]\n{outbound}\n\n\
              [trust]\ncrls = {crls}\n[[trust.anchor]]\nfile = \"{anchor}\"\n\n\
              [notify]\npostmaster = \"postmaster@{own}\"\n\n\
              {policy}[console]\nbind = \"127.0.0.1:0\"\n{more}\n",
@@ -82,7 +91,11 @@ impl Setup {
             policy = if self.policy.is_empty() { "" } else { "[policy]\nfile = \"policy.toml\"\n" },
             bind = self.inside,
             deliver_to = self.deliver_to,
-            route = self.route,
+            outbound = if self.outbound.is_empty() {
+                format!("route = \"smtp://{}\"", self.route)
+            } else {
+                self.outbound.clone()
+            },
             // Most scenarios count what a sink hears.
             verify = if self.domain.contains("verify_recipients") { "" } else { "verify_recipients = false\n" },
             domain = self.domain,
@@ -219,6 +232,11 @@ impl Gateway {
     /// Where the console listens.
     pub fn console(&self) -> SocketAddr {
         wait_for_address(self.server.as_ref().expect("a running server"), "console on ")
+    }
+
+    /// Where another listener listens.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        wait_for_address(self.server.as_ref().expect("a running server"), &format!("listener `{name}` on "))
     }
 
     /// Every line of the log.

@@ -21,7 +21,7 @@ pub enum Kind {
 pub const KINDS: [Kind; 3] = [Kind::Postfix, Kind::Exim, Kind::OpenSmtpd];
 
 /// A running mail server.
-pub struct Neighbour {
+pub struct Mta {
     process: Option<Process>,
     kind: Kind,
     script: PathBuf,
@@ -53,7 +53,7 @@ pub fn present(kind: Kind) -> bool {
     there
 }
 
-impl Neighbour {
+impl Mta {
     /// One that relays everything to `relay`.
     pub fn start(kind: Kind, relay: SocketAddr) -> Self {
         let folder = tempfile::Builder::new().prefix("segel-neighbour").tempdir().unwrap();
@@ -111,7 +111,7 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for Mta {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take()
             && process.runs()
