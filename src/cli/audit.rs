@@ -30,7 +30,7 @@ pub(super) struct SearchArguments {
     queue_id: Option<String>,
     /// What happened: accepted, refused, held, delivered, deferred, failed, notice, damaged, key-used, key-imported,
     /// key-blocked, key-unblocked, key-destroyed, master-rotated, anchor-imported, anchor-removed, reloaded,
-    /// started, stopped, operator-retry, operator-read
+    /// started, stopped, operator-retry, operator-held, operator-released, operator-deleted, operator-read
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Whose personal fields it holds: sender, recipient
