@@ -115,7 +115,8 @@ pub struct Secure {
 impl Secure {
     /// STARTTLS, with more of `s_client`'s options, and EHLO inside.
     pub fn starttls(address: SocketAddr, options: &[&str]) -> Self {
-        let mut secure = Self::new(address, &[&["-starttls", "smtp", "-name", "client.test.example"], options].concat());
+        let mut secure =
+            Self::new(address, &[&["-starttls", "smtp", "-name", "client.test.example"], options].concat());
         secure.send("EHLO client.test.example");
         // What s_client itself has read before is shown as well.
         loop {
@@ -150,7 +151,7 @@ impl Secure {
     /// Lines with LF ends.
     pub fn raw(&mut self, octets: &[u8]) {
         // A session that has ended shows at the next reply.
-        let _ = self.input.write_all(octets).and_then(|()| self.input.flush());
+        self.input.write_all(octets).and_then(|()| self.input.flush()).ok();
     }
 
     /// The next reply, all lines; none when the connection has ended.
@@ -190,7 +191,7 @@ impl Secure {
 impl Drop for Secure {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
