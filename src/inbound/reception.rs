@@ -30,6 +30,9 @@ pub trait Reception: Send + Sync + 'static {
     /// Counts errors of the client; a reply if they are too many, which ends the session.
     fn errors(&self, count: u32) -> Option<Reply>;
 
+    /// The client did not wait for its turn and is sent away: for the log.
+    fn was_early(&self) {}
+
     /// Whether this reverse-path may begin a transaction.
     ///
     /// # Errors
@@ -127,6 +130,11 @@ impl Reception for GatewayReception {
         }
         tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "too many errors of one client");
         Some(Reply::new(421, 7, 0, "Too many errors, try again later"))
+    }
+
+    fn was_early(&self) {
+        let (listener, peer) = (&self.place.listener().name, self.peer);
+        tracing::warn!(%listener, %peer, "a client did not wait for its turn and was refused");
     }
 
     /// Who writes as whom is decided with the message at hand; somebody who has said who he is hears now which of our

@@ -191,6 +191,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
     }
 
     async fn close(mut self) -> Result<(), SessionError> {
+        if self.dialogue.was_early() {
+            self.reception.was_early();
+        }
         self.flush().await?;
         timeout(self.timing.grace, self.stream.shutdown()).await.map_err(|_| SessionError::Stalled)??;
         Ok(())
@@ -201,8 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         match timeout(wait, self.stream.read_buf(&mut self.input)).await {
             Err(_) => Ok(()),
             Ok(Ok(0)) => Err(SessionError::Closed),
-            Ok(Ok(octets)) => {
-                tracing::info!(octets, "a client talked before the greeting");
+            Ok(Ok(_)) => {
                 self.input.clear();
                 self.dialogue.output().clear();
                 self.dialogue.out_of_sync();

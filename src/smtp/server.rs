@@ -79,6 +79,7 @@ pub struct Dialogue {
     fresh_errors: u32,
     pause: Option<Duration>,
     attempts: u32,
+    early: bool,
 }
 
 #[derive(Debug)]
@@ -121,6 +122,7 @@ impl Dialogue {
             fresh_errors: 0,
             pause: None,
             attempts: 0,
+            early: false,
             settings,
         };
         let greeting = format!("{} ESMTP Segel", dialogue.settings.hostname);
@@ -141,6 +143,11 @@ impl Dialogue {
     /// Errors since the last call.
     pub fn errors(&mut self) -> u32 {
         std::mem::take(&mut self.fresh_errors)
+    }
+
+    /// Whether the client was sent away because it did not wait for its turn.
+    pub fn was_early(&self) -> bool {
+        self.early
     }
 
     /// What has been said of the mail under way.
@@ -381,6 +388,7 @@ impl Dialogue {
 
     /// Input that came before its time (S24): nothing of it is used.
     pub fn out_of_sync(&mut self) {
+        self.early = true;
         self.error();
         self.pause = None;
         self.close(&Reply::new(554, 5, 0, "SMTP protocol synchronization"));

@@ -87,7 +87,7 @@ fn s39_starttls_in_its_place() {
     let gateway = with_tls(&inside, &outside, listener);
     let mut client = Client::connect(gateway.outside);
     client.send("EHLO client.test.example");
-    assert!(client.expect("250").contains("250-STARTTLS") || client.reply().is_none());
+    assert!(client.expect("250").contains("STARTTLS"));
     client.send("STARTTLS please");
     client.expect("501 5.5.4 ");
     // A public server takes mail in clear; one that requires TLS says so.
@@ -147,7 +147,7 @@ fn s40_testssl_finds_nothing() {
     let report = folder.path().join("report.json");
     let mut command = Command::new("testssl");
     command.args(["--openssl=/usr/bin/openssl", "--warnings", "off", "--color", "0", "--quiet"]);
-    command.args(["--starttls", "smtp", "--protocols", "--renegotiation", "--compression", "--ccs-injection"]);
+    command.args(["--starttls", "smtp", "--protocols", "--compression", "--ccs-injection"]);
     command.args(["--heartbleed", "--jsonfile", &report.display().to_string(), &gateway.outside.to_string()]);
     let output = run(&mut command, b"");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -166,11 +166,10 @@ fn s40_testssl_finds_nothing() {
         ("heartbleed", "not vulnerable"),
         ("CCS", "not vulnerable"),
         ("CRIME_TLS", "not vulnerable"),
-        ("secure_client_renego", "not vulnerable"),
     ] {
         assert!(finding(id).starts_with(expected), "{id}: {}\n{text}", finding(id));
     }
     assert!(finding("TLS1_3").starts_with("offered"), "{text}");
-    // It ends with sessions of its own making; ours go on.
+    // After all of that it serves others as before.
     Client::hello(gateway.outside);
 }

@@ -151,7 +151,7 @@ impl Secure {
     /// Lines with LF ends.
     pub fn raw(&mut self, octets: &[u8]) {
         // A session that has ended shows at the next reply.
-        let _ = self.input.write_all(octets).and_then(|()| self.input.flush());
+        self.input.write_all(octets).and_then(|()| self.input.flush()).ok();
     }
 
     /// The next reply, all lines; none when the connection has ended.
@@ -191,7 +191,7 @@ impl Secure {
 impl Drop for Secure {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
