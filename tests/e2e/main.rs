@@ -51,4 +51,5 @@ mod revocation_network;
 mod secrets;
 mod shutdown;
 mod size;
+mod soak;
 mod tls;

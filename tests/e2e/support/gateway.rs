@@ -30,6 +30,10 @@ pub struct Setup {
     pub keys: Vec<(&'static str, &'static str)>,
     /// In place of 127.0.0.1:0 for the inside listener.
     pub inside: String,
+    /// In place of 127.0.0.1:0 for the outside listener.
+    pub outside: String,
+    /// In place of `data`.
+    pub data: String,
     /// A command and its options that start the server instead of it starting alone (strace, faketime).
     pub under: Vec<String>,
 }
@@ -49,6 +53,8 @@ impl Setup {
             crls: format!("[\"{}\", \"{}\"]", pki.path("crl.der"), pki.path("root-crl.der")),
             keys: vec![(SITI, "individual"), (BUDI, "individual")],
             inside: "127.0.0.1:0".to_owned(),
+            outside: "127.0.0.1:0".to_owned(),
+            data: "data".to_owned(),
             under: Vec::new(),
         }
     }
@@ -79,9 +85,9 @@ impl Setup {
 
     fn text(&self) -> String {
         format!(
-            "[gateway]\nhostname = \"gerbang.{own}\"\ndata_dir = \"data\"\n\n\
+            "[gateway]\nhostname = \"gerbang.{own}\"\ndata_dir = \"{data}\"\n\n\
              [[listener]]\nname = \"dalam\"\nbind = \"{bind}\"\nside = \"inside\"\nclients = [\"127.0.0.1/32\"]\n\n\
-             [[listener]]\nname = \"luar\"\nbind = \"127.0.0.1:0\"\nside = \"outside\"\n\n\
+             [[listener]]\nname = \"luar\"\nbind = \"{outside}\"\nside = \"outside\"\n\n\
              [[domain]]\nname = \"{own}\"\ndeliver_to = \"smtp://{deliver_to}\"\n{verify}{domain}\n\n\
              [outbound]\n{outbound}\n\n\
              [trust]\ncrls = {crls}\n[[trust.anchor]]\nfile = \"{anchor}\"\n\n\
@@ -90,6 +96,8 @@ impl Setup {
             own = self.own,
             policy = if self.policy.is_empty() { "" } else { "[policy]\nfile = \"policy.toml\"\n" },
             bind = self.inside,
+            outside = self.outside,
+            data = self.data,
             deliver_to = self.deliver_to,
             outbound = if self.outbound.is_empty() {
                 format!("route = \"smtp://{}\"", self.route)
@@ -109,11 +117,12 @@ impl Setup {
 /// The folder of one gateway.
 pub struct Home {
     folder: TempDir,
+    data: String,
 }
 
 impl Home {
     fn make(setup: &Setup) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self { folder: tempfile::tempdir().unwrap(), data: setup.data.clone() };
         fs::write(home.configuration(), setup.text()).unwrap();
         if !setup.policy.is_empty() {
             fs::write(home.folder.path().join("policy.toml"), &setup.policy).unwrap();
@@ -144,7 +153,7 @@ impl Home {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(&self.data)
     }
 
     /// Runs a command of the product.
