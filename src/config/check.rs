@@ -59,15 +59,10 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
     let postmaster = postmaster(file, &domains, findings);
     let security = security(file, findings);
-    let (mut deliver_to, mut dkim, mut verify_recipients, mut own_domains) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for domain in domains {
-        deliver_to.push(domain.deliver_to);
-        dkim.push(domain.dkim);
-        verify_recipients.push(domain.verify_recipients);
-        own_domains.push(domain.policy);
-    }
-    let domains = own_domains;
+    let (domains, means): (Vec<_>, Vec<_>) = domains.into_iter().map(mail::OwnDomain::apart).unzip();
+    let deliver_to = means.iter().map(|means| means.deliver_to.clone()).collect();
+    let verify_recipients = means.iter().map(|means| means.verify_recipients).collect();
+    let dkim = means.into_iter().map(|means| means.dkim).collect();
     let hostname = hostname?;
     let mut policy = Policy { hostname, domains, authorise, rules, allow_downgrade, incoming, hash: String::new() };
     policy.hash = hash::policy(&policy, &anchors, status_grace);

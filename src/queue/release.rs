@@ -410,7 +410,7 @@ async fn judged(tx: &mut SqliteConnection, record: i64, prepared: &Prepared) -> 
     let new = &prepared.record;
     query(
         "UPDATE record SET verdict = ?, reasons = ?, signer = ?, serial = ?, details = ?, details_master = ?, \
-         details_wrapped = ?, policy = ?, rule = ?, outer_verdict = ? WHERE id = ?",
+         details_wrapped = ?, policy = ?, rule = ?, outer_verdict = ?, discreet = max(discreet, ?) WHERE id = ?",
     )
     .bind(new.verdict.name())
     .bind(reasons_text(&new.reasons))
@@ -422,6 +422,8 @@ async fn judged(tx: &mut SqliteConnection, record: i64, prepared: &Prepared) -> 
     .bind(&new.policy)
     .bind(&new.rule)
     .bind(new.outer_verdict.map(|verdict| verdict.name()))
+    // A key may have come meanwhile: from now on notices say no more than is seen outside.
+    .bind(new.outer_verdict.is_some())
     .bind(record)
     .execute(&mut *tx)
     .await?;

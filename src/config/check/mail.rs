@@ -11,12 +11,23 @@ use crate::policy::{Authorise, DomainPolicy, Encrypt, Pattern, Sign, Substitute,
 use std::path::Path;
 use toml::Spanned;
 
-/// A `[[domain]]` with its next hop.
+/// A `[[domain]]`.
 pub(super) struct OwnDomain {
     pub(super) policy: DomainPolicy,
+    pub(super) means: Means,
+}
+
+/// What of it is about getting mail there, and not about deciding.
+pub(super) struct Means {
     pub(super) deliver_to: NextHop,
     pub(super) dkim: Vec<DkimKey>,
     pub(super) verify_recipients: bool,
+}
+
+impl OwnDomain {
+    pub(super) fn apart(self) -> (DomainPolicy, Means) {
+        (self.policy, self.means)
+    }
 }
 
 pub(super) fn domains(
@@ -86,9 +97,7 @@ fn domain(
     let unvouched = choice(findings, "domain.unvouched", table.unvouched.as_ref(), &treatments, Unvouched::Refuse);
     Some(OwnDomain {
         policy: DomainPolicy { domain: name?, sign, encrypt, content_encryption, substitute, unvouched },
-        deliver_to: deliver_to?,
-        dkim,
-        verify_recipients,
+        means: Means { deliver_to: deliver_to?, dkim, verify_recipients },
     })
 }
 
