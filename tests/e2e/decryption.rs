@@ -3,7 +3,7 @@
 use crate::support::client::send;
 use crate::support::der;
 use crate::support::pki::{BUDI, EKO, LILIS, RATNA, RINA, SITI, WATI, WATI_OLD, parts};
-use crate::support::{Gateway, Mail, Pki, Setup, Sink, below_trace, fields, letter};
+use crate::support::{Dns, Gateway, Mail, Pki, Setup, Sink, below_trace, fields, letter};
 
 struct Site {
     inside: Sink,
@@ -12,9 +12,13 @@ struct Site {
 }
 
 fn site_with(options: &[(&str, &str)]) -> Site {
+    site_and(options, "")
+}
+
+fn site_and(options: &[(&str, &str)], more: &str) -> Site {
     Pki::with_mailboxes();
     let (inside, outside) = (Sink::with(options), Sink::start());
-    let mut setup = Setup::new(inside.address, outside.address);
+    let mut setup = Setup::new(inside.address, outside.address).more(more);
     setup.keys.extend([(WATI, "individual"), (EKO, "individual")]);
     Site { gateway: setup.start(), inside, outside }
 }
@@ -335,8 +339,10 @@ fn assert_no_canary(mail: &Mail, id: &str) {
 
 #[test]
 fn c42_c44_a_bounce_of_decrypted_mail_says_nothing_of_what_was_inside() {
-    need!("openssl", "aiosmtpd");
-    let site = site_with(&[("reject", "1")]);
+    need!("openssl", "aiosmtpd", "knotd");
+    // Only a sender who is proven hears anything.
+    let dns = Dns::start("mitra.example. TXT \"v=spf1 ip4:127.0.0.1 -all\"\n");
+    let site = site_and(&[("reject", "1")], &format!("[incoming]\nauthenticate = \"always\"\n{}", dns.lines()));
     site.take(&[WATI], &with_canaries("c42", RATNA, RATNA));
     let refused = site.inside.find("c42");
     assert_eq!(fields(&refused.content, "subject"), ["kenari-judul"]);

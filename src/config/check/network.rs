@@ -5,6 +5,7 @@ use super::super::files;
 use super::super::parse::Findings;
 use super::super::settings::{Dns, Fetch, Login, Outbound, ServerSettings, TlsIdentity};
 use super::{key, listener, missing};
+use crate::crypto::password::PasswordHash;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use toml::Spanned;
@@ -42,7 +43,7 @@ pub(super) fn logins(file: &File, findings: &mut Findings<'_>) -> Vec<Login> {
             let problem = format!("expected a name of its own, found `{}`", name.get_ref());
             findings.error(name.span().start, "login.name", problem, "each name stands once");
         }
-        if !hash.get_ref().starts_with("$argon2id$") {
+        if PasswordHash::parse(hash.get_ref()).is_none() {
             // It may be the password itself, so it isn't repeated.
             findings.error(hash.span().start, "login.password", "expected `$argon2id$…`, found something else", hint);
         }

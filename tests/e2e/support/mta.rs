@@ -91,15 +91,24 @@ impl Mta {
 
     /// Stops it; what it has queued stays.
     pub fn stop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
-        if process.runs() {
-            process.signal("TERM");
-            process.wait();
-        }
+        self.end();
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_ok() {
             assert!(Instant::now() < until, "{:?} does not stop", self.kind);
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if self.kind == Kind::Postfix {
+            // What was started is not what serves.
+            let etc = self.folder.path().join("etc");
+            super::process::run(Command::new("postfix").arg("-c").arg(etc).arg("abort"), b"");
+        }
+        if process.runs() {
+            process.signal("TERM");
+            process.wait();
         }
     }
 
@@ -113,16 +122,11 @@ impl Mta {
 
 impl Drop for Mta {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take()
-            && process.runs()
-        {
-            process.signal("TERM");
-            process.wait();
-        }
+        self.end();
     }
 }
 
-/// Users that the packages would have made.
+/// Users that the packages would have made, and where their libraries are.
 const USERS: &str = "
 cp /etc/passwd \"$D/passwd\"; cp /etc/group \"$D/group\"
 for name in opensmtpd:990 opensmtpq:991 Debian-exim:992; do
@@ -130,7 +134,8 @@ for name in opensmtpd:990 opensmtpq:991 Debian-exim:992; do
   echo \"${name%:*}:x:${name#*:}:\" >> \"$D/group\"
 done
 mount --bind \"$D/passwd\" /etc/passwd; mount --bind \"$D/group\" /etc/group
-export LD_LIBRARY_PATH=\"$P/usr/lib/x86_64-linux-gnu\"
+(cat /etc/ld.so.conf; echo \"$P/usr/lib/x86_64-linux-gnu\") > \"$D/ld.conf\"
+ldconfig -f \"$D/ld.conf\" -C \"$D/ld.cache\" && mount --bind \"$D/ld.cache\" /etc/ld.so.cache
 ";
 
 fn head(folder: &Path) -> String {
@@ -165,7 +170,7 @@ fn exim(folder: &Path, port: u16, relay: SocketAddr) -> String {
         "{}{USERS}mkdir -p \"$D/spool\"\ncat > \"$D/conf\" <<END\nexim_path = $P/usr/sbin/exim4\nspool_directory = $D/spool\n\
          log_file_path = $D/%slog\npid_file_path = $D/pid\nprimary_hostname = exim.test.example\ndaemon_smtp_ports = {port}\n\
          local_interfaces = 127.0.0.1\ntls_advertise_hosts =\nacl_smtp_rcpt = accept\nacl_smtp_data = accept\n\
-         dsn_advertise_hosts = *\naccept_8bitmime = true\nkeep_environment =\nadd_environment = LD_LIBRARY_PATH=$LD_LIBRARY_PATH\n\
+         dsn_advertise_hosts = *\naccept_8bitmime = true\nkeep_environment =\n\
          begin routers\nall:\n  driver = manualroute\n  domains = *\n  transport = out\n  route_list = * {ip}\n  self = send\n\
          begin transports\nout:\n  driver = smtp\n  port = {relay_port}\n  allow_localhost = true\n  hosts_try_dane =\n\
          begin retry\n* * F,1h,1s\nEND\nchown -R Debian-exim \"$D/spool\"\nchgrp Debian-exim \"$D\"; chmod 775 \"$D\"\n\
