@@ -80,7 +80,7 @@ fn sign_with_mail_dkim(mail: &[u8], domain: &str, key: &str, more: &str) -> Vec<
     let script = format!(
         r#"
         use Mail::DKIM::Signer;
-        my ($domain, $key) = @ARGV; binmode STDIN; binmode STDOUT; my $mail = do { local $/; <STDIN> };
+        my ($domain, $key) = @ARGV; binmode STDIN; binmode STDOUT; my $mail = do {{ local $/; <STDIN> }};
         my $dkim = Mail::DKIM::Signer->new(Algorithm => 'rsa-sha256', Method => 'relaxed/relaxed', Domain => $domain,
             Selector => 'rsa', KeyFile => $key {more});
         $dkim->PRINT($mail); $dkim->CLOSE;
