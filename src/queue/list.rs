@@ -329,7 +329,7 @@ impl Queue {
 
     /// What became of released mail: the proof of its delivery, once there is one.
     async fn released(&self, id: &str, address: &str) -> Result<ReleasedView, QueueError> {
-        let found: Option<(String, String, Option<String>, Option<String>, i64)> = query_as(
+        let found: Option<ReleasedRow> = query_as(
             "SELECT r.state, r.next_hop, r.host, r.diagnostic, r.changed FROM recipient r JOIN record m ON m.id = r.record \
              WHERE m.queue_id = ? AND r.address = ?",
         )
@@ -407,6 +407,9 @@ impl RecordRow {
         }
     }
 }
+
+/// State, next hop, host, last reply and time of what released mail became.
+type ReleasedRow = (String, String, Option<String>, Option<String>, i64);
 
 from_row! {
     #[derive(Debug)]
