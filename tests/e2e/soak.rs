@@ -182,6 +182,7 @@ fn seen(sinks: [&Sink; 2]) -> HashMap<String, usize> {
 fn c02_nothing_is_lost_in_a_soak() {
     need!("openssl", crate::support::sink::PYTHON);
     let seconds: u64 = std::env::var("SEGEL_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    Pki::with_mailboxes();
     let (inside_sink, outside_sink) = (Sink::start(), Sink::start());
     let real = mta::present(Kind::Postfix);
     let mut neighbours: Vec<Mta> = match real {
