@@ -2,15 +2,11 @@
 
 use super::{Gateway, Snapshot};
 use crate::audit::Event;
-use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, ReversePath};
+use crate::mail::{Address, RecipientDsn, ReversePath};
 use crate::plan::Transformed;
 use crate::plan::alert::{AlertRequest, HeldMail, alert, to_recipients};
 use crate::policy::HoldClass;
-use crate::queue::{
-    Alarm, Direction, NewCopy, NewRecipient, NewRecord, NewState, Postponed, QueueError, QueueId, Taken,
-};
-use crate::smime::Verdict;
-use crate::smime::inspect::Evidence;
+use crate::queue::{Alarm, Direction, NewRecipient, NewRecord, NewState, Postponed, QueueError, QueueId, Taken};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -226,36 +222,8 @@ fn record(
     events: Vec<Event>,
     now: Timestamp,
 ) -> NewRecord {
-    NewRecord {
-        id,
-        direction: Direction::Notice,
-        received: now,
-        listener: String::new(),
-        peer: String::new(),
-        helo: String::new(),
-        reverse_path: ReversePath::Null,
-        body: BodyType::SevenBit,
-        dsn: DsnRequest::default(),
-        sender_proven: true,
-        header_from: None,
-        message_id: Some(format!("<{message_id}>")),
-        verdict: Verdict::None,
-        reasons: Vec::new(),
-        signer: None,
-        serial: None,
-        original: content.bytes().clone(),
-        copies: vec![NewCopy { content, treatment: "notice".to_owned() }],
-        recipients,
-        encrypted_to: Vec::new(),
-        outer_verdict: None,
-        details: serde_json::Value::Null,
-        policy: String::new(),
-        rule: "held-notice".to_owned(),
-        evidence: Evidence::default(),
-        notice_for,
-        events,
-        lease: false,
-    }
+    let notice = NewRecord::notice(id, message_id, content, recipients, "held-notice", now);
+    NewRecord { notice_for, events, ..notice }
 }
 
 #[cfg(test)]

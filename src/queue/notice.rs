@@ -2,14 +2,12 @@
 
 use super::commit::Prepared;
 use super::content::{Missing, original_context};
-use super::record::{NewCopy, NewRecipient, NewRecord, NewState};
+use super::record::{NewRecipient, NewRecord, NewState};
 use super::{Direction, Queue, QueueError, QueueId, Terms};
 use crate::audit::Event;
 use crate::config::NextHop;
-use crate::mail::{Address, BodyType, Domain, DsnRequest, RecipientDsn, Ret, ReversePath};
-use crate::plan::Transformed;
+use crate::mail::{Address, Domain, RecipientDsn, Ret, ReversePath};
 use crate::plan::notice::{Kind, NoticeRequest, Returned, Told, notice};
-use crate::smime::Verdict;
 use crate::store::rows::from_row;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -187,52 +185,12 @@ impl Queue {
         let next_hop = (notices.router)(to.domain());
         let to =
             NewRecipient { next_hop, address: to, dsn: RecipientDsn::default(), state: NewState::Pending { copy: 0 } };
-        let record = carrier(id, &message_id, content, to, rule, about, now);
+        let record = NewRecord {
+            notice_for: Some(about.queue_id.clone()),
+            ..NewRecord::notice(id, &message_id, content, vec![to], rule, now)
+        };
         let prepared = Some(self.0.prepare(record).await?);
         Ok(Notice { rows, prepared, event, kind, to_sender: rule != DOUBLE_BOUNCE })
-    }
-}
-
-/// The record that carries a notice: from nobody, to one mailbox.
-fn carrier(
-    id: QueueId,
-    message_id: &str,
-    content: Transformed,
-    to: NewRecipient,
-    rule: &str,
-    about: &About,
-    now: Timestamp,
-) -> NewRecord {
-    NewRecord {
-        id,
-        direction: Direction::Notice,
-        received: now,
-        listener: String::new(),
-        peer: String::new(),
-        helo: String::new(),
-        reverse_path: ReversePath::Null,
-        // A returned mail may hold octets above 127.
-        body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
-        dsn: DsnRequest::default(),
-        sender_proven: true,
-        header_from: None,
-        message_id: Some(format!("<{message_id}>")),
-        verdict: Verdict::None,
-        reasons: Vec::new(),
-        signer: None,
-        serial: None,
-        original: content.bytes().clone(),
-        copies: vec![NewCopy { content, treatment: "notice".to_owned() }],
-        recipients: vec![to],
-        details: serde_json::Value::Null,
-        policy: String::new(),
-        rule: rule.to_owned(),
-        encrypted_to: Vec::new(),
-        outer_verdict: None,
-        evidence: crate::smime::inspect::Evidence::default(),
-        notice_for: Some(about.queue_id.clone()),
-        events: Vec::new(),
-        lease: false,
     }
 }
 

@@ -98,6 +98,50 @@ pub struct NewRecord {
     pub lease: bool,
 }
 
+impl NewRecord {
+    /// One that carries a notice of ours: from nobody. What it is about, and its events, are the caller's to say.
+    pub fn notice(
+        id: QueueId,
+        message_id: &str,
+        content: Transformed,
+        recipients: Vec<NewRecipient>,
+        rule: &str,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            direction: Direction::Notice,
+            received: now,
+            listener: String::new(),
+            peer: String::new(),
+            helo: String::new(),
+            reverse_path: ReversePath::Null,
+            // A returned mail may hold octets above 127.
+            body: if content.bytes().is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
+            dsn: DsnRequest::default(),
+            sender_proven: true,
+            header_from: None,
+            message_id: Some(format!("<{message_id}>")),
+            verdict: Verdict::None,
+            reasons: Vec::new(),
+            signer: None,
+            serial: None,
+            original: content.bytes().clone(),
+            copies: vec![NewCopy { content, treatment: "notice".to_owned() }],
+            recipients,
+            encrypted_to: Vec::new(),
+            outer_verdict: None,
+            details: serde_json::Value::Null,
+            policy: String::new(),
+            rule: rule.to_owned(),
+            evidence: Evidence::default(),
+            notice_for: None,
+            events: Vec::new(),
+            lease: false,
+        }
+    }
+}
+
 /// A finished copy.
 #[derive(Debug)]
 pub struct NewCopy {
