@@ -1,5 +1,5 @@
-//! SPF, DKIM and DMARC of what comes in, and DKIM of what goes out. Names are answered by knot; Mail::DKIM and opendkim judge
-//! what we sign, and openssl and Mail::DKIM sign what we judge.
+//! SPF, DKIM and DMARC of what comes in, and DKIM of what goes out. Names are answered by knot; Mail::DKIM judges
+//! what we sign, and signs what we judge.
 
 use crate::support::client::{Client, send, stuffed};
 use crate::support::pki::{Pki, RATNA, SITI, openssl};
@@ -103,7 +103,7 @@ fn have_perl() -> bool {
 }
 
 #[test]
-fn o59_what_leaves_is_signed_after_smime_and_two_verifiers_agree() {
+fn o59_what_leaves_is_signed_after_smime_and_mail_dkim_agrees() {
     need!("openssl", "aiosmtpd", "knotd", "perl");
     if !have_perl() {
         println!("skipped: Mail::DKIM is not installed");
@@ -138,21 +138,6 @@ fn o59_what_leaves_is_signed_after_smime_and_two_verifiers_agree() {
         }
     }
     assert!(Pki::shared().verify(&outside.find("dkim-signed").content, &[]).is_ok());
-    opendkim_agrees(&outside.find("dkim-signed").content, &dns);
-}
-
-/// opendkim-testmsg looks names up through the system, so it runs where `/etc/resolv.conf` names our server.
-fn opendkim_agrees(mail: &[u8], dns: &Dns) {
-    let can = run(
-        Command::new("sh").args(["-c", "command -v opendkim-testmsg && test $(id -u) = 0 && unshare -m true"]),
-        b"",
-    );
-    if !can.status.success() || dns.address.port() != 53 {
-        println!("skipped: opendkim-testmsg needs root, and a name server on port 53");
-        return;
-    }
-    let output = run(&mut Command::new("opendkim-testmsg"), mail);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 struct Arrivals {

@@ -37,16 +37,17 @@ fn templates() -> Vec<Template> {
     vec![
         Template { inside: true, from: SITI, to: "mitra@luar.example", content: out("mitra@luar.example") },
         Template { inside: true, from: SITI, to: RATNA, content: out(RATNA) },
+        Template { inside: false, from: ASING, to: SITI, content: letter(ASING, SITI, ID, "Halo.\n") },
+        Template { inside: false, from: RINA, to: SITI, content: signed },
+        Template { inside: false, from: RINA, to: WATI, content: sealed },
+        // The large ones last.
+        Template { inside: false, from: ASING, to: SITI, content: letter(ASING, SITI, ID, &large) },
         Template {
             inside: true,
             from: SITI,
             to: "besar@luar.example",
             content: letter(SITI, "besar@luar.example", ID, &large),
         },
-        Template { inside: false, from: ASING, to: SITI, content: letter(ASING, SITI, ID, "Halo.\n") },
-        Template { inside: false, from: RINA, to: SITI, content: signed },
-        Template { inside: false, from: RINA, to: WATI, content: sealed },
-        Template { inside: false, from: ASING, to: SITI, content: letter(ASING, SITI, ID, &large) },
     ]
 }
 
@@ -106,7 +107,9 @@ struct Promises {
 fn send_until_stopped(number: usize, listeners: (SocketAddr, SocketAddr), templates: &[Template], promises: &Promises) {
     let mut count = number;
     while !promises.stop.load(Ordering::Acquire) {
-        let template = &templates[count % templates.len()];
+        // The two large ones come seldom.
+        let kinds = if count % 5 == 0 { templates.len() } else { templates.len() - 2 };
+        let template = &templates[count % kinds];
         let id = format!("soak-{number}-{count}-x");
         let address = if template.inside { listeners.0 } else { listeners.1 };
         match attempt(address, template, &template.mail(&id)) {
@@ -132,7 +135,7 @@ impl Disk {
         let folder = outer.path().join("data");
         std::fs::create_dir(&folder).unwrap();
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=192m,mode=700", "tmpfs"]).arg(&folder);
+        command.args(["-t", "tmpfs", "-o", "size=1500m,mode=700", "tmpfs"]).arg(&folder);
         let mounted = run(&mut command, b"").status.success();
         if !mounted {
             println!("skipped: filling the disk needs root");
@@ -245,6 +248,10 @@ fn disturb(gateway: &mut Gateway, neighbours: &mut [Mta], disk: &Disk, time: Dur
                 neighbours[index].stop();
                 std::thread::sleep(Duration::from_secs(2));
                 neighbours[index].again();
+                for row in gateway.queued() {
+                    // What is being delivered now can't be asked for.
+                    drop(gateway.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]));
+                }
             }
             _ => {
                 gateway.kill();
@@ -261,7 +268,7 @@ fn settle(gateway: &Gateway, accepted: &[String], sinks: [&Sink; 2]) -> Vec<Stri
     let until = Instant::now() + Duration::from_secs(180);
     loop {
         for row in gateway.queued() {
-            let _ = gateway.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]);
+            drop(gateway.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]));
         }
         std::thread::sleep(Duration::from_secs(3));
         let there: HashSet<String> = seen(sinks).into_keys().collect();

@@ -10,7 +10,7 @@ struct Tool {
     probe: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 12] = [
     Tool { package: "openssl", probe: &["openssl", "version"] },
     Tool { package: "swaks", probe: &["swaks", "--version"] },
     // smtp-source and smtp-sink.
@@ -22,10 +22,9 @@ const TOOLS: [Tool; 13] = [
     Tool { package: "gpg-agent", probe: &["gpg-agent", "--version"] },
     Tool { package: "faketime", probe: &["faketime", "-v"] },
     Tool { package: "strace", probe: &["strace", "-V"] },
-    // A name server, verifiers of DKIM, an examiner of TLS.
+    // A name server, another verifier of DKIM, an examiner of TLS.
     Tool { package: "knot", probe: &["knotd", "--version"] },
     Tool { package: "libmail-dkim-perl", probe: &["perl", "-MMail::DKIM::Verifier", "-e", "1"] },
-    Tool { package: "opendkim-tools", probe: &["sh", "-c", "command -v opendkim-testmsg"] },
     Tool { package: "testssl.sh", probe: &["sh", "-c", "command -v testssl"] },
 ];
 
