@@ -51,6 +51,11 @@ impl<'a> Findings<'a> {
         self.warnings.push(text.into());
     }
 
+    /// Whether a key that begins like this has an error.
+    pub(super) fn has_errors_of(&self, table: &str) -> bool {
+        self.errors.iter().any(|error| error.key.starts_with(table))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.errors.is_empty()
     }

@@ -3,7 +3,7 @@
 //! `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, salt and hash in base64 without padding. Costs that nobody would configure are
 //! refused: whoever writes the file must not be able to stop the machine by a typing error.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64_NOPAD;
 use zeroize::Zeroizing;
 
@@ -19,6 +19,16 @@ pub struct PasswordHash {
     params: Params,
     salt: Vec<u8>,
     hash: Vec<u8>,
+}
+
+/// What verifying works in.
+#[derive(Default)]
+pub struct Memory(Vec<Block>);
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("blocks", &self.0.len()).finish()
+    }
 }
 
 impl PasswordHash {
@@ -55,11 +65,19 @@ impl PasswordHash {
         Some(Self { algorithm, params, salt, hash })
     }
 
-    /// Whether this is its password. Takes tens of milliseconds and some MiB, on purpose.
-    pub fn verify(&self, password: &[u8]) -> bool {
+    /// Whether this is its password. Takes tens of milliseconds and some MiB, on purpose: `memory` is kept by the caller and
+    /// used again, so that guesses do not take it anew each time. It is overwritten with zeros.
+    pub fn verify(&self, password: &[u8], memory: &mut Memory) -> bool {
         let mut found = Zeroizing::new(vec![0; self.hash.len()]);
         let argon2 = Argon2::new(self.algorithm, Version::V0x13, self.params.clone());
-        argon2.hash_password_into(password, &self.salt, &mut found).is_ok() && super::equal(&found, &self.hash)
+        let blocks = self.params.block_count();
+        if memory.0.len() < blocks {
+            memory.0.resize(blocks, Block::new());
+        }
+        let Some(used) = memory.0.get_mut(..blocks) else { return false };
+        let done = argon2.hash_password_into_with_memory(password, &self.salt, &mut found, &mut *used).is_ok();
+        used.fill(Block::new());
+        done && super::equal(&found, &self.hash)
     }
 }
 
@@ -80,14 +98,16 @@ pub fn hash(password: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PasswordHash, hash};
+    use super::{Memory, PasswordHash, hash};
 
     #[test]
     fn what_is_hashed_verifies() {
         let text = hash(b"rahasia").unwrap();
         assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
         let read = PasswordHash::parse(&text).unwrap();
-        assert!(read.verify(b"rahasia") && !read.verify(b"Rahasia") && !read.verify(b""));
+        let mut memory = Memory::default();
+        let mut verify = |text: &[u8]| read.verify(text, &mut memory);
+        assert!(verify(b"rahasia") && !verify(b"Rahasia") && !verify(b"") && verify(b"rahasia"));
         assert_ne!(hash(b"rahasia").unwrap(), text);
         assert!(hash(b"").is_none());
     }
@@ -96,8 +116,8 @@ mod tests {
     fn s43_a_hash_made_by_another_program_verifies() {
         // The reference implementation's test vector: `echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1`.
         let text = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert!(PasswordHash::parse(text).unwrap().verify(b"password"));
-        assert!(!PasswordHash::parse(text).unwrap().verify(b"passwore"));
+        assert!(PasswordHash::parse(text).unwrap().verify(b"password", &mut Memory::default()));
+        assert!(!PasswordHash::parse(text).unwrap().verify(b"passwore", &mut Memory::default()));
     }
 
     #[test]

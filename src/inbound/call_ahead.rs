@@ -2,10 +2,12 @@
 //!
 //! A mailbox that exists is believed for a week and asked about again in the background after a day. One that does not is
 //! believed for ten minutes, so that a new one works soon. No answer counts for a minute. Who asks about the same address at
-//! the same time waits for the same answer; how many questions are under way at a time is bounded.
+//! the same time waits for the same answer. How many questions are under way is bounded for each server and each client: one
+//! server that hangs, or one client with many made-up names, keeps nobody else waiting.
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
@@ -30,18 +32,60 @@ const NO_ANSWER: Duration = Duration::from_secs(60);
 /// Addresses that are remembered at most: half of them young, half of them old.
 const MOST: usize = 50_000;
 
-/// Questions at a time.
-const AT_A_TIME: usize = 20;
+/// Questions to one server at a time.
+const AT_A_TIME: usize = 40;
+
+/// Of these, for one client.
+const OF_A_CLIENT: usize = 10;
+
+/// How long a question waits for its turn. It is not remembered that there was none.
+const TURN: Duration = Duration::from_secs(5);
 
 /// How long the client waits; the question itself ends a little later and its answer is remembered.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The memory. Cloning gives another handle on the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CallAhead {
     known: Arc<Mutex<Known>>,
     asking: Arc<Mutex<HashMap<String, Arc<OnceCell<Answer>>>>>,
-    places: Arc<Semaphore>,
+    /// By server: as many as the configuration names.
+    places: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+    /// By client, while he has questions under way.
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// What is asked, for whom, and of whom.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Who waits for the answer.
+    pub client: IpAddr,
+    /// The server that is asked.
+    pub server: String,
+    /// The mailbox key.
+    pub mailbox: String,
+}
+
+impl Question {
+    fn key(&self) -> String {
+        format!("{} {}", self.server, self.mailbox)
+    }
+}
+
+/// One question of a client.
+struct Turn {
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    client: IpAddr,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut clients = lock(&self.clients);
+        match clients.get_mut(&self.client) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(clients.remove(&self.client)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,30 +100,29 @@ struct Entry {
     since: Instant,
 }
 
-impl Default for CallAhead {
-    fn default() -> Self {
-        Self { known: Arc::default(), asking: Arc::default(), places: Arc::new(Semaphore::new(AT_A_TIME)) }
-    }
-}
-
 impl CallAhead {
-    /// What is remembered of `key`, else what `ask` finds out. `key` names the server and the address.
-    pub async fn exists<F, A>(&self, key: String, ask: F) -> Answer
+    /// What is remembered, else what `ask` finds out.
+    pub async fn exists<F, A>(&self, question: Question, ask: F) -> Answer
     where
         F: FnOnce() -> A + Send + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        match self.recall(&key) {
+        match self.recall(&question.key()) {
             Some((answer, false)) => answer,
             Some((answer, true)) => {
                 let this = self.clone();
-                tokio::spawn(async move { this.find_out(key, ask).await });
+                tokio::spawn(async move { this.find_out(question, ask).await });
                 answer
             }
             None => {
+                let Some(turn) = self.turn(question.client) else { return Answer::Unknown };
                 // A task of its own: the answer is of use though this client goes away.
                 let this = self.clone();
-                let asking = tokio::spawn(async move { this.find_out(key, ask).await });
+                let asking = tokio::spawn(async move {
+                    let answer = this.find_out(question, ask).await;
+                    drop(turn);
+                    answer
+                });
                 match timeout(PATIENCE, asking).await {
                     Ok(Ok(answer)) => answer,
                     Ok(Err(_)) | Err(_) => Answer::Unknown,
@@ -88,14 +131,28 @@ impl CallAhead {
         }
     }
 
-    async fn find_out<F, A>(&self, key: String, ask: F) -> Answer
+    /// Room for one more question of this client.
+    fn turn(&self, client: IpAddr) -> Option<Turn> {
+        let mut clients = lock(&self.clients);
+        let count = clients.entry(client).or_default();
+        if *count >= OF_A_CLIENT {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { clients: Arc::clone(&self.clients), client })
+    }
+
+    async fn find_out<F, A>(&self, question: Question, ask: F) -> Answer
     where
         F: FnOnce() -> A,
         A: Future<Output = Answer>,
     {
+        let key = question.key();
         let cell = Arc::clone(lock(&self.asking).entry(key.clone()).or_default());
+        let new = || Arc::new(Semaphore::new(AT_A_TIME));
+        let places = Arc::clone(lock(&self.places).entry(question.server).or_insert_with(new));
         let asked = cell.get_or_init(|| async {
-            let Ok(_place) = self.places.acquire().await else { return Answer::Unknown };
+            let Ok(Ok(_place)) = timeout(TURN, places.acquire()).await else { return Answer::Unknown };
             let answer = ask().await;
             self.remember(&key, answer);
             answer
@@ -157,17 +214,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, CallAhead, Entry, NEGATIVE, NO_ANSWER, POSITIVE, REFRESH};
+    use super::{Answer, CallAhead, Entry, NEGATIVE, NO_ANSWER, OF_A_CLIENT, POSITIVE, Question, REFRESH};
+    use std::net::IpAddr;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
     use tokio::time::{Instant, sleep};
 
+    fn question(mailbox: &str) -> Question {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        Question { client, server: "server".to_owned(), mailbox: mailbox.to_owned() }
+    }
+
     /// Asks with a server that says `answer`; what came of it, and whether the server was asked.
     async fn ask(memory: &CallAhead, answer: Answer) -> (Answer, bool) {
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
-        let found = memory.exists("server u@own.example".to_owned(), move || async move {
+        let found = memory.exists(question("u@own.example"), move || async move {
             counter.fetch_add(1, Ordering::SeqCst);
             answer
         });
@@ -228,7 +291,7 @@ mod tests {
                     sleep(Duration::from_millis(100)).await;
                     Answer::No
                 };
-                memory.exists("server u@own.example".to_owned(), slowly).await
+                memory.exists(question("u@own.example"), slowly).await
             })
         });
         for question in questions.collect::<Vec<_>>() {
@@ -236,5 +299,35 @@ mod tests {
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);
         assert!(memory.asking.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn s63_a_client_or_a_server_that_hangs_keeps_nobody_else_waiting() {
+        let memory = CallAhead::default();
+        let hang = || async {
+            sleep(Duration::from_secs(3600)).await;
+            Answer::Yes
+        };
+        for number in 0..100 {
+            let (memory, client) = (memory.clone(), IpAddr::from([192, 0, 2, 1 + number / 10]));
+            let mailbox = format!("u{number}@own.example");
+            tokio::spawn(async move { memory.exists(Question { client, ..question(&mailbox) }, hang).await });
+        }
+        sleep(Duration::from_millis(50)).await;
+        // One more of a client who has many under way is not asked; another server is asked at once.
+        let begun = Instant::now();
+        assert_eq!(memory.exists(question("more@own.example"), hang).await, Answer::Unknown);
+        let other = Question {
+            client: IpAddr::from([198, 51, 100, 1]),
+            server: "other".to_owned(),
+            mailbox: "siti@dua.example".to_owned(),
+        };
+        assert_eq!(memory.exists(other, || async { Answer::Yes }).await, Answer::Yes);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!(memory.clients.lock().unwrap().values().max(), Some(&OF_A_CLIENT));
+        // Who waits for a turn gives up, and that is not remembered.
+        let late = Question { client: IpAddr::from([198, 51, 100, 2]), ..question("late@own.example") };
+        assert_eq!(memory.exists(late.clone(), || async { Answer::Yes }).await, Answer::Unknown);
+        assert!(memory.recall(&late.key()).is_none());
     }
 }

@@ -78,6 +78,11 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// What is kept for the inside is for those who are known to be: by their address, not by where they have come in.
+fn side(listener: &Listener, trusted: bool) -> Side {
+    if trusted { listener.side } else { Side::Outside }
+}
+
 /// A client who was let in, and what he takes with him.
 struct Visit {
     place: Place,
@@ -116,7 +121,7 @@ impl Visit {
         let connections = if limited { rates.connections } else { 0 };
         let connection = admission.rates.enter(address, connections);
         let connection = connection.ok_or(&b"421 4.7.0 Too many connections of yours, try again later\r\n"[..])?;
-        let room = admission.enter(listener.side);
+        let room = admission.enter(side(listener, trusted));
         let room = room.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
         let standing = Standing { trusted, exempt };
         Ok(Self { place, peer, admission: admission.clone(), standing, _place: room, _connection: connection })
@@ -172,7 +177,7 @@ async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdow
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let listener = visit.place.listener();
-    let memory = visit.admission.memory(listener.side);
+    let memory = visit.admission.memory(side(listener, visit.standing.trusted));
     let reception = GatewayReception {
         gateway,
         place: visit.place.clone(),

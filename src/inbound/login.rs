@@ -4,10 +4,10 @@
 //! for the CPUs, so that guessing keeps no mail waiting.
 
 use crate::config::Login;
-use crate::crypto::password::PasswordHash;
+use crate::crypto::password::{Memory, PasswordHash};
 use crate::pipeline::{Gateway, Snapshot};
 use crate::smtp::server::{Attempt, Credentials};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Checks at a time, each of which takes some MiB (19 by default).
@@ -15,11 +15,15 @@ const AT_A_TIME: usize = 2;
 
 /// Places for checking. Cloning gives another handle on the same.
 #[derive(Clone, Debug)]
-pub(super) struct Checks(Arc<Semaphore>);
+pub(super) struct Checks {
+    places: Arc<Semaphore>,
+    /// What checks work in, one for each place.
+    memory: Arc<Mutex<Vec<Memory>>>,
+}
 
 impl Default for Checks {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_A_TIME)))
+        Self { places: Arc::new(Semaphore::new(AT_A_TIME)), memory: Arc::default() }
     }
 }
 
@@ -31,10 +35,17 @@ impl Checks {
         snapshot: &Arc<Snapshot>,
         credentials: Credentials,
     ) -> Attempt {
-        let Ok(_place) = self.0.acquire().await else { return Attempt::Later };
+        let Ok(_place) = self.places.acquire().await else { return Attempt::Later };
+        let shelf = Arc::clone(&self.memory);
         let snapshot = Arc::clone(snapshot);
         let name = credentials.name.clone();
-        match gateway.cpu(move || is_right(&snapshot.config.logins, &credentials)).await {
+        let check = move || {
+            let mut memory = shelf.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let right = is_right(&snapshot.config.logins, &credentials, &mut memory);
+            shelf.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+            right
+        };
+        match gateway.cpu(check).await {
             Ok(true) => Attempt::Passed(name),
             Ok(false) => Attempt::Failed,
             Err(_) => Attempt::Later,
@@ -42,11 +53,11 @@ impl Checks {
     }
 }
 
-fn is_right(logins: &[Login], credentials: &Credentials) -> bool {
+fn is_right(logins: &[Login], credentials: &Credentials, memory: &mut Memory) -> bool {
     let known = logins.iter().find(|login| login.name == credentials.name);
     // For a stranger somebody's hash is worked through as well, and its answer thrown away.
     let hash = known.or(logins.first()).and_then(|login| PasswordHash::parse(&login.hash));
-    let right = hash.is_some_and(|hash| hash.verify(credentials.password.0.as_bytes()));
+    let right = hash.is_some_and(|hash| hash.verify(credentials.password.0.as_bytes(), memory));
     right && known.is_some()
 }
 
@@ -62,17 +73,22 @@ mod tests {
     fn s43_a_stranger_takes_as_long_as_a_wrong_password() {
         let login = Login { name: "siti".to_owned(), hash: password::hash(b"rahasia").unwrap() };
         let logins = [login];
-        let try_it = |name: &str, password: &str| {
+        let mut memory = password::Memory::default();
+        let mut try_it = |name: &str, password: &str| {
             let credentials = Credentials { name: name.to_owned(), password: Secret::new(password) };
             let started = tokio::time::Instant::now();
-            (is_right(&logins, &credentials), started.elapsed())
+            (is_right(&logins, &credentials, &mut memory), started.elapsed())
         };
         assert!(try_it("siti", "rahasia").0);
         assert!(!try_it("nobody", "rahasia").0);
         assert!(!try_it("Siti", "rahasia").0);
-        let least = |name: &str| (0..5).map(|_| try_it(name, "wrong").1).min().unwrap();
+        let mut least = |name: &str| (0..5).map(|_| try_it(name, "wrong").1).min().unwrap();
         let (known, unknown) = (least("siti"), least("nobody"));
         assert!(known < unknown * 2 && unknown < known * 2, "{known:?} {unknown:?}");
-        assert!(!is_right(&[], &Credentials { name: "siti".to_owned(), password: Secret::new("rahasia") }));
+        assert!(!is_right(
+            &[],
+            &Credentials { name: "siti".to_owned(), password: Secret::new("rahasia") },
+            &mut password::Memory::default()
+        ));
     }
 }

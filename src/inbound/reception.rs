@@ -3,7 +3,7 @@
 //! One implementation asks the gateway, the other stands in the tests. Refusals say no more than the client may know.
 
 use super::Admission;
-use super::call_ahead::Answer;
+use super::call_ahead::{Answer, Question};
 use super::rates::{What, Who};
 use crate::config::{Listener, Rates};
 use crate::mail::{Address, Envelope, ReversePath};
@@ -227,7 +227,8 @@ impl GatewayReception {
             return Ok(());
         }
         let next_hop = config.next_hop(address.domain());
-        let key = format!("{next_hop} {}", address.mailbox_key());
+        let (client, server) = (self.peer, next_hop.to_string());
+        let question = Question { client, server, mailbox: address.mailbox_key() };
         let (surroundings, asked) = (Arc::clone(&self.place.snapshot.surroundings), address.clone());
         let ask = move || async move {
             match probe(&next_hop, &asked, &surroundings).await {
@@ -242,7 +243,7 @@ impl GatewayReception {
                 }
             }
         };
-        match self.admission.call_ahead.exists(key, ask).await {
+        match self.admission.call_ahead.exists(question, ask).await {
             Answer::Yes => Ok(()),
             Answer::No if self.within(What::Unknown, 1, self.rates().unknown) => {
                 Err(Reply::new(550, 1, 1, format!("No such recipient: <{address}>")))

@@ -83,6 +83,7 @@ pub(super) struct Session<S, R> {
     timing: Timing,
     shutdown: watch::Receiver<bool>,
     input: BytesMut,
+    line_began: Instant,
     end: Instant,
     /// When the message under way began, and its octets so far.
     message: Option<(Instant, u64)>,
@@ -113,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
             timing,
             shutdown,
             input: BytesMut::with_capacity(8 << 10),
+            line_began: Instant::now(),
             end: Instant::now() + timing.session,
             message: None,
         }
@@ -270,8 +272,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         if now >= self.end {
             return Ok(Read::TooLong);
         }
-        let deadline = (now + self.timing.idle).min(self.end);
         let in_data = self.dialogue.in_data();
+        // A command has this long from its first octet, not from its last.
+        if in_data || self.input.is_empty() {
+            self.line_began = now;
+        }
+        let deadline = (self.line_began + self.timing.idle).min(self.end);
         let grace = self.timing.grace;
         self.input.reserve(if in_data { 64 << 10 } else { 4 << 10 });
         let shutdown = &mut self.shutdown;

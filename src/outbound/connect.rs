@@ -414,12 +414,29 @@ impl Connection {
                     Ok(Err(error)) => self.client.lost(&format!("connection lost: {error}")),
                     Err(_) => self.client.lost("the next hop did not answer in time"),
                 },
+                // Nobody was asked anything: taken for the answer to the final dot, it would lose a mail or bounce it.
+                Step::Content(_) if self.has_spoken().await => {
+                    self.client.lost("the next hop spoke before it had the mail");
+                }
                 Step::Content(pieces) => match self.content(pieces).await {
                     Ok(()) => self.client.content_sent(),
                     Err(problem) => self.client.lost(problem),
                 },
             }
         }
+    }
+
+    /// Whether something has arrived that nobody has looked at.
+    async fn has_spoken(&mut self) -> bool {
+        let mut octets = [0; 1024];
+        let mut buffer = ReadBuf::new(&mut octets);
+        let read = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut self.stream).poll_read(context, &mut buffer))
+        });
+        if let std::task::Poll::Ready(Ok(())) = read.await {
+            self.input.extend_from_slice(buffer.filled());
+        }
+        !self.input.is_empty()
     }
 
     /// Everything but the end of the data, and then that: only from there on delivery is possible.
@@ -447,6 +464,9 @@ impl Connection {
             }
         }
         self.write(&gathered, Phase::DataBlock).await?;
+        if self.has_spoken().await {
+            return Err("the next hop spoke before it had the mail");
+        }
         self.client.content_ending();
         self.write(&end, Phase::DataBlock).await
     }

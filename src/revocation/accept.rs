@@ -32,6 +32,12 @@ pub enum Unusable {
     /// A newer one is at hand.
     #[error("older than the one at hand")]
     Older,
+    /// It should have been replaced already, and the one at hand has not yet to be.
+    #[error("its time is over, and the one at hand is still in force")]
+    Over,
+    /// RFC 5280 section 5.2.3: numbers grow, and a CA that has begun to number goes on.
+    #[error("another list with the same number, or without one, as the one at hand")]
+    Number,
 }
 
 /// What came.
@@ -94,6 +100,15 @@ pub(super) fn accept(
     }
     if held.is_some_and(|held| crls::is_older(&crl, held)) {
         return Err(Unusable::Older);
+    }
+    let is_over = |crl: &Crl| crl.next_update().is_some_and(|next| next < arrived.at);
+    if held.is_some_and(|held| is_over(&crl) && !is_over(held)) {
+        return Err(Unusable::Over);
+    }
+    let unnumbered = |held: &Crl| held.number().is_some() && crl.number().is_none();
+    let again = |held: &Crl| held.number().is_some() && held.number() == crl.number() && held.der() != crl.der();
+    if held.is_some_and(|held| unnumbered(held) || again(held)) {
+        return Err(Unusable::Number);
     }
     // One whose time is over clears nobody, but it may still condemn.
     Ok(Accepted { crl, signer })

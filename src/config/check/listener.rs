@@ -133,9 +133,12 @@ fn side(start: usize, table: &file::Listener, findings: &mut Findings<'_>) -> Op
 /// `tls`: STARTTLS where there is a certificate, if nothing is said.
 fn tls(table: &file::Listener, identities: &[TlsIdentity], findings: &mut Findings<'_>) -> ListenerTls {
     let words = [("starttls", ListenerTls::StartTls), ("implicit", ListenerTls::Implicit), ("off", ListenerTls::Off)];
-    let default = if identities.is_empty() { ListenerTls::Off } else { ListenerTls::StartTls };
+    let unreadable = findings.has_errors_of("tls.");
+    let default = if identities.is_empty() && !unreadable { ListenerTls::Off } else { ListenerTls::StartTls };
     let tls = choice(findings, "listener.tls", table.tls.as_ref(), &words, default);
-    if let Some(written) = table.tls.as_ref().filter(|_| tls != ListenerTls::Off && identities.is_empty()) {
+    // A certificate that is written and can't be read is an error already.
+    let none = identities.is_empty() && !findings.has_errors_of("tls.");
+    if let Some(written) = table.tls.as_ref().filter(|_| tls != ListenerTls::Off && none) {
         let hint = "name certificate and key under [tls]";
         findings.error(
             written.span().start,

@@ -6,6 +6,7 @@ use super::super::parse::Findings;
 use super::super::settings::{Dns, Fetch, Login, Outbound, ServerSettings, TlsIdentity};
 use super::{key, listener, missing};
 use crate::crypto::password::PasswordHash;
+use crate::pki::Certificate;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use toml::Spanned;
@@ -24,6 +25,12 @@ pub(super) fn tls(file: &File, directory: &Path, findings: &mut Findings<'_>) ->
             directory,
             findings,
         ));
+    }
+    for identity in &identities {
+        let first = identity.chain.first().and_then(|der| Certificate::from_der(der).ok());
+        if let Some(ended) = first.filter(|first| first.not_after() < crate::clock::now()) {
+            findings.warn(format!("the TLS certificate of {} has ended at {}", ended.subject(), ended.not_after()));
+        }
     }
     let ca = table.ca.as_ref().filter(|ca| !ca.get_ref().is_empty());
     (identities, ca.map(|ca| files::certificates("tls.ca", ca, directory, findings)).unwrap_or_default())

@@ -3,6 +3,8 @@
 //! Asked of DNS alone, and never for what stands inside an encrypted layer. A look-up that fails is `temperror`, which
 //! proves nothing. Where our reading of `From` and the library's differ, DMARC is `permerror`: two readers could see two authors.
 
+mod dkim;
+
 use super::super::{Arrival, Gateway, Snapshot};
 use crate::config::Authenticate;
 use crate::mail::authentication::{AuthResult, Dkim, Dmarc, SenderAuthentication, Spf};
@@ -112,10 +114,18 @@ impl Question {
         };
         let Some(mut message) = parsed else { return found };
         message.dkim_headers.truncate(SIGNATURES);
-        let signatures = self.authenticator.verify_dkim(&message).await;
-        found.dkim = signatures.iter().filter_map(signature).collect();
-        // What is not `pass` for us is none for DMARC either.
-        let usable: Vec<DkimOutput<'_>> = signatures.into_iter().filter(|one| !covers_a_part(one)).collect();
+        let mut usable: Vec<DkimOutput<'_>> = Vec::new();
+        for output in self.authenticator.verify_dkim(&message).await {
+            let against = match output.result() {
+                DkimResult::Pass => dkim::objection(&output, &message, &self.authenticator).await,
+                _ => None,
+            };
+            found.dkim.extend(signature(&output, against));
+            // What is not `pass` for us is none for DMARC either.
+            if against.is_none() {
+                usable.push(output);
+            }
+        }
         found.dmarc = self.dmarc(&message, &usable, &domain, &spf).await;
         found
     }
@@ -140,15 +150,10 @@ impl Question {
     }
 }
 
-/// `l=`: whoever has the mail can add to it.
-fn covers_a_part(output: &DkimOutput<'_>) -> bool {
-    output.signature().is_some_and(|signature| signature.l > 0)
-}
-
-fn signature(output: &DkimOutput<'_>) -> Option<Dkim> {
+fn signature(output: &DkimOutput<'_>, against: Option<&'static str>) -> Option<Dkim> {
     let signature = output.signature()?;
     let (result, reason) = match output.result() {
-        DkimResult::Pass if covers_a_part(output) => (AuthResult::Policy, Some("a part of the body is not signed")),
+        DkimResult::Pass if against.is_some() => (AuthResult::Policy, against),
         DkimResult::Pass => (AuthResult::Pass, None),
         DkimResult::Neutral(_) => (AuthResult::Fail, Some("the signature does not verify")),
         DkimResult::Fail(_) => (AuthResult::Fail, Some("the signature does not verify")),
