@@ -15,6 +15,14 @@ const CA: &[&str] = &["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign
 
 /// A CRL of `issuer` with this number, hex; `None`: without the extension.
 fn crl(bench: &Bench, issuer: &str, number: Option<&str>, last_update: &str) -> Crl {
+    made(bench, issuer, number, last_update, "20301231000000Z")
+}
+
+fn ended(bench: &Bench, issuer: &str, number: &str, last_update: &str, next_update: &str) -> Crl {
+    made(bench, issuer, Some(number), last_update, next_update)
+}
+
+fn made(bench: &Bench, issuer: &str, number: Option<&str>, last_update: &str, next_update: &str) -> Crl {
     bench.write("index.txt", b"");
     bench.write("number", number.unwrap_or("01").as_bytes());
     let extensions = if number.is_some() { "crlnumber=number\n" } else { "" };
@@ -22,7 +30,7 @@ fn crl(bench: &Bench, issuer: &str, number: Option<&str>, last_update: &str) -> 
     bench.write("ca.cnf", config.as_bytes());
     bench
         .openssl(&format!(
-            "ca -config ca.cnf -gencrl -cert {issuer}.pem -keyfile {issuer}.key -crl_lastupdate {last_update} -crl_nextupdate 20301231000000Z -out crl.pem"
+            "ca -config ca.cnf -gencrl -cert {issuer}.pem -keyfile {issuer}.key -crl_lastupdate {last_update} -crl_nextupdate {next_update} -out crl.pem"
         ))
         .unwrap();
     Crl::bundle(&bench.read("crl.pem"), &Limits::default()).unwrap().remove(0)
@@ -116,6 +124,17 @@ fn p03_what_a_server_gives_is_taken_only_from_the_right_ca_and_never_older() {
     assert_eq!(check(two.der(), Some(&one), &[], root, false), Ok(true));
     assert_eq!(check(two.der(), Some(&two), root, &[], false), Ok(true));
     assert_eq!(check(one.der(), Some(&two), root, &[], false), Err(Unusable::Older));
+    // Newer, but its time is over while that of the one at hand is not; it may still be the first, and condemn.
+    let over = ended(&bench, "root", "09", "20260103000000Z", "20260104000000Z");
+    assert_eq!(check(over.der(), Some(&two), root, &[], false), Err(Unusable::Over));
+    assert_eq!(check(over.der(), None, root, &[], false), Ok(true));
+    let later = ended(&bench, "root", "0A", "20260105000000Z", "20260106000000Z");
+    assert_eq!(check(later.der(), Some(&over), root, &[], false), Ok(true));
+    // The same number again with other content, and none where there was one.
+    let again = crl(&bench, "root", Some("02"), "20260102000001Z");
+    let unnumbered = crl(&bench, "root", None, "20260201000000Z");
+    assert_eq!(check(again.der(), Some(&two), root, &[], false), Err(Unusable::Number));
+    assert_eq!(check(unnumbered.der(), Some(&two), root, &[], false), Err(Unusable::Number));
     // A known CA's list, but not this CA's.
     assert_eq!(check(foreign.der(), None, root, other, false), Err(Unusable::OtherIssuer(issuer("other"))));
     assert_eq!(check(foreign.der(), Some(&two), &[], other, false), Err(Unusable::OtherIssuer(issuer("other"))));

@@ -169,3 +169,24 @@ fn s45_a_login_signs_with_its_own_key_only() {
     let arrived = outside.find("own-key");
     assert_eq!(crate::support::Pki::shared().verify(&arrived.content, &[]), Ok(SITI.to_owned()));
 }
+
+#[test]
+fn s65_strangers_at_a_listener_for_logins_take_nothing_of_the_insides() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let certificates = Certificates::shared();
+    let listener = "[[listener]]\nname = \"serah\"\nbind = \"127.0.0.1:0\"\nside = \"inside\"\nauth = [\"plain\"]\n";
+    let gateway = Setup::new(inside.address, outside.address)
+        .more(&certificates.configuration())
+        .more(listener)
+        .more(&login(SITI, PASSWORD))
+        .more("[limits]\nconnections = 10\n[limits.client]\nconnections = 0\n")
+        .start();
+    let address = gateway.listener("serah");
+    // Nobody has logged in yet.
+    let held: Vec<_> = (0..8).map(|_| Client::connect(address)).collect();
+    Client::silent(address).expect("421 4.7.0 ");
+    Client::silent(gateway.outside).expect("421 4.7.0 ");
+    Client::hello(gateway.inside);
+    drop(held);
+}

@@ -103,3 +103,26 @@ fn s47_dsn_parameters_reach_a_server_that_knows_them() {
         assert_eq!(line("MAIL").contains("RET="), !expected[0].is_empty());
     }
 }
+
+#[test]
+fn c19_a_reply_before_the_mail_is_no_answer_to_it() {
+    need!("openssl", "aiosmtpd");
+    for stray in ["250 2.0.0 taken already\r\n", "550 5.7.1 never\r\n"] {
+        let (inside, peer) = (Sink::start(), Peer::with(&json!({"stray": stray})));
+        let gateway = gateway(&inside, &peer);
+        assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "stray", "x")).starts_with("250"));
+        let begun = std::time::Instant::now();
+        let row = loop {
+            let queued = gateway.queued();
+            let row = queued.first().map(|row| row["recipients"][0].clone()).unwrap_or_default();
+            if row["tries"].as_i64() > Some(0) {
+                break row;
+            }
+            assert!(begun.elapsed() < crate::support::PATIENCE, "{stray}: {queued:?}");
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        };
+        assert!(row["diagnostic"].as_str().unwrap_or_default().contains("spoke before"), "{row}");
+        // Neither delivered nor bounced.
+        assert!(inside.mails().is_empty() && !peer.has("stray"), "{stray}");
+    }
+}

@@ -88,7 +88,9 @@ def serve(plain, number):
             send("250 2.1.5 ok")
         elif verb == "DATA":
             taken = 0
-            send("354 go")
+            # What stands behind 354 was asked by nobody.
+            plain_text = "354 go\r\n" + options.get("stray", "")
+            wire.sendall(plain_text.encode())
             content = b""
             while True:
                 line = lines.readline()
@@ -137,7 +139,7 @@ impl Peer {
     /// `host`, `port`, `greeting`, `replies` (beginning of a line to its reply; empty: the connection ends; `.`: after the
     /// data), `offers`, `certificate` and `key` (then STARTTLS), `implicit`, `broken` (the handshake), `behind` (octets behind the
     /// 220), `clients` (whose certificates are asked for), `auth` (the one good line), `tls12`,
-    /// `most` (recipients of a transaction) and `too_many` (the reply to more).
+    /// `most` (recipients of a transaction) and `too_many` (the reply to more), `stray` (octets behind 354).
     pub fn with(options: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("peer.py");

@@ -66,7 +66,7 @@ fn unsigned_field(signed: &[String], message: &AuthenticatedMessage<'_>) -> Opti
         let (there, signed) = count(name);
         there > 1 && signed < there
     };
-    ONCE.iter().any(|name| twice(&name)).then_some("a field stands twice and is signed once")
+    ONCE.iter().any(twice).then_some("a field stands twice and is signed once")
 }
 
 /// `t=`, `s=` and `h=` of the key record (RFC 6376 section 3.6.1).
