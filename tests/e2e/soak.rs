@@ -108,7 +108,7 @@ fn send_until_stopped(number: usize, listeners: (SocketAddr, SocketAddr), templa
     let mut count = number;
     while !promises.stop.load(Ordering::Acquire) {
         // The two large ones come seldom.
-        let kinds = if count % 5 == 0 { templates.len() } else { templates.len() - 2 };
+        let kinds = if count.is_multiple_of(5) { templates.len() } else { templates.len() - 2 };
         let template = &templates[count % kinds];
         let id = format!("soak-{number}-{count}-x");
         let address = if template.inside { listeners.0 } else { listeners.1 };
@@ -235,8 +235,8 @@ fn c02_nothing_is_lost_in_a_soak() {
 /// Kills, restarts, a full disk, in turn, until the time is over; how many kills.
 fn disturb(gateway: &mut Gateway, neighbours: &mut [Mta], disk: &Disk, time: Duration) -> usize {
     let (until, mut kills) = (Instant::now() + time, 0);
-    // Fifty kills in ten minutes.
-    let pause = Duration::from_secs(4);
+    // More than fifty kills in ten minutes.
+    let pause = Duration::from_millis(3500);
     let mut turn: usize = 0;
     while Instant::now() + pause < until {
         std::thread::sleep(pause);
