@@ -115,7 +115,7 @@ impl CallAhead {
                 answer
             }
             None => {
-                let Some(turn) = self.turn(question.client) else { return Answer::Unknown };
+                let Some(turn) = self.begin(&question) else { return Answer::Unknown };
                 // A task of its own: the answer is of use though this client goes away.
                 let this = self.clone();
                 let asking = tokio::spawn(async move {
@@ -129,6 +129,18 @@ impl CallAhead {
                 }
             }
         }
+    }
+
+    /// Whether it may be asked. Who asks what somebody asks already only waits with him.
+    fn begin(&self, question: &Question) -> Option<Option<Turn>> {
+        let mut asking = lock(&self.asking);
+        let key = question.key();
+        if asking.contains_key(&key) {
+            return Some(None);
+        }
+        let turn = self.turn(question.client)?;
+        asking.insert(key, Arc::default());
+        Some(Some(turn))
     }
 
     /// Room for one more question of this client.
