@@ -141,17 +141,26 @@ pub async fn reaccept(gateway: &Arc<Gateway>, id: &QueueId, over: &Override) -> 
     }
     let new = QueueId::random();
     let accepted = Some(over.accept.clone());
-    let (arrival, made) = decide_again(gateway, &snapshot, &taken, &places, accepted, &new, now).await?;
+    let again = decide_again(gateway, &snapshot, &taken, &places, accepted, &new, now).await;
+    let (arrival, made) = match again {
+        // Its content is gone, so somebody else has done something with it meanwhile.
+        Err(ReacceptError::Queue(QueueError::Destroyed(_))) => return as_it_is(gateway, id, over).await,
+        again => again?,
+    };
     stop(&taken, &places, &made, over)?;
     if !release(gateway, &snapshot, &taken, &places, arrival, made, new.clone(), over, now).await? {
-        // Another operator was first: he may have done the same.
-        let taken = gateway.queue.taken(id).await?;
-        let Chosen { places, released } = chosen(&taken, over.recipients.as_deref(), true)?;
-        return if places.is_empty() { Ok(Released { recipients: released }) } else { Err(changed(id)) };
+        return as_it_is(gateway, id, over).await;
     }
     let addresses = places.iter().filter_map(|place| taken.recipients.get(*place));
     released.extend(addresses.map(|one| ReleasedTo { address: one.address.clone(), id: new.clone(), already: false }));
     Ok(Released { recipients: released })
+}
+
+/// Another operator was first: he may have done the same.
+async fn as_it_is(gateway: &Gateway, id: &QueueId, over: &Override) -> Result<Released, ReacceptError> {
+    let taken = gateway.queue.taken(id).await?;
+    let Chosen { places, released } = chosen(&taken, over.recipients.as_deref(), true)?;
+    if places.is_empty() { Ok(Released { recipients: released }) } else { Err(changed(id)) }
 }
 
 /// Gives held mail from inside back to its sender: 5.7.1.
