@@ -35,7 +35,7 @@ pub async fn facts(
     again: Option<Again>,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
-    let Looked { inspected, unopened, asked, until } = looked;
+    let Looked { inspected, unopened, asked, passed, until } = looked;
     let first_seen = match arrival.side {
         // What a private key has shown is never deferred.
         Side::Outside if inspected.reasons.contains(&Reason::RevocationUnknown) && !inspected.asked_private_key => {
@@ -46,7 +46,7 @@ pub async fn facts(
         }
         Side::Outside | Side::Inside => None,
     };
-    let sender = authentication::sender(gateway, snapshot, arrival, &inspected.from).await;
+    let sender = authentication::sender(snapshot, arrival, &inspected.from).await;
     let facts = Facts {
         sender,
         side: arrival.side,
@@ -56,7 +56,7 @@ pub async fn facts(
         own_keys: Vec::new(),
         substitutes: Vec::new(),
         recipients: opening::owners(&arrival.envelope, &asked),
-        passed: opening::has_passed(gateway, arrival),
+        passed,
         triggers: crate::policy::Triggers::default(),
         already_encrypted: false,
         returns_opened: false,

@@ -279,3 +279,30 @@ fn s45_an_authorised_envelope_may_sign_for_another() {
     let reply = client.transaction(SITI, &[RINA], &letter(BUDI, RINA, "the-other-way", "x"));
     assert!(reply.starts_with("550 5.7.1"), "{reply}");
 }
+
+/// What a server inside sends round once more, its header section rewritten, is not signed again; a mark that somebody made up
+/// changes nothing.
+#[test]
+fn s20_mail_that_comes_round_is_signed_once() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).start();
+    let post = |mail: &[u8]| crate::support::client::send(gateway.inside, SITI, &[RINA], mail);
+    assert!(post(&letter(SITI, RINA, "round", "Sekali saja.")).starts_with("250"));
+    let signed = String::from_utf8(outside.find("round").content).unwrap();
+    let (header, body) = signed.split_once("\r\n\r\n").unwrap();
+    let at = header.find("Segel-Passed: ").expect("a mark");
+    let mark: String = header[at..].split_inclusive("\r\n").take(2).collect();
+    let again = |id: &str, mark: &str| {
+        let fields = format!("From: {SITI}\r\nTo: {RINA}\r\nSubject: Halo\r\nMessage-ID: <{id}@test.example>\r\n");
+        assert!(post(format!("{mark}{fields}\r\n{body}").as_bytes()).starts_with("250"));
+        outside.find(id).content
+    };
+    let round = again("again", &mark);
+    assert!(round.ends_with(body.as_bytes()) && fields(&round, "Segel-Passed").is_empty());
+    assert!(fields(&round, "Content-Type").is_empty());
+    let digit = mark.trim_end().chars().last().unwrap();
+    let forged = mark.replace(&format!("{digit}\r\n"), if digit == '0' { "1\r\n" } else { "0\r\n" });
+    assert_ne!(forged, mark);
+    assert_eq!(Pki::shared().verify(&again("forged", &forged), &[]), Ok(SITI.to_owned()));
+}

@@ -5,7 +5,7 @@
 
 mod dkim;
 
-use super::super::{Arrival, Gateway, Snapshot};
+use super::super::{Arrival, Snapshot};
 use crate::config::Authenticate;
 use crate::mail::authentication::{AuthResult, Dkim, Dmarc, SenderAuthentication, Spf};
 use crate::mail::header::From;
@@ -29,12 +29,7 @@ const SIGNATURES: usize = 10;
 const LARGE: usize = 256 << 10;
 
 /// What is known about who has sent the mail. Nothing for mail from inside, and where the operator does not ask.
-pub(super) async fn sender(
-    _gateway: &Gateway,
-    snapshot: &Snapshot,
-    arrival: &Arrival,
-    from: &From,
-) -> SenderAuthentication {
+pub(super) async fn sender(snapshot: &Snapshot, arrival: &Arrival, from: &From) -> SenderAuthentication {
     let asked = match snapshot.config.authenticate {
         Authenticate::Never => false,
         Authenticate::Remote => !arrival.peer.to_canonical().is_loopback(),

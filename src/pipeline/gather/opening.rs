@@ -27,6 +27,8 @@ pub struct Looked {
     pub unopened: Option<Inspected>,
     /// The keys that were asked.
     pub asked: Vec<KeyEntry>,
+    /// This gateway has signed, encrypted or opened this very content before, in this direction.
+    pub passed: bool,
     /// When looking up ends for this message.
     pub until: Instant,
 }
@@ -49,7 +51,8 @@ pub(in super::super) async fn inspect(
     };
     let until = Instant::now() + LOOK_UPS;
     // What was opened once is not opened again (S20): a nested layer is for whoever got the first copy.
-    let envelope = (!has_passed(gateway, arrival)).then(|| arrival.envelope.clone());
+    let passed = has_passed(gateway, arrival);
+    let envelope = (!passed).then(|| arrival.envelope.clone());
     let keyring = Keyring::new(envelope, grid);
     let (inspected, keyring) = walk(gateway, snapshot, &arrival.content, scope, keyring, until, now).await?;
     let unopened = match keyring.asked.is_empty() {
@@ -64,11 +67,11 @@ pub(in super::super) async fn inspect(
     if scope == Scope::Full && judged_by_time && !gateway.clock.is_settled() {
         return Err(AcceptError::Clock);
     }
-    Ok(Looked { inspected, unopened, asked: keyring.asked, until })
+    Ok(Looked { inspected, unopened, asked: keyring.asked, passed, until })
 }
 
 /// Whether this gateway has signed, encrypted or opened this very content before, in this direction.
-pub(super) fn has_passed(gateway: &Gateway, arrival: &Arrival) -> bool {
+fn has_passed(gateway: &Gateway, arrival: &Arrival) -> bool {
     let claimed = mark::claimed(&arrival.content);
     let mac = || gateway.marks.of(&mark::bound(arrival.side, &arrival.content));
     !claimed.is_empty() && claimed.contains(&mac())
