@@ -4,12 +4,15 @@ use super::StoreError;
 use sqlx::{SqliteConnection, raw_sql};
 
 /// In order; a migration that was released is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction of its own. Refuses a newer schema.

@@ -1,0 +1,1 @@
+-- The emergency bypass of signing.

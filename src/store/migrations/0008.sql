@@ -1,0 +1,1 @@
+-- Copies that are their original with something on top.
