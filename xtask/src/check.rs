@@ -13,7 +13,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     process::run(
         &cargo,
         &["doc", "--release", "--workspace", "--no-deps", "--quiet"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
+        &[("RUSTDOCFLAGS", "-D warnings".to_owned())],
     )?;
     deny(&cargo)
 }

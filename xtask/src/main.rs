@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod conformance;
 mod process;
@@ -18,6 +19,7 @@ usage: cargo xtask COMMAND
 
   check         formatting, clippy, documentation, licences and advisories
   test          installs the tools that the tests drive, checks, runs all tests
+  bench         measures the gateway beside Postfix; needs $SEGEL_PERF
   conformance   writes docs/conformance.md from the names of the tests
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["check"] => check::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["conformance"] => conformance::write(&root()),
         _ => {
             eprint!("{USAGE}");

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     NotStarted(String, std::io::Error),
     /// A file could not be read or written.
     File(PathBuf, std::io::Error),
+    /// Something else, in whole words.
+    Said(String),
 }
 
 impl fmt::Display for Failure {
@@ -21,17 +23,18 @@ impl fmt::Display for Failure {
             Self::Failed(what) => write!(f, "`{what}` failed"),
             Self::NotStarted(what, error) => write!(f, "cannot start `{what}`: {error}"),
             Self::File(path, error) => write!(f, "`{}`: {error}", path.display()),
+            Self::Said(what) => f.write_str(what),
         }
     }
 }
 
 /// Runs `program` in the repository and waits; its output is the terminal's.
-pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), Failure> {
+pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<(), Failure> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("$ {line}");
     let status = Command::new(program)
         .args(arguments)
-        .envs(environment.iter().copied())
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(crate::root())
         .status()
         .map_err(|error| Failure::NotStarted(line.clone(), error))?;
@@ -52,4 +55,9 @@ pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
 /// The cargo that started this tool, so that a chosen toolchain stays chosen.
 pub(crate) fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from)
 }
