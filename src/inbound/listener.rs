@@ -108,7 +108,7 @@ impl Visit {
         let connections = if limited { rates.connections } else { 0 };
         let connection = admission.rates.enter(address, connections);
         let connection = connection.ok_or(&b"421 4.7.0 Too many connections of yours, try again later\r\n"[..])?;
-        let room = admission.enter(share_of(listener, trusted));
+        let room = admission.enter(side(listener, trusted));
         let room = room.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
         let standing = Standing { trusted, exempt };
         Ok(Self { place, peer, admission: admission.clone(), standing, _place: room, _connection: connection })
@@ -155,7 +155,7 @@ async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdow
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let listener = visit.place.listener();
-    let memory = visit.admission.memory(share_of(listener, visit.standing.trusted));
+    let memory = visit.admission.memory(side(listener, visit.standing.trusted));
     let reception = GatewayReception {
         gateway,
         place: visit.place.clone(),
@@ -176,7 +176,7 @@ async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdow
 
 /// The side whose share of places and memory a client draws on. What is kept for the inside is for those who are known to be
 /// inside: by their address, not by where they have come in.
-fn share_of(listener: &Listener, trusted: bool) -> Side {
+fn side(listener: &Listener, trusted: bool) -> Side {
     if trusted { listener.side } else { Side::Outside }
 }
 
