@@ -62,10 +62,15 @@ fn root() -> &'static Path {
 /// All documents but the generated one, whose own test holds it.
 fn documents() -> Vec<Document> {
     let mut paths = Vec::new();
-    for folder in ["", "docs", "docs/decisions"] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = Path::new(folder).join(entry.unwrap().file_name());
-            if path.extension().is_some_and(|ending| ending == "md") && !path.ends_with("conformance.md") {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
+                if ["docs", "config", "packaging"].iter().any(|kept| path.starts_with(kept)) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|ending| ending == "md") && !path.ends_with("conformance.md") {
                 paths.push(path);
             }
         }
@@ -336,16 +341,34 @@ fn configuration() -> BTreeMap<String, BTreeSet<String>> {
     let mut section = String::new();
     for line in text.lines() {
         let line = line.trim_start_matches("# ");
-        if let Some(name) = line.strip_prefix('[').filter(|_| line.trim_end().ends_with(']')) {
-            section = name.trim_matches(['[', ']', ' ']).to_owned();
-            sections.entry(section.clone()).or_default();
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| is_key(key)) {
-            sections.entry(section.clone()).or_default().insert(key.to_owned());
-        } else if let Some((key, _)) = line.split_once(": unset").filter(|(key, _)| is_key(key)) {
-            sections.entry(section.clone()).or_default().insert(key.to_owned());
+        match written(line) {
+            Some(Written::Section(name)) => {
+                name.clone_into(&mut section);
+                sections.entry(section.clone()).or_default();
+            }
+            Some(Written::Key(key)) => {
+                sections.entry(section.clone()).or_default().insert(key.to_owned());
+            }
+            None => {}
         }
     }
     sections
+}
+
+/// What a line of a configuration is.
+enum Written<'a> {
+    Section(&'a str),
+    Key(&'a str),
+}
+
+/// `[section]`, `key = value`, or `key: unset` where a key has no default that could be written.
+fn written(line: &str) -> Option<Written<'_>> {
+    let line = line.split(" #").next().unwrap_or_default().trim_end();
+    if let Some(name) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
+        return Some(Written::Section(name.trim_matches(['[', ']'])));
+    }
+    let (key, _) = line.split_once(" = ").or_else(|| line.split_once(": unset"))?;
+    is_key(key).then_some(Written::Key(key))
 }
 
 fn is_key(text: &str) -> bool {
@@ -387,6 +410,22 @@ fn configuration_keys_exist() {
             };
             if !there {
                 problems.push(format!("{}: `{span}` is not in config/segel.toml", document.at(number)));
+            }
+        }
+        let mut section = "";
+        for line in document.lines.iter().filter(|line| line.fence.as_deref() == Some("toml")) {
+            let there = match written(&line.text) {
+                Some(Written::Section(name)) => {
+                    section = name;
+                    ELSEWHERE.contains(&name) || known.contains_key(name)
+                }
+                Some(Written::Key(key)) => {
+                    ELSEWHERE.contains(&section) || known.get(section).is_some_and(|keys| keys.contains(key))
+                }
+                None => true,
+            };
+            if !there {
+                problems.push(format!("{}: not in config/segel.toml: {}", document.at(line.number), line.text));
             }
         }
     }
