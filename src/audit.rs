@@ -21,8 +21,7 @@ pub use search::{Found, Page, Personal, Search};
 pub use verify::{BadRow, VerifyReport};
 
 use crate::seal::{MasterKey, SealError};
-use crate::store::{BoxFuture, Store, StoreError, Write};
-use sqlx::SqliteConnection;
+use crate::store::{Store, StoreError, Tx, TxError, Write, values};
 use std::sync::Arc;
 
 /// The audit log. Cheap to clone.
@@ -128,8 +127,8 @@ struct Record {
 impl Write for Record {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(append(tx, &self.chain, &self.events))
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        append(tx, &self.chain, &self.events)
     }
 }
 
@@ -138,15 +137,14 @@ struct NameChain;
 impl Write for NameChain {
     type Output = String;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<String, sqlx::Error>> {
-        Box::pin(async move {
-            let name = data_encoding::HEXLOWER.encode(&crate::seal::random::<8>());
-            sqlx::query("INSERT INTO setting (name, value) VALUES ('audit-chain', ?) ON CONFLICT (name) DO NOTHING")
-                .bind(name)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query_scalar("SELECT value FROM setting WHERE name = 'audit-chain'").fetch_one(tx).await
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<String, TxError> {
+        let name = data_encoding::HEXLOWER.encode(&crate::seal::random::<8>());
+        tx.execute(
+            "INSERT INTO setting (name, value) VALUES ('audit-chain', ?) ON CONFLICT (name) DO NOTHING",
+            &values![name],
+        )?;
+        let (name,) = tx.one("SELECT value FROM setting WHERE name = 'audit-chain'", &[])?;
+        Ok(name)
     }
 }
 

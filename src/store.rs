@@ -1,20 +1,22 @@
-//! The database: pools, migrations, and the writer that commits for many sessions at once.
+//! The database: readers, migrations, and the writer that commits for many sessions at once.
 //!
 //! Knows no table's meaning: the modules below own their SQL. Nothing writes except through [`Store::write`], whose
 //! reply comes only after the commit was flushed. Failure policy: what could not be committed is rolled back whole and
 //! reported; the error says whether trying again later makes sense.
 
+mod inbox;
 mod lock;
 mod migrations;
 pub mod rows;
+mod tx;
 mod writer;
 
 pub use lock::{Lock, LockError};
-pub use writer::{BoxFuture, Urgency, Write};
+pub(crate) use tx::values;
+pub use tx::{Column, Read, Row, Tx, TxError, Value};
+pub use writer::{Urgency, Write};
 
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,12 +29,15 @@ pub enum Db {
     Sqlite(SqlitePool),
 }
 
-/// The store of one gateway: readers, and the handle of the writer task. Cheap to clone.
+/// The store of one gateway: readers, and the handle of the writer's thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
     readers: Db,
     writer: writer::Handle,
 }
+
+/// What the database said.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Why the store did not do it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,7 +49,7 @@ pub enum StoreError {
         path: std::path::PathBuf,
         /// What the database said.
         #[source]
-        source: Arc<sqlx::Error>,
+        source: Cause,
     },
     /// A newer Segel wrote it.
     #[error("database has schema {found}, expected at most {known}: written by a newer version")]
@@ -56,19 +61,19 @@ pub enum StoreError {
     },
     /// No space left.
     #[error("no space left for the database")]
-    Full(#[source] Arc<sqlx::Error>),
+    Full(#[source] Cause),
     /// Reading, writing or flushing failed; what was to be written counts as not written.
     #[error("the database could not read, write or flush")]
-    Io(#[source] Arc<sqlx::Error>),
+    Io(#[source] Cause),
     /// Somebody else holds the database for too long.
     #[error("the database is busy")]
-    Busy(#[source] Arc<sqlx::Error>),
+    Busy(#[source] Cause),
     /// The store was closed, or its writer ended.
     #[error("the store is closed")]
     Closed,
     /// Anything else: a defect, or a damaged file.
     #[error("the database refused a statement")]
-    Sql(#[source] Arc<sqlx::Error>),
+    Sql(#[source] Cause),
 }
 
 impl StoreError {
@@ -86,45 +91,57 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        // Primary result codes, https://www.sqlite.org/rescode.html; the low octet of an extended code.
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().and_then(|code| code.parse().ok());
+                Self::of(code, Arc::new(error))
+            }
+            sqlx::Error::Io(_) => Self::Io(Arc::new(error)),
+            sqlx::Error::PoolTimedOut => Self::Busy(Arc::new(error)),
+            sqlx::Error::PoolClosed => Self::Closed,
+            _ => Self::Sql(Arc::new(error)),
+        }
+    }
+}
+
+impl From<TxError> for StoreError {
+    fn from(error: TxError) -> Self {
+        let code = match &error {
+            TxError::Database(database) => database.sqlite_error().map(|error| error.extended_code),
+            _ => None,
+        };
+        Self::of(code, Arc::new(error))
+    }
+}
+
+impl StoreError {
+    /// By SQLite's result code, https://www.sqlite.org/rescode.html: the primary one is the low octet of an extended one.
+    fn of(code: Option<i32>, cause: Cause) -> Self {
         const BUSY: i32 = 5;
         const LOCKED: i32 = 6;
         const READONLY: i32 = 8;
         const IOERR: i32 = 10;
         const FULL: i32 = 13;
         const CANTOPEN: i32 = 14;
-        let code = match &error {
-            sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
-            _ => None,
-        };
-        let error = Arc::new(error);
         match code.map(|code| code & 0xff) {
-            Some(BUSY | LOCKED) => Self::Busy(error),
-            Some(READONLY | IOERR | CANTOPEN) => Self::Io(error),
-            Some(FULL) => Self::Full(error),
-            _ => match &*error {
-                sqlx::Error::Io(_) => Self::Io(error),
-                sqlx::Error::PoolTimedOut => Self::Busy(error),
-                sqlx::Error::PoolClosed => Self::Closed,
-                _ => Self::Sql(error),
-            },
+            Some(BUSY | LOCKED) => Self::Busy(cause),
+            Some(READONLY | IOERR | CANTOPEN) => Self::Io(cause),
+            Some(FULL) => Self::Full(cause),
+            _ => Self::Sql(cause),
         }
     }
 }
 
 impl Store {
-    /// Opens or makes the database, brings its schema up to date and starts the writer task. The caller holds the
+    /// Opens or makes the database, brings its schema up to date and starts the writer's thread. The caller holds the
     /// data directory's [`Lock`] if it means to write.
     pub async fn open(database: &Path) -> Result<Self, StoreError> {
-        let failed = |source: sqlx::Error| StoreError::Open { path: database.to_owned(), source: Arc::new(source) };
-        let options = options(database);
-        let mut connection = writer::connect(&options).await.map_err(failed)?;
-        migrations::run(&mut connection).await?;
+        let writer = writer::start(database).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(options.clone().pragma("query_only", "1"));
-        Ok(Self { readers: Db::Sqlite(readers), writer: writer::start(connection, options) })
+            .connect_lazy_with(reading(database));
+        Ok(Self { readers: Db::Sqlite(readers), writer })
     }
 
     /// The connections that only read. Each sees what was committed last.
@@ -163,22 +180,16 @@ impl Store {
     }
 }
 
-/// The settings that were measured (DESIGN section 6). `secure_delete`: a destroyed content key must not stay in a free
-/// page.
-fn options(database: &Path) -> SqliteConnectOptions {
+/// How the readers open what the writer has made.
+fn reading(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
-        .create_if_missing(true)
         .foreign_keys(true)
-        .page_size(4096)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(200)
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "67108864")
-        .pragma("secure_delete", "ON")
+        .pragma("query_only", "1")
 }
 
 const READERS: u32 = 4;

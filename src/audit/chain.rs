@@ -3,8 +3,8 @@
 use super::event::{Event, Row};
 use crate::seal::{ContentKey, MasterKey, PseudonymKey, WrappedKey};
 use crate::store::rows::{groups, placeholders};
+use crate::store::{Tx, TxError, values};
 use aws_lc_rs::digest;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ impl ChainWriter {
     }
 
     /// The key of a subject, made now if it is new, and whether it may be used without looking again.
-    async fn subject_key(&self, tx: &mut SqliteConnection, subject: &str) -> Result<Option<ContentKey>, sqlx::Error> {
+    fn subject_key(&self, tx: &mut Tx<'_>, subject: &str) -> Result<Option<ContentKey>, TxError> {
         let generation = self.generation.load(Ordering::SeqCst);
         let seen = self.subjects.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned();
         match seen {
@@ -47,17 +47,14 @@ impl ChainWriter {
             _ => {}
         }
         let stored: Option<(String, Option<Vec<u8>>)> =
-            query_as("SELECT master, wrapped FROM audit_subject WHERE subject = ?")
-                .bind(subject)
-                .fetch_optional(&mut *tx)
-                .await?;
+            tx.optional("SELECT master, wrapped FROM audit_subject WHERE subject = ?", &values![subject])?;
         match stored {
             // It was there before this transaction wrote anything about the subject: it is committed.
             Some((master, Some(bytes))) => {
                 let key = self
                     .master
                     .unwrap_key(&key_context(subject), &WrappedKey { master, bytes })
-                    .map_err(|error| sqlx::Error::Protocol(format!("audit subject key: {error}")))?;
+                    .map_err(|error| TxError::Refused(format!("audit subject key: {error}")))?;
                 self.remember(subject, COMMITTED, &key);
                 Ok(Some(key))
             }
@@ -65,12 +62,10 @@ impl ChainWriter {
             Some((_, None)) => Ok(None),
             None => {
                 let (wrapped, key) = self.master.new_key(&key_context(subject));
-                query("INSERT INTO audit_subject (subject, master, wrapped) VALUES (?, ?, ?)")
-                    .bind(subject)
-                    .bind(wrapped.master)
-                    .bind(wrapped.bytes)
-                    .execute(&mut *tx)
-                    .await?;
+                tx.execute(
+                    "INSERT INTO audit_subject (subject, master, wrapped) VALUES (?, ?, ?)",
+                    &values![subject, wrapped.master, wrapped.bytes],
+                )?;
                 self.remember(subject, generation, &key);
                 Ok(Some(key))
             }
@@ -103,15 +98,12 @@ pub(super) struct Stored {
 }
 
 /// Writes events, inside the transaction that does what they tell of.
-pub async fn append(tx: &mut SqliteConnection, writer: &ChainWriter, events: &[Event]) -> Result<(), sqlx::Error> {
+pub fn append(tx: &mut Tx<'_>, writer: &ChainWriter, events: &[Event]) -> Result<(), TxError> {
     if events.is_empty() {
         return Ok(());
     }
     let head: Option<(i64, Vec<u8>)> =
-        query_as("SELECT seq, hash FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1")
-            .bind(&writer.name)
-            .fetch_optional(&mut *tx)
-            .await?;
+        tx.optional("SELECT seq, hash FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1", &values![&writer.name])?;
     let (mut seq, mut prev) = head.unwrap_or((0, GENESIS.to_vec()));
     let at = crate::clock::now().as_microsecond();
     let mut rows = Vec::with_capacity(events.len());
@@ -121,7 +113,7 @@ pub async fn append(tx: &mut SqliteConnection, writer: &ChainWriter, events: &[E
             None => (None, None),
             Some((mailbox, fields)) => {
                 let subject = subject(&writer.pseudonyms, &mailbox);
-                let key = writer.subject_key(tx, &subject).await?;
+                let key = writer.subject_key(tx, &subject)?;
                 let sealed = key.map(|key| key.seal_small(name, fields.to_string().as_bytes()));
                 (Some(subject), sealed)
             }
@@ -143,30 +135,31 @@ pub async fn append(tx: &mut SqliteConnection, writer: &ChainWriter, events: &[E
         prev = row.hash.clone();
         rows.push(row);
     }
-    insert(tx, &rows).await
+    insert(tx, &rows)
 }
 
-async fn insert(tx: &mut SqliteConnection, rows: &[Stored]) -> Result<(), sqlx::Error> {
+fn insert(tx: &mut Tx<'_>, rows: &[Stored]) -> Result<(), TxError> {
     for group in groups(rows) {
         let sql = format!(
             "INSERT INTO audit (chain, seq, prev, hash, at, event, queue_id, public, subject, sealed) VALUES {}",
             placeholders(group.len(), 10)
         );
-        let mut statement = query(AssertSqlSafe(sql));
+        let mut values = Vec::with_capacity(group.len() * 10);
         for row in group {
-            statement = statement
-                .bind(&row.chain)
-                .bind(row.seq)
-                .bind(&row.prev)
-                .bind(&row.hash)
-                .bind(row.at)
-                .bind(&row.event)
-                .bind(&row.queue_id)
-                .bind(&row.public)
-                .bind(&row.subject)
-                .bind(&row.sealed);
+            values.extend(values![
+                &row.chain,
+                row.seq,
+                &row.prev,
+                &row.hash,
+                row.at,
+                &row.event,
+                &row.queue_id,
+                &row.public,
+                &row.subject,
+                &row.sealed,
+            ]);
         }
-        statement.execute(&mut *tx).await?;
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }

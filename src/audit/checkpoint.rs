@@ -2,9 +2,9 @@
 
 use super::AuditError;
 use crate::seal::{MasterKey, WrappedKey};
-use crate::store::{BoxFuture, Store, Write};
+use crate::store::{Store, Tx, TxError, Write, values};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use sqlx::{SqliteConnection, query, query_as, query_scalar};
+use sqlx::{query_as, query_scalar};
 use std::collections::BTreeMap;
 
 /// A checkpoint as it is stored, and as it goes to the log.
@@ -83,17 +83,12 @@ struct Insert {
 impl Write for Insert {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            query("INSERT INTO audit_checkpoint (at, heads, signature, key) VALUES (?, ?, ?, ?)")
-                .bind(self.at)
-                .bind(&self.heads)
-                .bind(&self.signature)
-                .bind(&self.key)
-                .execute(tx)
-                .await?;
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        tx.execute(
+            "INSERT INTO audit_checkpoint (at, heads, signature, key) VALUES (?, ?, ?, ?)",
+            &values![self.at, &self.heads, &self.signature, &self.key],
+        )?;
+        Ok(())
     }
 }
 
@@ -106,20 +101,13 @@ struct InsertKey {
 impl Write for InsertKey {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            query(
-                "INSERT INTO secret (name, public, master, wrapped, sealed) VALUES ('audit-checkpoint', ?, ?, ?, ?) \
-                 ON CONFLICT (name) DO NOTHING",
-            )
-            .bind(&self.public)
-            .bind(&self.wrapped.master)
-            .bind(&self.wrapped.bytes)
-            .bind(&self.sealed)
-            .execute(tx)
-            .await?;
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        tx.execute(
+            "INSERT INTO secret (name, public, master, wrapped, sealed) VALUES ('audit-checkpoint', ?, ?, ?, ?) \
+             ON CONFLICT (name) DO NOTHING",
+            &values![&self.public, &self.wrapped.master, &self.wrapped.bytes, &self.sealed],
+        )?;
+        Ok(())
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::{AuditError, chain, checkpoint};
 use crate::seal::{MasterKey, PseudonymKey, Rewrapped, Rotation, WrappedKey};
-use crate::store::Store;
-use sqlx::{SqliteConnection, query, query_as};
+use crate::store::{Store, Tx, TxError, values};
 
 const PURPOSE: &str = "segel audit subject 1";
 const CONTEXT: &str = "secret audit-pseudonym";
@@ -13,7 +12,7 @@ const PAGE: i64 = 500;
 /// The key of the subjects' pseudonyms: from the master key, or the one that is kept since that was changed.
 pub(super) async fn pseudonyms(store: &Store, master: &MasterKey) -> Result<PseudonymKey, AuditError> {
     let kept: Option<(String, Vec<u8>, Vec<u8>)> =
-        query_as("SELECT master, wrapped, sealed FROM secret WHERE name = 'audit-pseudonym'")
+        sqlx::query_as("SELECT master, wrapped, sealed FROM secret WHERE name = 'audit-pseudonym'")
             .fetch_optional(store.readers())
             .await?;
     match kept {
@@ -25,63 +24,52 @@ pub(super) async fn pseudonyms(store: &Store, master: &MasterKey) -> Result<Pseu
 }
 
 /// Wraps the keys of the subjects, of the checkpoints and of the pseudonyms again.
-pub async fn rewrap(tx: &mut SqliteConnection, rotation: &Rotation) -> Result<Rewrapped, sqlx::Error> {
+pub fn rewrap(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<Rewrapped, TxError> {
     let mut count = Rewrapped::default();
-    keep_pseudonyms(tx, rotation).await?;
+    keep_pseudonyms(tx, rotation)?;
     for (name, context) in [("audit-checkpoint", checkpoint::CONTEXT), ("audit-pseudonym", CONTEXT)] {
         let row: Option<(String, Vec<u8>)> =
-            query_as("SELECT master, wrapped FROM secret WHERE name = ?").bind(name).fetch_optional(&mut *tx).await?;
+            tx.optional("SELECT master, wrapped FROM secret WHERE name = ?", &values![name])?;
         let Some((master, bytes)) = row else { continue };
         if let Some(wrapped) = rotation.rewrap(context, &WrappedKey { master, bytes }, &mut count) {
-            query("UPDATE secret SET master = ?, wrapped = ? WHERE name = ?")
-                .bind(wrapped.master)
-                .bind(wrapped.bytes)
-                .bind(name)
-                .execute(&mut *tx)
-                .await?;
+            tx.execute(
+                "UPDATE secret SET master = ?, wrapped = ? WHERE name = ?",
+                &values![wrapped.master, wrapped.bytes, name],
+            )?;
         }
     }
-    subjects(tx, rotation, &mut count).await?;
+    subjects(tx, rotation, &mut count)?;
     Ok(count)
 }
 
 /// Before the first change of keys they came from the master key itself.
-async fn keep_pseudonyms(tx: &mut SqliteConnection, rotation: &Rotation) -> Result<(), sqlx::Error> {
+fn keep_pseudonyms(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<(), TxError> {
     let (wrapped, sealed) = rotation.from.pseudonym_key(PURPOSE).seal(&rotation.from, CONTEXT);
-    query(
+    tx.execute(
         "INSERT INTO secret (name, public, master, wrapped, sealed) VALUES ('audit-pseudonym', x'', ?, ?, ?) \
          ON CONFLICT (name) DO NOTHING",
-    )
-    .bind(wrapped.master)
-    .bind(wrapped.bytes)
-    .bind(sealed.to_vec())
-    .execute(tx)
-    .await?;
+        &values![wrapped.master, wrapped.bytes, &*sealed],
+    )?;
     Ok(())
 }
 
-async fn subjects(tx: &mut SqliteConnection, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), sqlx::Error> {
+fn subjects(tx: &mut Tx<'_>, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), TxError> {
     let mut after = String::new();
     loop {
-        let rows: Vec<(String, String, Vec<u8>)> = query_as(
+        let rows: Vec<(String, String, Vec<u8>)> = tx.rows(
             "SELECT subject, master, wrapped FROM audit_subject WHERE subject > ? AND wrapped IS NOT NULL \
              ORDER BY subject LIMIT ?",
-        )
-        .bind(&after)
-        .bind(PAGE)
-        .fetch_all(&mut *tx)
-        .await?;
+            &values![&after, PAGE],
+        )?;
         let Some((last, ..)) = rows.last() else { return Ok(()) };
         after.clone_from(last);
         for (subject, master, bytes) in rows {
             let context = chain::key_context(&subject);
             let Some(wrapped) = rotation.rewrap(&context, &WrappedKey { master, bytes }, count) else { continue };
-            query("UPDATE audit_subject SET master = ?, wrapped = ? WHERE subject = ?")
-                .bind(wrapped.master)
-                .bind(wrapped.bytes)
-                .bind(subject)
-                .execute(&mut *tx)
-                .await?;
+            tx.execute(
+                "UPDATE audit_subject SET master = ?, wrapped = ? WHERE subject = ?",
+                &values![wrapped.master, wrapped.bytes, subject],
+            )?;
         }
     }
 }

@@ -20,8 +20,8 @@ struct Sql(&'static str);
 
 impl Write for Sql {
     type Output = ();
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move { sqlx::query(self.0).execute(tx).await.map(|_| ()) })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        tx.execute(self.0, &[]).map(|_| ())
     }
 }
 
@@ -86,12 +86,10 @@ async fn a_rolled_back_subject_key_is_not_used_again() {
     struct Fails(Arc<ChainWriter>);
     impl Write for Fails {
         type Output = ();
-        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-            Box::pin(async move {
-                append(tx, &self.0, &[held("q1", "budi@kabupaten.go.id")]).await?;
-                append(tx, &self.0, &[held("q2", "budi@kabupaten.go.id")]).await?;
-                Err(sqlx::Error::RowNotFound)
-            })
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+            append(tx, &self.0, &[held("q1", "budi@kabupaten.go.id")])?;
+            append(tx, &self.0, &[held("q2", "budi@kabupaten.go.id")])?;
+            Err(TxError::NoRow)
         }
     }
     assert!(store.write(Fails(Arc::clone(audit.chain()))).await.is_err());

@@ -4,9 +4,8 @@ use super::{hex, mode_name};
 use crate::audit::{self, Audit, Event};
 use crate::mail::Domain;
 use crate::pki::{Certificate, RevocationMode};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 /// What an operator wants.
 pub(super) enum Action {
@@ -30,38 +29,31 @@ pub(super) struct Change {
 impl Write for Change {
     type Output = Changed;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Changed, sqlx::Error>> {
-        Box::pin(async move {
-            if self.rows(tx).await? == 0 {
-                return Ok(Changed::Nothing);
-            }
-            audit::append(tx, self.audit.chain(), &[self.event()]).await?;
-            Ok(Changed::Done)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Changed, TxError> {
+        if self.rows(tx)? == 0 {
+            return Ok(Changed::Nothing);
+        }
+        audit::append(tx, self.audit.chain(), &[self.event()])?;
+        Ok(Changed::Done)
     }
 }
 
 impl Change {
-    async fn rows(&self, tx: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-        let done = match &self.action {
-            Action::Import { certificate, revocation, domains } => {
-                sqlx::query(
-                    "INSERT INTO anchor (sha256, der, purposes, revocation, domains, imported) \
-                     VALUES ($1, $2, 'email', $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
-                )
-                .bind(certificate.sha256().to_vec())
-                .bind(certificate.der())
-                .bind(mode_name(*revocation))
-                .bind(list(domains))
-                .bind(self.at.as_microsecond())
-                .execute(tx)
-                .await?
-            }
-            Action::Remove { sha256 } => {
-                sqlx::query("DELETE FROM anchor WHERE sha256 = $1").bind(sha256.to_vec()).execute(tx).await?
-            }
-        };
-        Ok(done.rows_affected())
+    fn rows(&self, tx: &mut Tx<'_>) -> Result<u64, TxError> {
+        match &self.action {
+            Action::Import { certificate, revocation, domains } => tx.execute(
+                "INSERT INTO anchor (sha256, der, purposes, revocation, domains, imported) \
+                 VALUES ($1, $2, 'email', $3, $4, $5) ON CONFLICT (sha256) DO NOTHING",
+                &values![
+                    &certificate.sha256(),
+                    certificate.der(),
+                    mode_name(*revocation),
+                    list(domains),
+                    self.at.as_microsecond(),
+                ],
+            ),
+            Action::Remove { sha256 } => tx.execute("DELETE FROM anchor WHERE sha256 = $1", &values![sha256]),
+        }
     }
 
     fn event(&self) -> Event {

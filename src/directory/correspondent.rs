@@ -4,25 +4,22 @@ use super::Directory;
 use crate::clock;
 use crate::mail::Address;
 use crate::store::rows::{groups, placeholders};
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use crate::store::{Tx, TxError, values};
 
 /// Notes that encrypted mail leaves for these mailboxes, in the transaction that commits it. When that is on disk,
 /// [`Directory::remember_encrypted`] makes it hold at once.
 ///
 /// # Errors
 /// The database's.
-pub async fn note_encrypted(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<(), sqlx::Error> {
+pub fn note_encrypted(tx: &mut Tx<'_>, addresses: &[Address]) -> Result<(), TxError> {
     let now = clock::now().as_microsecond();
     for group in groups(addresses) {
         let sql = format!(
             "INSERT INTO correspondent (mailbox, first_encrypted) VALUES {} ON CONFLICT (mailbox) DO NOTHING",
             placeholders(group.len(), 2)
         );
-        let mut insert = sqlx::query(AssertSqlSafe(sql));
-        for address in group {
-            insert = insert.bind(address.mailbox_key()).bind(now);
-        }
-        insert.execute(&mut *tx).await?;
+        let values: Vec<_> = group.iter().flat_map(|address| values![address.mailbox_key(), now]).collect();
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }

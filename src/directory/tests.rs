@@ -6,7 +6,7 @@ use crate::keys::bench::{Bench, FOR_MAIL};
 use crate::mail::{Address, Domain};
 use crate::pki::{Certificate, RevocationMode};
 use crate::seal::MasterKey;
-use crate::store::{BoxFuture, Store, Write};
+use crate::store::{Store, Tx, TxError, Write, values};
 use std::sync::Arc;
 
 mod harvest;
@@ -80,8 +80,8 @@ struct Encrypted(Vec<Address>);
 impl Write for Encrypted {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut sqlx::SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(super::note_encrypted(tx, &self.0))
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        super::note_encrypted(tx, &self.0)
     }
 }
 
@@ -109,18 +109,14 @@ struct Insert(Vec<(Certificate, bool)>);
 impl Write for Insert {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut sqlx::SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            for (certificate, blocked) in &self.0 {
-                sqlx::query("INSERT INTO certificate (sha256, der, trust, source, blocked, added) VALUES ($1, $2, 'seen', 'test', $3, 0)")
-                    .bind(certificate.sha256().to_vec())
-                    .bind(certificate.der())
-                    .bind(i64::from(*blocked))
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        for (certificate, blocked) in &self.0 {
+            tx.execute(
+                "INSERT INTO certificate (sha256, der, trust, source, blocked, added) VALUES ($1, $2, 'seen', 'test', $3, 0)",
+                &values![&certificate.sha256(), certificate.der(), *blocked],
+            )?;
+        }
+        Ok(())
     }
 }
 

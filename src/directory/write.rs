@@ -6,9 +6,8 @@ use crate::audit::{self, Audit, Event};
 use crate::clock;
 use crate::mail::Address;
 use crate::pki::Certificate;
-use crate::store::{BoxFuture, Urgency, Write};
+use crate::store::{Tx, TxError, Urgency, Write, values};
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, query};
 use std::collections::BTreeSet;
 
 /// One thing to write.
@@ -67,13 +66,11 @@ impl Directory {
 impl Write for Steps {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            for step in &self.steps {
-                self.step(step, tx).await?;
-            }
-            audit::append(tx, self.audit.chain(), &self.events).await
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        for step in &self.steps {
+            self.step(step, tx)?;
+        }
+        audit::append(tx, self.audit.chain(), &self.events)
     }
 
     fn urgency(&self) -> Urgency {
@@ -82,66 +79,50 @@ impl Write for Steps {
 }
 
 impl Steps {
-    async fn step(&self, step: &Step, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    fn step(&self, step: &Step, tx: &mut Tx<'_>) -> Result<(), TxError> {
         match step {
             Step::Put { certificate, trust, source } => {
-                query(
+                tx.execute(
                     "INSERT INTO certificate (sha256, der, trust, source, added) VALUES ($1, $2, $3, $4, $5) \
                      ON CONFLICT (sha256) DO UPDATE SET trust = excluded.trust, source = excluded.source",
-                )
-                .bind(certificate.sha256().to_vec())
-                .bind(certificate.der())
-                .bind(trust.name())
-                .bind(source.name())
-                .bind(self.at.as_microsecond())
-                .execute(tx)
-                .await?;
+                    &values![
+                        &certificate.sha256(),
+                        certificate.der(),
+                        trust.name(),
+                        source.name(),
+                        self.at.as_microsecond(),
+                    ],
+                )?;
             }
             Step::Bind { sha256, address, by_operator } => {
-                query(
+                let binding = if *by_operator { rows::OPERATOR } else { "certificate" };
+                tx.execute(
                     "INSERT INTO certificate_address (mailbox, address, sha256, binding) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (mailbox, sha256) DO NOTHING",
-                )
-                .bind(address.mailbox_key())
-                .bind(address.as_str())
-                .bind(sha256.to_vec())
-                .bind(if *by_operator { rows::OPERATOR } else { "certificate" })
-                .execute(tx)
-                .await?;
+                    &values![address.mailbox_key(), address.as_str(), sha256, binding],
+                )?;
             }
-            Step::Unbind { sha256, mailbox } => unbind(sha256, mailbox, tx).await?,
+            Step::Unbind { sha256, mailbox } => unbind(sha256, mailbox, tx)?,
             Step::Announce { sha256, announced } => {
-                query("UPDATE certificate SET capabilities = $2, signed = $3 WHERE sha256 = $1")
-                    .bind(sha256.to_vec())
-                    .bind(announced.der.to_vec())
-                    .bind(announced.signed.map(Timestamp::as_microsecond))
-                    .execute(tx)
-                    .await?;
+                tx.execute(
+                    "UPDATE certificate SET capabilities = $2, signed = $3 WHERE sha256 = $1",
+                    &values![sha256, &announced.der[..], announced.signed.map(Timestamp::as_microsecond)],
+                )?;
             }
             Step::Block { sha256, blocked } => {
-                query("UPDATE certificate SET blocked = $2 WHERE sha256 = $1")
-                    .bind(sha256.to_vec())
-                    .bind(i64::from(*blocked))
-                    .execute(tx)
-                    .await?;
+                tx.execute("UPDATE certificate SET blocked = $2 WHERE sha256 = $1", &values![sha256, *blocked])?;
             }
         }
         Ok(())
     }
 }
 
-async fn unbind(sha256: &Digest, mailbox: &str, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    query("DELETE FROM certificate_address WHERE mailbox = $1 AND sha256 = $2")
-        .bind(mailbox)
-        .bind(sha256.to_vec())
-        .execute(&mut *tx)
-        .await?;
-    query(
+fn unbind(sha256: &Digest, mailbox: &str, tx: &mut Tx<'_>) -> Result<(), TxError> {
+    tx.execute("DELETE FROM certificate_address WHERE mailbox = $1 AND sha256 = $2", &values![mailbox, sha256])?;
+    tx.execute(
         "DELETE FROM certificate WHERE sha256 = $1 AND blocked = 0 \
          AND NOT EXISTS (SELECT 1 FROM certificate_address WHERE sha256 = $1)",
-    )
-    .bind(sha256.to_vec())
-    .execute(tx)
-    .await?;
+        &values![sha256],
+    )?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Which master key a store is sealed with, as the store itself says.
 
 use crate::seal::MasterKey;
-use crate::store::{Store, StoreError};
-use sqlx::{SqliteConnection, query, query_scalar};
+use crate::store::{Store, StoreError, Tx, TxError, values};
+use sqlx::query_scalar;
 use std::path::PathBuf;
 
 /// The store is sealed with another master key than the one in the file.
@@ -59,13 +59,11 @@ pub async fn check(store: &Store, master: &MasterKey, file: PathBuf) -> Result<R
 }
 
 /// Notes which master key the store is sealed with from now on.
-pub async fn note(tx: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {
-    query(
+pub fn note(tx: &mut Tx<'_>, id: &str) -> Result<(), TxError> {
+    tx.execute(
         "INSERT INTO setting (name, value) VALUES ('master-key', ?) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(id)
-    .execute(tx)
-    .await?;
+        &values![id],
+    )?;
     Ok(())
 }

@@ -15,8 +15,7 @@ use crate::keys::master::{self, OtherMasterKey};
 use crate::keys::register;
 use crate::queue;
 use crate::seal::{self, MasterKey, Rewrapped, Rotation};
-use crate::store::{BoxFuture, Lock, LockError, Store, Write};
-use sqlx::SqliteConnection;
+use crate::store::{Lock, LockError, Store, Tx, TxError, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,16 +61,14 @@ struct Job {
 impl Write for Job {
     type Output = Rewrapped;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Rewrapped, sqlx::Error>> {
-        Box::pin(async move {
-            let mut count = audit::rewrap(tx, &self.rotation).await?;
-            count += register::rewrap(tx, &self.rotation).await?;
-            count += queue::rewrap(tx, &self.rotation).await?;
-            let (from, to) = (self.rotation.from.id().to_owned(), self.rotation.to.id().to_owned());
-            master::note(tx, &to).await?;
-            audit::append(tx, self.audit.chain(), &[Event::MasterRotated { from, to }]).await?;
-            Ok(count)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Rewrapped, TxError> {
+        let mut count = audit::rewrap(tx, &self.rotation)?;
+        count += register::rewrap(tx, &self.rotation)?;
+        count += queue::rewrap(tx, &self.rotation)?;
+        let (from, to) = (self.rotation.from.id().to_owned(), self.rotation.to.id().to_owned());
+        master::note(tx, &to)?;
+        audit::append(tx, self.audit.chain(), &[Event::MasterRotated { from, to }])?;
+        Ok(count)
     }
 }
 

@@ -8,9 +8,9 @@ use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
 use crate::mail::{Address, DsnRequest, Ret, ReversePath};
 use crate::store::rows::{from_row, groups};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Value, Write, values};
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use sqlx::query_scalar;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -177,45 +177,38 @@ type Grouped = BTreeMap<(i64, String), (Vec<Claimed>, Room)>;
 impl Write for Claim {
     type Output = Grouped;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Grouped, sqlx::Error>> {
-        Box::pin(async move {
-            let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
-            let mut left = self.limit;
-            let mut grouped = Grouped::new();
-            // Rows of a next hop without room must not stand before those of others: look again without them.
-            loop {
-                let rows = self.due(tx, &full, left).await?;
-                let found = rows.len();
-                let before = full.len();
-                let mut ids = Vec::with_capacity(found);
-                for row in rows {
-                    let id = row.id;
-                    if !full.contains(&row.next_hop) {
-                        match self.add(&mut grouped, row) {
-                            Ok(()) => ids.push(id),
-                            Err(next_hop) => drop(full.insert(next_hop)),
-                        }
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Grouped, TxError> {
+        let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
+        let mut left = self.limit;
+        let mut grouped = Grouped::new();
+        // Rows of a next hop without room must not stand before those of others: look again without them.
+        loop {
+            let rows = self.due(tx, &full, left)?;
+            let found = rows.len();
+            let before = full.len();
+            let mut ids = Vec::with_capacity(found);
+            for row in rows {
+                let id = row.id;
+                if !full.contains(&row.next_hop) {
+                    match self.add(&mut grouped, row) {
+                        Ok(()) => ids.push(id),
+                        Err(next_hop) => drop(full.insert(next_hop)),
                     }
                 }
-                self.lease(tx, &ids).await?;
-                left = left.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
-                if full.len() == before || left <= 0 {
-                    return Ok(grouped);
-                }
             }
-        })
+            self.lease(tx, &ids)?;
+            left = left.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
+            if full.len() == before || left <= 0 {
+                return Ok(grouped);
+            }
+        }
     }
 }
 
 impl Claim {
     /// The oldest due rows that nobody holds. A lease that has ended by the clock is still held while its token is:
     /// clocks are set, and mail waits in memory for next hops that hang.
-    async fn due(
-        &self,
-        tx: &mut SqliteConnection,
-        full: &HashSet<String>,
-        limit: i64,
-    ) -> Result<Vec<Claimed>, sqlx::Error> {
+    fn due(&self, tx: &mut Tx<'_>, full: &HashSet<String>, limit: i64) -> Result<Vec<Claimed>, TxError> {
         let sql = format!(
             "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
              m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, k.size \
@@ -226,7 +219,7 @@ impl Claim {
              AND r.next_hop NOT IN (SELECT value FROM json_each(?)) ORDER BY r.due, r.id LIMIT ?"
         );
         let full = serde_json::Value::from_iter(full.iter().cloned()).to_string();
-        query_as(AssertSqlSafe(sql)).bind(self.holds.tokens()).bind(full).bind(limit).fetch_all(tx).await
+        tx.rows(&sql, &values![self.holds.tokens(), full, limit])
     }
 
     /// Puts the row to its delivery; gives back its next hop if there is no room.
@@ -244,15 +237,13 @@ impl Claim {
         Ok(())
     }
 
-    async fn lease(&self, tx: &mut SqliteConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
+    fn lease(&self, tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), TxError> {
         for group in groups(ids) {
             let list = vec!["?"; group.len()].join(",");
             let sql = format!("UPDATE recipient SET token = ?, lease = {DB_NOW} + ? WHERE id IN ({list})");
-            let mut statement = query(AssertSqlSafe(sql)).bind(self.token.to_vec()).bind(self.lease_micros);
-            for id in group {
-                statement = statement.bind(*id);
-            }
-            statement.execute(&mut *tx).await?;
+            let mut values = Vec::from(values![&self.token, self.lease_micros]);
+            values.extend(group.iter().copied().map(Value::from));
+            tx.execute(&sql, &values)?;
         }
         Ok(())
     }
@@ -267,22 +258,15 @@ struct Release {
 impl Write for Release {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            for id in &self.ids {
-                let sql = format!(
-                    "UPDATE recipient SET lease = NULL, token = NULL, due = {DB_NOW} + ? \
-                     WHERE id = ? AND token = ? AND state = 'pending'"
-                );
-                query(AssertSqlSafe(sql))
-                    .bind(self.wait_micros)
-                    .bind(*id)
-                    .bind(self.token.to_vec())
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let sql = format!(
+            "UPDATE recipient SET lease = NULL, token = NULL, due = {DB_NOW} + ? \
+             WHERE id = ? AND token = ? AND state = 'pending'"
+        );
+        for id in &self.ids {
+            tx.execute(&sql, &values![self.wait_micros, *id, &self.token])?;
+        }
+        Ok(())
     }
 }
 
@@ -298,28 +282,20 @@ struct SetAside {
 impl Write for SetAside {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            let mut changed = 0;
-            for id in &self.ids {
-                let done = query(
-                    "UPDATE recipient SET state = 'held', class = 'operator', diagnostic = ?, due = NULL, lease = NULL, \
-                     token = NULL, changed = ? WHERE id = ? AND token = ? AND state = 'pending'",
-                )
-                .bind(format!("stored content is damaged: {}", self.what))
-                .bind(self.now)
-                .bind(*id)
-                .bind(self.token.to_vec())
-                .execute(&mut *tx)
-                .await?;
-                changed += done.rows_affected();
-            }
-            if changed > 0 {
-                let event =
-                    Event::Damaged { queue_id: self.queue_id.clone(), what: self.what.clone(), recipient: None };
-                append(tx, &self.chain, &[event]).await?;
-            }
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let diagnostic = format!("stored content is damaged: {}", self.what);
+        let mut changed = 0;
+        for id in &self.ids {
+            changed += tx.execute(
+                "UPDATE recipient SET state = 'held', class = 'operator', diagnostic = ?, due = NULL, lease = NULL, \
+                 token = NULL, changed = ? WHERE id = ? AND token = ? AND state = 'pending'",
+                &values![&diagnostic, self.now, *id, &self.token],
+            )?;
+        }
+        if changed > 0 {
+            let event = Event::Damaged { queue_id: self.queue_id.clone(), what: self.what.clone(), recipient: None };
+            append(tx, &self.chain, &[event])?;
+        }
+        Ok(())
     }
 }

@@ -11,9 +11,8 @@ use crate::directory::note_encrypted;
 use crate::mail::{Address, RecipientDsn, ReversePath};
 use crate::seal::WrappedKey;
 use crate::store::rows::{groups, placeholders, repeated};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
@@ -228,33 +227,23 @@ struct Commit {
 impl Write for Commit {
     type Output = Ids;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Ids, sqlx::Error>> {
-        Box::pin(async move {
-            let mut ids = Self::apply_all(&[self], tx).await?;
-            ids.pop().ok_or(sqlx::Error::RowNotFound)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Ids, TxError> {
+        Self::apply_all(&[self], tx)?.pop().ok_or(TxError::NoRow)
     }
 
-    fn apply_all<'a>(
-        jobs: &'a [&'a Self],
-        tx: &'a mut SqliteConnection,
-    ) -> BoxFuture<'a, Result<Vec<Ids>, sqlx::Error>> {
-        Box::pin(async move {
-            let notices = jobs.iter().flat_map(|job| &job.notices);
-            let records: Vec<&Prepared> = jobs.iter().map(|job| &job.prepared).chain(notices).collect();
-            let mut ids = insert_records(tx, &records).await?;
-            ids.truncate(jobs.len());
-            for (job, ids) in jobs.iter().zip(&ids).filter(|(job, _)| job.later) {
-                postpone(tx, ids.record, job.prepared.record.received.as_microsecond()).await?;
-            }
-            if let Some(first) = jobs.first() {
-                let notices = jobs.iter().flat_map(|job| &job.notices);
-                let records = jobs.iter().map(|job| &job.prepared).chain(notices);
-                let events: Vec<Event> = records.flat_map(|prepared| prepared.record.events.clone()).collect();
-                append(tx, &first.chain, &events).await?;
-            }
-            Ok(ids)
-        })
+    fn apply_all(jobs: &[&Self], tx: &mut Tx<'_>) -> Result<Vec<Ids>, TxError> {
+        let notices = jobs.iter().flat_map(|job| &job.notices);
+        let records: Vec<&Prepared> = jobs.iter().map(|job| &job.prepared).chain(notices).collect();
+        let mut ids = insert_records(tx, &records)?;
+        ids.truncate(jobs.len());
+        for (job, ids) in jobs.iter().zip(&ids).filter(|(job, _)| job.later) {
+            postpone(tx, ids.record, job.prepared.record.received.as_microsecond())?;
+        }
+        if let Some(first) = jobs.first() {
+            let events: Vec<Event> = records.iter().flat_map(|prepared| prepared.record.events.clone()).collect();
+            append(tx, &first.chain, &events)?;
+        }
+        Ok(ids)
     }
 
     fn committed(&mut self, _output: &Ids) {
@@ -276,13 +265,12 @@ impl Prepared {
 
 /// Inserts records with all their rows. Row numbers are given out here, from the highest that is there: so all rows of
 /// many records go in few statements. There is one writer, and this is its transaction.
-pub(super) async fn insert_records(tx: &mut SqliteConnection, records: &[&Prepared]) -> Result<Vec<Ids>, sqlx::Error> {
-    let (mut content, mut record, mut copy, mut recipient): (i64, i64, i64, i64) = query_as(
+pub(super) fn insert_records(tx: &mut Tx<'_>, records: &[&Prepared]) -> Result<Vec<Ids>, TxError> {
+    let (mut content, mut record, mut copy, mut recipient): (i64, i64, i64, i64) = tx.one(
         "SELECT (SELECT coalesce(max(id), 0) FROM content), (SELECT coalesce(max(id), 0) FROM record), \
          (SELECT coalesce(max(id), 0) FROM copy), (SELECT coalesce(max(id), 0) FROM recipient)",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+        &[],
+    )?;
     let mut ids = Vec::with_capacity(records.len());
     let (mut contents, mut rows, mut copies, mut recipients) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for prepared in records {
@@ -303,38 +291,41 @@ pub(super) async fn insert_records(tx: &mut SqliteConnection, records: &[&Prepar
             recipients.push((recipient, record, first_copy, *prepared, new));
         }
     }
-    insert_contents(tx, &contents).await?;
-    insert_record_rows(tx, &rows).await?;
-    insert_copies(tx, &copies).await?;
-    insert_recipients(tx, &recipients).await?;
-    insert_evidence(tx, &rows).await?;
+    insert_contents(tx, &contents)?;
+    insert_record_rows(tx, &rows)?;
+    insert_copies(tx, &copies)?;
+    insert_recipients(tx, &recipients)?;
+    insert_evidence(tx, &rows)?;
     let encrypted: Vec<Address> = records.iter().flat_map(|prepared| prepared.record.encrypted_to.clone()).collect();
-    note_encrypted(tx, &encrypted).await?;
+    note_encrypted(tx, &encrypted)?;
     Ok(ids)
 }
 
-async fn insert_contents(tx: &mut SqliteConnection, rows: &[(i64, &Sealed)]) -> Result<(), sqlx::Error> {
+fn insert_contents(tx: &mut Tx<'_>, rows: &[(i64, &Sealed)]) -> Result<(), TxError> {
     for group in groups(rows) {
         let sql = format!(
             "INSERT INTO content (id, size, master, wrapped, sealed, file) VALUES {}",
             placeholders(group.len(), 6)
         );
-        let mut statement = query(AssertSqlSafe(sql));
-        for (id, sealed) in group {
-            statement = statement
-                .bind(*id)
-                .bind(sealed.size)
-                .bind(&sealed.wrapped.master)
-                .bind(&sealed.wrapped.bytes)
-                .bind(sealed.row.clone())
-                .bind(sealed.file.as_ref().map(|file| &file.name));
-        }
-        statement.execute(&mut *tx).await?;
+        let values: Vec<_> = group
+            .iter()
+            .flat_map(|(id, sealed)| {
+                values![
+                    *id,
+                    sealed.size,
+                    &sealed.wrapped.master,
+                    &sealed.wrapped.bytes,
+                    sealed.row.as_deref(),
+                    sealed.file.as_ref().map(|file| &file.name),
+                ]
+            })
+            .collect();
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }
 
-async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepared)]) -> Result<(), sqlx::Error> {
+fn insert_record_rows(tx: &mut Tx<'_>, rows: &[(i64, i64, &Prepared)]) -> Result<(), TxError> {
     for group in groups(rows) {
         let sql = format!(
             "INSERT INTO record (id, queue_id, version, direction, received, listener, peer, helo, reverse_path, body, \
@@ -343,7 +334,7 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
              VALUES {}",
             placeholders(group.len(), 30)
         );
-        let mut statement = query(AssertSqlSafe(sql));
+        let mut values = Vec::with_capacity(group.len() * 30);
         for (id, original, prepared) in group {
             let record = &prepared.record;
             let reverse_path = match &record.reverse_path {
@@ -351,61 +342,62 @@ async fn insert_record_rows(tx: &mut SqliteConnection, rows: &[(i64, i64, &Prepa
                 ReversePath::Mailbox(address) => Some(address.as_str()),
             };
             let nobody_left = record.recipients.is_empty().then(|| record.received.as_microsecond());
-            statement = statement
-                .bind(*id)
-                .bind(record.id.as_str())
-                .bind(VERSION)
-                .bind(record.direction.name())
-                .bind(record.received.as_microsecond())
-                .bind(&record.listener)
-                .bind(&record.peer)
-                .bind(&record.helo)
-                .bind(reverse_path)
-                .bind(body_name(record.body))
-                .bind(record.header_from.as_ref().map(|from| from.as_str()))
-                .bind(&record.message_id)
-                .bind(record.verdict.name())
-                .bind(reasons_text(&record.reasons))
-                .bind(&record.signer)
-                .bind(&record.serial)
-                .bind(prepared.original.size)
-                .bind(*original)
-                .bind(&prepared.details.1[..])
-                .bind(&prepared.details.0.master)
-                .bind(&prepared.details.0.bytes)
-                .bind(&record.policy)
-                .bind(&record.rule)
-                .bind(record.notice_for.as_ref().map(|id| id.as_str()))
-                .bind(nobody_left)
-                .bind(i64::from(record.outer_verdict.is_some()))
-                .bind(record.outer_verdict.map(|verdict| verdict.name()))
-                .bind(record.dsn.returned.map(|returned| returned.name()))
-                .bind(&record.dsn.envelope_id)
-                .bind(i64::from(record.sender_proven));
+            values.extend(values![
+                *id,
+                record.id.as_str(),
+                VERSION,
+                record.direction.name(),
+                record.received.as_microsecond(),
+                &record.listener,
+                &record.peer,
+                &record.helo,
+                reverse_path,
+                body_name(record.body),
+                record.header_from.as_ref().map(|from| from.as_str()),
+                &record.message_id,
+                record.verdict.name(),
+                reasons_text(&record.reasons),
+                &record.signer,
+                &record.serial,
+                prepared.original.size,
+                *original,
+                &prepared.details.1[..],
+                &prepared.details.0.master,
+                &prepared.details.0.bytes,
+                &record.policy,
+                &record.rule,
+                record.notice_for.as_ref().map(|id| id.as_str()),
+                nobody_left,
+                record.outer_verdict.is_some(),
+                record.outer_verdict.map(|verdict| verdict.name()),
+                record.dsn.returned.map(|returned| returned.name()),
+                &record.dsn.envelope_id,
+                record.sender_proven,
+            ]);
         }
-        statement.execute(&mut *tx).await?;
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }
 
-async fn insert_copies(tx: &mut SqliteConnection, rows: &[(i64, i64, i64, i64, &str)]) -> Result<(), sqlx::Error> {
+fn insert_copies(tx: &mut Tx<'_>, rows: &[(i64, i64, i64, i64, &str)]) -> Result<(), TxError> {
     for group in groups(rows) {
         let sql = format!(
             "INSERT INTO copy (id, record, content, number, treatment) VALUES {}",
             placeholders(group.len(), 5)
         );
-        let mut statement = query(AssertSqlSafe(sql));
-        for (id, record, content, number, treatment) in group {
-            statement = statement.bind(*id).bind(*record).bind(*content).bind(*number).bind(*treatment);
-        }
-        statement.execute(&mut *tx).await?;
+        let values: Vec<_> = group
+            .iter()
+            .flat_map(|(id, record, content, number, treatment)| values![*id, *record, *content, *number, *treatment])
+            .collect();
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }
 
 type RecipientRow<'a> = (i64, i64, i64, &'a Prepared, &'a NewRecipient);
 
-async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>]) -> Result<(), sqlx::Error> {
+fn insert_recipients(tx: &mut Tx<'_>, rows: &[RecipientRow<'_>]) -> Result<(), TxError> {
     let template = format!("(?,?,?,?,?,?,?,?,?,?,{DB_NOW} + ?,?,?)");
     for group in groups(rows) {
         let sql = format!(
@@ -413,38 +405,36 @@ async fn insert_recipients(tx: &mut SqliteConnection, rows: &[RecipientRow<'_>])
              changed) VALUES {}",
             repeated(&template, group.len())
         );
-        let mut statement = query(AssertSqlSafe(sql));
+        let mut values = Vec::with_capacity(group.len() * 13);
         for (id, record, first_copy, prepared, new) in group {
             let received = prepared.record.received.as_microsecond();
             let (copy, state, class, reasons) = match &new.state {
                 NewState::Pending { copy } => (Some(offset(*first_copy, *copy)), "pending", None, String::new()),
                 NewState::Held { class, reasons } => (None, "held", Some(class.name()), reasons_text(reasons)),
             };
-            let leased = copy.and(prepared.token);
-            statement = statement
-                .bind(*id)
-                .bind(*record)
-                .bind(new.address.as_str())
-                .bind(dsn_text(&new.dsn))
-                .bind(copy)
-                .bind(NextHop::to_string(&new.next_hop))
-                .bind(state)
-                .bind(class)
-                .bind(reasons)
-                .bind(copy.map(|_| received))
-                .bind(leased.map(|_| prepared.lease_micros))
-                .bind(leased.map(|token| token.to_vec()))
-                .bind(received);
+            let leased = copy.and(prepared.token.as_ref());
+            values.extend(values![
+                *id,
+                *record,
+                new.address.as_str(),
+                dsn_text(&new.dsn),
+                copy,
+                NextHop::to_string(&new.next_hop),
+                state,
+                class,
+                reasons,
+                copy.map(|_| received),
+                leased.map(|_| prepared.lease_micros),
+                leased,
+                received,
+            ]);
         }
-        statement.execute(&mut *tx).await?;
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }
 
-pub(super) async fn insert_evidence(
-    tx: &mut SqliteConnection,
-    rows: &[(i64, i64, &Prepared)],
-) -> Result<(), sqlx::Error> {
+pub(super) fn insert_evidence(tx: &mut Tx<'_>, rows: &[(i64, i64, &Prepared)]) -> Result<(), TxError> {
     let mut known = HashSet::new();
     let mut links = Vec::new();
     for (record, _, prepared) in rows {
@@ -453,27 +443,21 @@ pub(super) async fn insert_evidence(
             if !known.insert(evidence.sha256) {
                 continue;
             }
-            let there: Option<i64> = query_scalar("SELECT 1 FROM evidence WHERE sha256 = ?")
-                .bind(&evidence.sha256[..])
-                .fetch_optional(&mut *tx)
-                .await?;
+            let there: Option<(i64,)> =
+                tx.optional("SELECT 1 FROM evidence WHERE sha256 = ?", &values![&evidence.sha256])?;
             if there.is_none() {
-                query("INSERT INTO evidence (sha256, kind, der) VALUES (?, ?, ?)")
-                    .bind(&evidence.sha256[..])
-                    .bind(evidence.kind)
-                    .bind(&evidence.der[..])
-                    .execute(&mut *tx)
-                    .await?;
+                tx.execute(
+                    "INSERT INTO evidence (sha256, kind, der) VALUES (?, ?, ?)",
+                    &values![&evidence.sha256, evidence.kind, &evidence.der[..]],
+                )?;
             }
         }
     }
     for group in groups(&links) {
         let sql = format!("INSERT INTO record_evidence (record, sha256, role) VALUES {}", placeholders(group.len(), 3));
-        let mut statement = query(AssertSqlSafe(sql));
-        for (record, evidence) in group {
-            statement = statement.bind(*record).bind(&evidence.sha256[..]).bind(evidence.role);
-        }
-        statement.execute(&mut *tx).await?;
+        let values: Vec<_> =
+            group.iter().flat_map(|(record, evidence)| values![*record, &evidence.sha256, evidence.role]).collect();
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use super::{DB_NOW, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::seal::WrappedKey;
 use crate::store::rows::from_row;
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, query_as, query_scalar};
 use std::sync::Arc;
 
 /// Which records to list.
@@ -486,17 +486,15 @@ struct Retry {
 impl Write for Retry {
     type Output = u64;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<u64, sqlx::Error>> {
-        Box::pin(async move {
-            let sql = format!(
-                "UPDATE recipient SET due = {DB_NOW} WHERE record = ? AND state = 'pending' \
-                 AND (lease IS NULL OR lease <= {DB_NOW})"
-            );
-            let recipients = query(AssertSqlSafe(sql)).bind(self.record).execute(&mut *tx).await?.rows_affected();
-            let event =
-                Event::OperatorRetry { queue_id: self.queue_id.clone(), operator: self.operator.clone(), recipients };
-            append(tx, &self.chain, &[event]).await?;
-            Ok(recipients)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, TxError> {
+        let sql = format!(
+            "UPDATE recipient SET due = {DB_NOW} WHERE record = ? AND state = 'pending' \
+             AND (lease IS NULL OR lease <= {DB_NOW})"
+        );
+        let recipients = tx.execute(&sql, &values![self.record])?;
+        let event =
+            Event::OperatorRetry { queue_id: self.queue_id.clone(), operator: self.operator.clone(), recipients };
+        append(tx, &self.chain, &[event])?;
+        Ok(recipients)
     }
 }

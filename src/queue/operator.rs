@@ -11,9 +11,9 @@ use crate::mail::Address;
 use crate::plan::notice::{Kind, Told};
 use crate::queue::commit::insert_records;
 use crate::store::rows::from_row;
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, query_as, query_scalar};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,21 +291,8 @@ impl Write for Job {
     /// Content files whose keys are destroyed; `None`: the rows are no longer as they were, and nothing was changed.
     type Output = Option<Vec<String>>;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Self::Output, sqlx::Error>> {
-        Box::pin(self.run(tx))
-    }
-
-    fn committed(&mut self, output: &Self::Output) {
-        if output.is_some() {
-            self.notices.iter_mut().filter_map(|notice| notice.prepared.as_mut()).for_each(|one| one.keep_files());
-        }
-    }
-}
-
-impl Job {
-    async fn run(&self, tx: &mut SqliteConnection) -> Result<Option<Vec<String>>, sqlx::Error> {
-        let rows: Vec<Row> =
-            query_as(AssertSqlSafe(rows_sql())).bind(&self.tokens).bind(self.record).fetch_all(&mut *tx).await?;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError> {
+        let rows: Vec<Row> = tx.rows(&rows_sql(), &values![&self.tokens, self.record])?;
         let change = self.request.change;
         let mut events = Vec::with_capacity(self.ids.len());
         for row in rows.iter().filter(|row| self.ids.contains(&row.id)) {
@@ -323,20 +310,28 @@ impl Job {
         };
         let sql = format!("UPDATE recipient SET {set}, lease = NULL, token = NULL, changed = ? WHERE id = ?");
         for id in &self.ids {
-            query(AssertSqlSafe(sql.clone())).bind(self.now).bind(*id).execute(&mut *tx).await?;
+            tx.execute(&sql, &values![self.now, *id])?;
         }
         let prepared: Vec<_> = self.notices.iter().filter_map(|notice| notice.prepared.as_ref()).collect();
         if !prepared.is_empty() {
-            insert_records(tx, &prepared).await?;
+            insert_records(tx, &prepared)?;
         }
         events.extend(self.notices.iter().map(|notice| notice.event.clone()));
-        append(tx, &self.chain, &events).await?;
+        append(tx, &self.chain, &events)?;
         match change {
-            Change::Delete { .. } => finish(tx, &[self.record], self.now).await.map(Some),
+            Change::Delete { .. } => finish(tx, &[self.record], self.now).map(Some),
             _ => Ok(Some(Vec::new())),
         }
     }
 
+    fn committed(&mut self, output: &Self::Output) {
+        if output.is_some() {
+            self.notices.iter_mut().filter_map(|notice| notice.prepared.as_mut()).for_each(|one| one.keep_files());
+        }
+    }
+}
+
+impl Job {
     fn event(&self, recipient: Address) -> Event {
         let name = match self.request.change {
             Change::Hold => "operator-held",

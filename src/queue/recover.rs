@@ -1,9 +1,9 @@
 //! The start: what a former process left. And first sights of deferred mail.
 
 use super::{Counts, Queue, QueueError, content};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_scalar};
+use sqlx::{AssertSqlSafe, query_scalar};
 use std::collections::HashSet;
 
 impl Queue {
@@ -66,13 +66,9 @@ pub(super) struct VoidLeases;
 impl Write for VoidLeases {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            query("UPDATE recipient SET lease = NULL, token = NULL WHERE state = 'pending' AND lease IS NOT NULL")
-                .execute(tx)
-                .await?;
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let sql = "UPDATE recipient SET lease = NULL, token = NULL WHERE state = 'pending' AND lease IS NOT NULL";
+        tx.execute(sql, &[]).map(|_| ())
     }
 }
 
@@ -84,19 +80,13 @@ struct FirstSeen {
 impl Write for FirstSeen {
     type Output = i64;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<i64, sqlx::Error>> {
-        Box::pin(async move {
-            query("DELETE FROM deferral WHERE first_seen < ?")
-                .bind(self.now.saturating_sub(KEPT_MICROS))
-                .execute(&mut *tx)
-                .await?;
-            query("INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING")
-                .bind(&self.digest[..])
-                .bind(self.now)
-                .execute(&mut *tx)
-                .await?;
-            query_scalar("SELECT first_seen FROM deferral WHERE digest = ?").bind(&self.digest[..]).fetch_one(tx).await
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<i64, TxError> {
+        let oldest = self.now.saturating_sub(KEPT_MICROS);
+        tx.execute("DELETE FROM deferral WHERE first_seen < ?", &values![oldest])?;
+        let sql = "INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING";
+        tx.execute(sql, &values![&self.digest, self.now])?;
+        let (first,) = tx.one("SELECT first_seen FROM deferral WHERE digest = ?", &values![&self.digest])?;
+        Ok(first)
     }
 }
 

@@ -15,9 +15,9 @@ use crate::policy::decide::HoldClass;
 use crate::reason::Reason;
 use crate::seal::WrappedKey;
 use crate::store::rows::{from_row, groups};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Value, Write, values};
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, query_as, query_scalar};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -317,37 +317,32 @@ impl Write for Move {
     /// Files whose keys are destroyed; none where nothing was changed.
     type Output = Option<Vec<PathBuf>>;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Self::Output, sqlx::Error>> {
-        Box::pin(async move {
-            if !self.stands(tx).await? {
-                return Ok(None);
-            }
-            for row in &self.rows {
-                row.write(tx, self.now).await?;
-            }
-            let records: Vec<&Prepared> = self.child.iter().chain(&self.notices).collect();
-            if !records.is_empty() {
-                insert_records(tx, &records).await?;
-            }
-            if let Some(child) = &self.child {
-                query("UPDATE record SET parent = ? WHERE queue_id = ?")
-                    .bind(&self.parent)
-                    .bind(child.record.id.as_str())
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            if let Some(verdict) = &self.verdict {
-                judged(tx, self.record, verdict).await?;
-            }
-            if self.later {
-                postpone(tx, self.record, self.now).await?;
-            }
-            let more = records.iter().flat_map(|prepared| prepared.record.events.clone());
-            let events: Vec<Event> = self.events.iter().cloned().chain(more).collect();
-            append(tx, &self.chain, &events).await?;
-            let files = finish(tx, &[self.record], self.now).await?;
-            Ok(Some(files.into_iter().map(PathBuf::from).collect()))
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError> {
+        if !self.stands(tx)? {
+            return Ok(None);
+        }
+        for row in &self.rows {
+            row.write(tx, self.now)?;
+        }
+        let records: Vec<&Prepared> = self.child.iter().chain(&self.notices).collect();
+        if !records.is_empty() {
+            insert_records(tx, &records)?;
+        }
+        if let Some(child) = &self.child {
+            let values = values![&self.parent, child.record.id.as_str()];
+            tx.execute("UPDATE record SET parent = ? WHERE queue_id = ?", &values)?;
+        }
+        if let Some(verdict) = &self.verdict {
+            judged(tx, self.record, verdict)?;
+        }
+        if self.later {
+            postpone(tx, self.record, self.now)?;
+        }
+        let more = records.iter().flat_map(|prepared| prepared.record.events.clone());
+        let events: Vec<Event> = self.events.iter().cloned().chain(more).collect();
+        append(tx, &self.chain, &events)?;
+        let files = finish(tx, &[self.record], self.now)?;
+        Ok(Some(files.into_iter().map(PathBuf::from).collect()))
     }
 
     fn committed(&mut self, output: &Self::Output) {
@@ -359,14 +354,10 @@ impl Write for Move {
 
 impl Move {
     /// Whether every row still is what it was, and nobody delivers it.
-    async fn stands(&self, tx: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    fn stands(&self, tx: &mut Tx<'_>) -> Result<bool, TxError> {
         for row in &self.rows {
-            let found: Option<i64> =
-                query_scalar("SELECT 1 FROM recipient WHERE id = ? AND state = ? AND token IS NULL")
-                    .bind(row.id)
-                    .bind(&row.was)
-                    .fetch_optional(&mut *tx)
-                    .await?;
+            let sql = "SELECT 1 FROM recipient WHERE id = ? AND state = ? AND token IS NULL";
+            let found: Option<(i64,)> = tx.optional(sql, &values![row.id, &row.was])?;
             if found.is_none() {
                 return Ok(false);
             }
@@ -376,7 +367,7 @@ impl Move {
 }
 
 impl RowChange {
-    async fn write(&self, tx: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
+    fn write(&self, tx: &mut Tx<'_>, now: i64) -> Result<(), TxError> {
         let Some(becomes) = &self.becomes else { return Ok(()) };
         let (state, class, reasons, status, diagnostic, released) = match becomes {
             Becomes::Released(id) => ("released", None, None, None, None, Some(id.as_str())),
@@ -386,58 +377,46 @@ impl RowChange {
             Becomes::Destroyed => ("destroyed", None, None, None, None, None),
             Becomes::Failed(status, why) => ("failed", None, None, Some(*status), Some(why.as_str()), None),
         };
-        query(
+        tx.execute(
             "UPDATE recipient SET state = ?, class = coalesce(?, class), reasons = coalesce(?, reasons), \
              status = coalesce(?, status), diagnostic = coalesce(?, diagnostic), released = ?, copy = NULL, due = NULL, \
              lease = NULL, changed = ? WHERE id = ?",
-        )
-        .bind(state)
-        .bind(class)
-        .bind(reasons)
-        .bind(status)
-        .bind(diagnostic)
-        .bind(released)
-        .bind(now)
-        .bind(self.id)
-        .execute(tx)
-        .await?;
+            &values![state, class, reasons, status, diagnostic, released, now, self.id],
+        )?;
         Ok(())
     }
 }
 
 /// The record's verdict is another one now; what it rested on before stays beside what it rests on now.
-async fn judged(tx: &mut SqliteConnection, record: i64, prepared: &Prepared) -> Result<(), sqlx::Error> {
+fn judged(tx: &mut Tx<'_>, record: i64, prepared: &Prepared) -> Result<(), TxError> {
     let new = &prepared.record;
-    query(
+    tx.execute(
         "UPDATE record SET verdict = ?, reasons = ?, signer = ?, serial = ?, details = ?, details_master = ?, \
          details_wrapped = ?, policy = ?, rule = ?, outer_verdict = ?, discreet = max(discreet, ?) WHERE id = ?",
-    )
-    .bind(new.verdict.name())
-    .bind(reasons_text(&new.reasons))
-    .bind(&new.signer)
-    .bind(&new.serial)
-    .bind(&prepared.details.1[..])
-    .bind(&prepared.details.0.master)
-    .bind(&prepared.details.0.bytes)
-    .bind(&new.policy)
-    .bind(&new.rule)
-    .bind(new.outer_verdict.map(|verdict| verdict.name()))
-    // A key may have come meanwhile: from now on notices say no more than is seen outside.
-    .bind(new.outer_verdict.is_some())
-    .bind(record)
-    .execute(&mut *tx)
-    .await?;
-    query("DELETE FROM record_evidence WHERE record = ?").bind(record).execute(&mut *tx).await?;
-    insert_evidence(tx, &[(record, 0, prepared)]).await
+        &values![
+            new.verdict.name(),
+            reasons_text(&new.reasons),
+            &new.signer,
+            &new.serial,
+            &prepared.details.1[..],
+            &prepared.details.0.master,
+            &prepared.details.0.bytes,
+            &new.policy,
+            &new.rule,
+            new.outer_verdict.map(|verdict| verdict.name()),
+            // A key may have come meanwhile: from now on notices say no more than is seen outside.
+            new.outer_verdict.is_some(),
+            record,
+        ],
+    )?;
+    tx.execute("DELETE FROM record_evidence WHERE record = ?", &values![record])?;
+    insert_evidence(tx, &[(record, 0, prepared)])
 }
 
 /// The security team hears of it with the next digest.
-pub(super) async fn postpone(tx: &mut SqliteConnection, record: i64, now: i64) -> Result<(), sqlx::Error> {
-    query("INSERT INTO alert (record, since) VALUES (?, ?) ON CONFLICT (record) DO NOTHING")
-        .bind(record)
-        .bind(now)
-        .execute(tx)
-        .await?;
+pub(super) fn postpone(tx: &mut Tx<'_>, record: i64, now: i64) -> Result<(), TxError> {
+    let sql = "INSERT INTO alert (record, since) VALUES (?, ?) ON CONFLICT (record) DO NOTHING";
+    tx.execute(sql, &values![record, now])?;
     Ok(())
 }
 
@@ -540,23 +519,17 @@ struct Digest {
 impl Write for Digest {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            if let Some(notice) = &self.notice {
-                insert_records(tx, &[notice]).await?;
-                append(tx, &self.chain, &notice.record.events).await?;
-            }
-            for group in groups(&self.named) {
-                let list = vec!["?"; group.len()].join(",");
-                let sql = format!("DELETE FROM alert WHERE record IN ({list})");
-                let mut statement = query(AssertSqlSafe(sql));
-                for row in group {
-                    statement = statement.bind(*row);
-                }
-                statement.execute(&mut *tx).await?;
-            }
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        if let Some(notice) = &self.notice {
+            insert_records(tx, &[notice])?;
+            append(tx, &self.chain, &notice.record.events)?;
+        }
+        for group in groups(&self.named) {
+            let list = vec!["?"; group.len()].join(",");
+            let values: Vec<_> = group.iter().copied().map(Value::from).collect();
+            tx.execute(&format!("DELETE FROM alert WHERE record IN ({list})"), &values)?;
+        }
+        Ok(())
     }
 
     fn committed(&mut self, _output: &()) {

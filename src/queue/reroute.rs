@@ -4,8 +4,8 @@ use super::{DB_NOW, Queue, QueueError};
 use crate::config::NextHop;
 use crate::mail::Address;
 use crate::store::rows::{groups, repeated};
-use crate::store::{BoxFuture, Write};
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as};
+use crate::store::{Tx, TxError, Value, Write, values};
+use sqlx::query_as;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -88,24 +88,20 @@ struct Reroute {
 impl Write for Reroute {
     type Output = u64;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<u64, sqlx::Error>> {
-        Box::pin(async move {
-            let mut changed = 0;
-            for group in groups(&self.rows) {
-                let sql = format!(
-                    "WITH v (id, old, new) AS (VALUES {}) UPDATE recipient SET next_hop = v.new FROM v \
-                     WHERE recipient.id = v.id AND recipient.next_hop = v.old AND (recipient.state = 'held' OR \
-                     (recipient.state = 'pending' AND (recipient.lease IS NULL OR (recipient.lease <= {DB_NOW} \
-                     AND coalesce(hex(recipient.token), '') NOT IN (SELECT value FROM json_each(?))))))",
-                    repeated("(?,?,?)", group.len())
-                );
-                let mut statement = query(AssertSqlSafe(sql));
-                for (id, old, new) in group {
-                    statement = statement.bind(*id).bind(&**old).bind(&**new);
-                }
-                changed += statement.bind(&self.tokens).execute(&mut *tx).await?.rows_affected();
-            }
-            Ok(changed)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, TxError> {
+        let mut changed = 0;
+        for group in groups(&self.rows) {
+            let sql = format!(
+                "WITH v (id, old, new) AS (VALUES {}) UPDATE recipient SET next_hop = v.new FROM v \
+                 WHERE recipient.id = v.id AND recipient.next_hop = v.old AND (recipient.state = 'held' OR \
+                 (recipient.state = 'pending' AND (recipient.lease IS NULL OR (recipient.lease <= {DB_NOW} \
+                 AND coalesce(hex(recipient.token), '') NOT IN (SELECT value FROM json_each(?))))))",
+                repeated("(?,?,?)", group.len())
+            );
+            let mut values: Vec<_> = group.iter().flat_map(|(id, old, new)| values![*id, &**old, &**new]).collect();
+            values.push(Value::from(&self.tokens));
+            changed += tx.execute(&sql, &values)?;
+        }
+        Ok(changed)
     }
 }

@@ -3,86 +3,75 @@
 use super::QueueId;
 use super::content::{copy_context, details_context, original_context};
 use crate::seal::{Rewrapped, Rotation, WrappedKey};
-use sqlx::{SqliteConnection, query, query_as};
+use crate::store::{Tx, TxError, values};
 
 /// Rows that are read at once.
 const PAGE: i64 = 500;
 
 /// Wraps the keys of originals, copies and details again.
-pub async fn rewrap(tx: &mut SqliteConnection, rotation: &Rotation) -> Result<Rewrapped, sqlx::Error> {
+pub fn rewrap(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<Rewrapped, TxError> {
     let mut count = Rewrapped::default();
-    details(tx, rotation, &mut count).await?;
-    originals(tx, rotation, &mut count).await?;
-    copies(tx, rotation, &mut count).await?;
+    details(tx, rotation, &mut count)?;
+    originals(tx, rotation, &mut count)?;
+    copies(tx, rotation, &mut count)?;
     Ok(count)
 }
 
-async fn details(tx: &mut SqliteConnection, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), sqlx::Error> {
+fn details(tx: &mut Tx<'_>, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), TxError> {
     let mut after = i64::MIN;
     loop {
-        let rows: Vec<(i64, String, String, Vec<u8>)> = query_as(
+        let rows: Vec<(i64, String, String, Vec<u8>)> = tx.rows(
             "SELECT id, queue_id, details_master, details_wrapped FROM record \
              WHERE id > ? AND details_wrapped IS NOT NULL ORDER BY id LIMIT ?",
-        )
-        .bind(after)
-        .bind(PAGE)
-        .fetch_all(&mut *tx)
-        .await?;
+            &values![after, PAGE],
+        )?;
         let Some(&(last, ..)) = rows.last() else { return Ok(()) };
         after = last;
         for (id, queue_id, master, bytes) in rows {
             let wrapped = WrappedKey { master, bytes };
             let Some(wrapped) = rewrapped(rotation, &queue_id, details_context, &wrapped, count) else { continue };
-            query("UPDATE record SET details_master = ?, details_wrapped = ? WHERE id = ?")
-                .bind(wrapped.master)
-                .bind(wrapped.bytes)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
+            tx.execute(
+                "UPDATE record SET details_master = ?, details_wrapped = ? WHERE id = ?",
+                &values![wrapped.master, wrapped.bytes, id],
+            )?;
         }
     }
 }
 
-async fn originals(tx: &mut SqliteConnection, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), sqlx::Error> {
+fn originals(tx: &mut Tx<'_>, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), TxError> {
     let mut after = i64::MIN;
     loop {
-        let rows: Vec<(i64, String, i64, String, Vec<u8>)> = query_as(
+        let rows: Vec<(i64, String, i64, String, Vec<u8>)> = tx.rows(
             "SELECT record.id, queue_id, content.id, master, wrapped FROM record \
              JOIN content ON content.id = record.original \
              WHERE record.id > ? AND wrapped IS NOT NULL ORDER BY record.id LIMIT ?",
-        )
-        .bind(after)
-        .bind(PAGE)
-        .fetch_all(&mut *tx)
-        .await?;
+            &values![after, PAGE],
+        )?;
         let Some(&(last, ..)) = rows.last() else { return Ok(()) };
         after = last;
         for (_, queue_id, content, master, bytes) in rows {
             let wrapped = WrappedKey { master, bytes };
             let wrapped = rewrapped(rotation, &queue_id, original_context, &wrapped, count);
-            update(tx, content, wrapped).await?;
+            update(tx, content, wrapped)?;
         }
     }
 }
 
-async fn copies(tx: &mut SqliteConnection, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), sqlx::Error> {
+fn copies(tx: &mut Tx<'_>, rotation: &Rotation, count: &mut Rewrapped) -> Result<(), TxError> {
     let mut after = i64::MIN;
     loop {
-        let rows: Vec<(i64, String, i64, i64, String, Vec<u8>)> = query_as(
+        let rows: Vec<(i64, String, i64, i64, String, Vec<u8>)> = tx.rows(
             "SELECT copy.id, queue_id, number, content.id, master, wrapped FROM copy \
              JOIN record ON record.id = copy.record JOIN content ON content.id = copy.content \
              WHERE copy.id > ? AND wrapped IS NOT NULL ORDER BY copy.id LIMIT ?",
-        )
-        .bind(after)
-        .bind(PAGE)
-        .fetch_all(&mut *tx)
-        .await?;
+            &values![after, PAGE],
+        )?;
         let Some(&(last, ..)) = rows.last() else { return Ok(()) };
         after = last;
         for (_, queue_id, number, content, master, bytes) in rows {
             let wrapped = WrappedKey { master, bytes };
             let wrapped = rewrapped(rotation, &queue_id, |id| copy_context(id, number), &wrapped, count);
-            update(tx, content, wrapped).await?;
+            update(tx, content, wrapped)?;
         }
     }
 }
@@ -103,13 +92,11 @@ fn rewrapped(
     }
 }
 
-async fn update(tx: &mut SqliteConnection, content: i64, wrapped: Option<WrappedKey>) -> Result<(), sqlx::Error> {
+fn update(tx: &mut Tx<'_>, content: i64, wrapped: Option<WrappedKey>) -> Result<(), TxError> {
     let Some(wrapped) = wrapped else { return Ok(()) };
-    query("UPDATE content SET master = ?, wrapped = ? WHERE id = ?")
-        .bind(wrapped.master)
-        .bind(wrapped.bytes)
-        .bind(content)
-        .execute(tx)
-        .await?;
+    tx.execute(
+        "UPDATE content SET master = ?, wrapped = ? WHERE id = ?",
+        &values![wrapped.master, wrapped.bytes, content],
+    )?;
     Ok(())
 }

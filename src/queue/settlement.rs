@@ -9,8 +9,7 @@ use crate::config::{Destination, NextHop};
 use crate::plan::notice::{Kind, Told};
 use crate::smtp::EnhancedCode;
 use crate::store::rows::{groups, placeholders};
-use crate::store::{BoxFuture, Urgency, Write};
-use sqlx::{AssertSqlSafe, SqliteConnection, query, query_as, query_scalar};
+use crate::store::{Tx, TxError, Urgency, Value, Write, values};
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -212,18 +211,18 @@ impl Settle {
 impl Write for Settle {
     type Output = Settled;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Settled, sqlx::Error>> {
-        Box::pin(async move {
-            let mut settled = Self::apply_all(&[self], tx).await?;
-            settled.pop().ok_or(sqlx::Error::RowNotFound)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Settled, TxError> {
+        settle_distinct(&[self], tx)?.pop().ok_or(TxError::NoRow)
     }
 
-    fn apply_all<'a>(
-        jobs: &'a [&'a Self],
-        tx: &'a mut SqliteConnection,
-    ) -> BoxFuture<'a, Result<Vec<Settled>, sqlx::Error>> {
-        Box::pin(settle_all(jobs, tx))
+    fn apply_all(jobs: &[&Self], tx: &mut Tx<'_>) -> Result<Vec<Settled>, TxError> {
+        let mut seen = HashSet::new();
+        let once = jobs.iter().flat_map(|job| &job.changes).all(|change| seen.insert(change.recipient));
+        if once {
+            return settle_distinct(jobs, tx);
+        }
+        // One statement can't say which of two settlements changed their common row: each by itself, in their order.
+        jobs.iter().map(|job| job.apply(tx)).collect()
     }
 
     fn committed(&mut self, output: &Settled) {
@@ -239,23 +238,9 @@ impl Write for Settle {
     }
 }
 
-async fn settle_all(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<Settled>, sqlx::Error> {
-    let mut seen = HashSet::new();
-    let once = jobs.iter().flat_map(|job| &job.changes).all(|change| seen.insert(change.recipient));
-    if once {
-        return settle_distinct(jobs, tx).await;
-    }
-    // One statement can't say which of two settlements changed their common row: each by itself, in their order.
-    let mut settled = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        settled.extend(settle_distinct(&[job], tx).await?);
-    }
-    Ok(settled)
-}
-
 /// No recipient is in two of the jobs.
-async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<Vec<Settled>, sqlx::Error> {
-    let changed = update(jobs, tx).await?;
+fn settle_distinct(jobs: &[&Settle], tx: &mut Tx<'_>) -> Result<Vec<Settled>, TxError> {
+    let changed = update(jobs, tx)?;
     let (mut notices, mut events, mut told) = (Vec::new(), Vec::new(), Vec::with_capacity(jobs.len()));
     for job in jobs {
         let done = job.changes.iter().filter(|change| changed.contains(&change.recipient));
@@ -266,7 +251,7 @@ async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<
             // A token covers its whole delivery. If rows were taken out of it all the same, a notice about others than
             // those that failed would be wrong, and none would be silence: change nothing.
             if done != 0 && done != notice.rows.len() {
-                return Err(sqlx::Error::Protocol("a part of the lease is lost".to_owned()));
+                return Err(TxError::Refused("a part of the lease is lost".to_owned()));
             }
             kept.push(done > 0);
             if done > 0 {
@@ -277,10 +262,10 @@ async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<
         told.push(kept);
     }
     if !notices.is_empty() {
-        insert_records(tx, &notices).await?;
+        insert_records(tx, &notices)?;
     }
     if let Some(first) = jobs.first() {
-        append(tx, &first.chain, &events).await?;
+        append(tx, &first.chain, &events)?;
     }
     let records: BTreeSet<i64> = jobs
         .iter()
@@ -288,7 +273,7 @@ async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<
         .map(|job| job.record)
         .collect();
     let now = jobs.iter().map(|job| job.now).max().unwrap_or_default();
-    let mut files = finish(tx, &records.into_iter().collect::<Vec<_>>(), now).await?;
+    let mut files = finish(tx, &records.into_iter().collect::<Vec<_>>(), now)?;
     let settled = |(job, told): (&&Settle, Vec<bool>)| Settled {
         told,
         changed: job.changes.iter().filter(|change| changed.contains(&change.recipient)).count(),
@@ -299,7 +284,7 @@ async fn settle_distinct(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<
 }
 
 /// Changes the rows whose lease is still held; gives their numbers.
-async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i64>, sqlx::Error> {
+fn update(jobs: &[&Settle], tx: &mut Tx<'_>) -> Result<HashSet<i64>, TxError> {
     let changes: Vec<(&Settle, &Change)> =
         jobs.iter().flat_map(|job| job.changes.iter().map(move |change| (*job, change))).collect();
     let mut changed = HashSet::with_capacity(changes.len());
@@ -318,23 +303,24 @@ async fn update(jobs: &[&Settle], tx: &mut SqliteConnection) -> Result<HashSet<i
              RETURNING recipient.id",
             placeholders(group.len(), 12)
         );
-        let mut statement = query_scalar::<_, i64>(AssertSqlSafe(sql));
+        let mut values = Vec::with_capacity(group.len() * 12);
         for (job, change) in group {
-            statement = statement
-                .bind(change.recipient)
-                .bind(job.token.to_vec())
-                .bind(change.state)
-                .bind(&change.status)
-                .bind(&change.diagnostic)
-                .bind(codes(&change.diagnostic))
-                .bind(change.due)
-                .bind(change.tries)
-                .bind(change.warned)
-                .bind(&change.next_hop)
-                .bind(&change.host)
-                .bind(job.now);
+            values.extend(values![
+                change.recipient,
+                &job.token,
+                change.state,
+                &change.status,
+                &change.diagnostic,
+                codes(&change.diagnostic),
+                change.due,
+                change.tries,
+                change.warned,
+                &change.next_hop,
+                &change.host,
+                job.now,
+            ]);
         }
-        changed.extend(statement.fetch_all(&mut *tx).await?);
+        changed.extend(tx.rows::<(i64,)>(&sql, &values)?.into_iter().map(|(id,)| id));
     }
     Ok(changed)
 }
@@ -353,7 +339,7 @@ fn codes(diagnostic: &str) -> String {
 
 /// Destroys the keys of what is final among these records: copies whose recipients are all final, and originals of
 /// records that are. Gives the files that held them.
-pub(super) async fn finish(tx: &mut SqliteConnection, records: &[i64], now: i64) -> Result<Vec<String>, sqlx::Error> {
+pub(super) fn finish(tx: &mut Tx<'_>, records: &[i64], now: i64) -> Result<Vec<String>, TxError> {
     let mut files = Vec::new();
     for group in groups(records) {
         let list = vec!["?"; group.len()].join(",");
@@ -365,39 +351,26 @@ pub(super) async fn finish(tx: &mut SqliteConnection, records: &[i64], now: i64)
             "SELECT c.content FROM copy c WHERE c.record IN ({list}) AND NOT EXISTS (SELECT 1 FROM recipient r \
              WHERE r.record = c.record AND r.copy = c.id AND r.state IN ('pending', 'held'))"
         );
-        let mut statement = query_scalar::<_, i64>(AssertSqlSafe(final_records)).bind(now);
-        for record in group {
-            statement = statement.bind(*record);
-        }
-        let mut contents = statement.fetch_all(&mut *tx).await?;
-        let mut statement = query_scalar::<_, i64>(AssertSqlSafe(final_copies));
-        for record in group {
-            statement = statement.bind(*record);
-        }
-        contents.extend(statement.fetch_all(&mut *tx).await?);
+        let list = || group.iter().copied().map(Value::from);
+        let now = std::iter::once(Value::from(now));
+        let mut contents: Vec<(i64,)> = tx.rows(&final_records, &now.chain(list()).collect::<Vec<_>>())?;
+        contents.extend(tx.rows::<(i64,)>(&final_copies, &list().collect::<Vec<_>>())?);
         for group in groups(&contents) {
-            destroy(tx, group, &mut files).await?;
+            destroy(tx, group, &mut files)?;
         }
     }
     Ok(files)
 }
 
-async fn destroy(tx: &mut SqliteConnection, contents: &[i64], files: &mut Vec<String>) -> Result<(), sqlx::Error> {
+fn destroy(tx: &mut Tx<'_>, contents: &[(i64,)], files: &mut Vec<String>) -> Result<(), TxError> {
     let list = vec!["?"; contents.len()].join(",");
     let select = format!("SELECT file FROM content WHERE file IS NOT NULL AND id IN ({list})");
-    let mut statement = query_as::<_, (String,)>(AssertSqlSafe(select));
-    for content in contents {
-        statement = statement.bind(*content);
-    }
-    files.extend(statement.fetch_all(&mut *tx).await?.into_iter().map(|(file,)| file));
+    let values: Vec<_> = contents.iter().map(|(content,)| Value::from(*content)).collect();
+    files.extend(tx.rows::<(String,)>(&select, &values)?.into_iter().map(|(file,)| file));
     let sql = format!(
         "UPDATE content SET wrapped = NULL, sealed = NULL, file = NULL WHERE wrapped IS NOT NULL AND id IN ({list})"
     );
-    let mut statement = query(AssertSqlSafe(sql));
-    for content in contents {
-        statement = statement.bind(*content);
-    }
-    statement.execute(&mut *tx).await?;
+    tx.execute(&sql, &values)?;
     Ok(())
 }
 

@@ -16,10 +16,10 @@ use crate::plan::Transformed;
 use crate::policy::decide::HoldClass;
 use crate::reason::Reason;
 use crate::smime::Verdict;
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write};
 use bytes::Bytes;
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, query_scalar};
+use sqlx::query_scalar;
 
 const CANARY: &str = "canary-of-the-content";
 const SUBJECT: &str = "canary-of-the-subject";
@@ -63,8 +63,8 @@ struct Sql(&'static str);
 
 impl Write for Sql {
     type Output = ();
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move { sqlx::query(self.0).execute(tx).await.map(|_| ()) })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        tx.execute(self.0, &[]).map(|_| ())
     }
 }
 
@@ -196,11 +196,9 @@ async fn c01_crash_table_2_uncommitted_is_not_there() {
     struct Fails;
     impl Write for Fails {
         type Output = ();
-        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-            Box::pin(async move {
-                sqlx::query("INSERT INTO content (size, master) VALUES (1, 'x')").execute(&mut *tx).await?;
-                Err(sqlx::Error::RowNotFound)
-            })
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+            tx.execute("INSERT INTO content (size, master) VALUES (1, 'x')", &[])?;
+            Err(TxError::NoRow)
         }
     }
     let fixture = Fixture::new().await;
@@ -478,8 +476,8 @@ async fn c06_disk_full_is_reported_and_leaves_nothing() {
     struct Limit(&'static str);
     impl Write for Limit {
         type Output = ();
-        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-            Box::pin(async move { sqlx::query(self.0).fetch_all(tx).await.map(|_| ()) })
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+            tx.rows::<(i64,)>(self.0, &[]).map(|_| ())
         }
     }
     fixture.store.write(Limit("PRAGMA max_page_count = 1")).await.unwrap();

@@ -5,10 +5,10 @@ use crate::audit::{self, Audit, Event};
 use crate::fetch::Validators;
 use crate::limits::Limits;
 use crate::pki::{Certificate, Crl};
-use crate::store::{BoxFuture, Store, Write};
+use crate::store::{Store, Tx, TxError, Write, values};
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, query};
 
 /// A row.
 #[derive(Clone, Debug)]
@@ -36,35 +36,33 @@ pub(super) struct Put {
 impl Write for Put {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            let row = &self.row;
-            query(
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let row = &self.row;
+        tx.execute(
                 "INSERT INTO crl (location, origin, der, signer, etag, modified, fetched, asked, needed, due, failures, error) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (location) DO UPDATE SET \
                  origin = excluded.origin, der = coalesce(excluded.der, der), signer = excluded.signer, \
                  etag = excluded.etag, modified = excluded.modified, fetched = excluded.fetched, asked = excluded.asked, \
                  needed = excluded.needed, due = excluded.due, failures = excluded.failures, error = excluded.error",
-            )
-            .bind(&row.location)
-            .bind(row.origin.name())
-            .bind(row.crl.as_ref().map(Crl::der))
-            .bind(row.signer.as_deref())
-            .bind(row.validators.etag.as_deref())
-            .bind(row.validators.modified.as_deref())
-            .bind(row.fetched.map(Timestamp::as_microsecond))
-            .bind(row.asked.map(Timestamp::as_microsecond))
-            .bind(row.needed.as_microsecond())
-            .bind(row.due.as_microsecond())
-            .bind(i64::from(row.failures))
-            .bind(row.error.as_deref())
-            .execute(&mut *tx)
-            .await?;
-            match &self.event {
-                Some((audit, event)) => audit::append(tx, audit.chain(), std::slice::from_ref(event)).await,
-                None => Ok(()),
-            }
-        })
+                &values![
+                    &row.location,
+                    row.origin.name(),
+                    row.crl.as_ref().map(Crl::der),
+                    &row.signer,
+                    &row.validators.etag,
+                    &row.validators.modified,
+                    row.fetched.map(Timestamp::as_microsecond),
+                    row.asked.map(Timestamp::as_microsecond),
+                    row.needed.as_microsecond(),
+                    row.due.as_microsecond(),
+                    row.failures,
+                    &row.error,
+                ],
+            )?;
+        match &self.event {
+            Some((audit, event)) => audit::append(tx, audit.chain(), std::slice::from_ref(event)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -76,13 +74,11 @@ pub(super) struct Remove {
 impl Write for Remove {
     type Output = ();
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            for location in &self.locations {
-                query("DELETE FROM crl WHERE location = $1").bind(location).execute(&mut *tx).await?;
-            }
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        for location in &self.locations {
+            tx.execute("DELETE FROM crl WHERE location = $1", &values![location])?;
+        }
+        Ok(())
     }
 }
 

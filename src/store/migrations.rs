@@ -1,7 +1,7 @@
 //! The schema's versions. `PRAGMA user_version` says how many were applied.
 
-use super::StoreError;
-use sqlx::{SqliteConnection, raw_sql};
+use super::{StoreError, TxError};
+use rusqlite::Connection;
 
 /// In order; a migration that was released is never changed.
 const MIGRATIONS: [&str; 8] = [
@@ -16,8 +16,8 @@ const MIGRATIONS: [&str; 8] = [
 ];
 
 /// Applies what is missing, each migration in a transaction of its own. Refuses a newer schema.
-pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+pub(super) fn run(connection: &Connection) -> Result<(), StoreError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(TxError::from)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
@@ -27,7 +27,7 @@ pub(super) async fn run(connection: &mut SqliteConnection) -> Result<(), StoreEr
         let version = index + 1;
         // A pragma takes no parameter; the number is ours.
         let sql = format!("BEGIN IMMEDIATE;\n{migration}\nPRAGMA user_version = {version};\nCOMMIT;");
-        raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *connection).await?;
+        connection.execute_batch(&sql).map_err(TxError::from)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Statements over many rows. Row by row costs three times as much (DESIGN section 6), but a statement per number of
 //! rows would flood the statement cache: rows go in groups of 16, then 4, then 1.
 
-/// A struct whose fields are columns of the same names. (sqlx's derive would bring its macros and their dependencies.)
+/// A struct whose fields are columns of the same names, for readers and in jobs. (sqlx's derive would bring its macros and their dependencies.)
 macro_rules! from_row {
     ($(#[$meta:meta])* struct $name:ident { $($field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -11,6 +11,12 @@ macro_rules! from_row {
             fn from_row(row: &sqlx::sqlite::SqliteRow) -> Result<Self, sqlx::Error> {
                 use sqlx::Row;
                 Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
+            }
+        }
+
+        impl $crate::store::Read for $name {
+            fn read(row: &$crate::store::Row<'_>) -> Result<Self, $crate::store::TxError> {
+                Ok(Self { $($field: row.named(stringify!($field))?,)* })
             }
         }
     };

@@ -1,15 +1,11 @@
 use super::*;
-use sqlx::SqliteConnection;
 
 struct Insert(&'static str);
 
 impl Write for Insert {
     type Output = ();
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            sqlx::query("INSERT INTO setting (name, value) VALUES (?, 'x')").bind(self.0).execute(tx).await?;
-            Ok(())
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        tx.execute("INSERT INTO setting (name, value) VALUES (?, 'x')", &values![self.0]).map(|_| ())
     }
 }
 
@@ -59,22 +55,22 @@ async fn a_newer_schema_is_refused() {
     let (folder, store) = store().await;
     store.close().await;
     let path = folder.path().join("segel.db");
-    let mut connection = writer::connect(&options(&path)).await.unwrap();
-    sqlx::query("PRAGMA user_version = 7").execute(&mut connection).await.unwrap();
+    let connection = writer::connect(&path).unwrap();
+    connection.execute_batch("PRAGMA user_version = 1000").unwrap();
     drop(connection);
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 7, known: 5 })));
+    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 1000, known: 8 })));
 }
 
 #[tokio::test]
 async fn an_older_schema_is_brought_up_and_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segel.db");
-    let mut connection = writer::connect(&options(&path)).await.unwrap();
-    sqlx::raw_sql(include_str!("migrations/0001.sql")).execute(&mut connection).await.unwrap();
+    let connection = writer::connect(&path).unwrap();
+    connection.execute_batch(include_str!("migrations/0001.sql")).unwrap();
     let row = "INSERT INTO certificate (sha256, der, trust, source, added) VALUES (x'00', x'01', 'seen', 'mail', 7); \
                PRAGMA user_version = 1";
-    sqlx::raw_sql(row).execute(&mut connection).await.unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
+    connection.execute_batch(row).unwrap();
+    connection.close().unwrap();
     let store = Store::open(&path).await.unwrap();
     let found: (i64, Option<Vec<u8>>) =
         sqlx::query_as("SELECT added, capabilities FROM certificate").fetch_one(store.readers()).await.unwrap();
@@ -89,20 +85,17 @@ async fn the_measured_settings_hold() {
     struct Pragmas;
     impl Write for Pragmas {
         type Output = Vec<String>;
-        fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Vec<String>, sqlx::Error>> {
-            Box::pin(async move {
-                let mut values = Vec::new();
-                for name in ["journal_mode", "synchronous", "page_size", "wal_autocheckpoint", "auto_vacuum"]
-                    .into_iter()
-                    .chain(["secure_delete", "foreign_keys"])
-                {
-                    let sql = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
-                    let row = sqlx::query(sql).fetch_one(&mut *tx).await?;
-                    let number = sqlx::Row::try_get::<i64, _>(&row, 0).map(|number| number.to_string());
-                    values.push(number.or_else(|_| sqlx::Row::try_get(&row, 0))?);
-                }
-                Ok(values)
-            })
+        fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, TxError> {
+            let mut values = Vec::new();
+            for name in ["journal_mode", "synchronous", "page_size", "wal_autocheckpoint", "auto_vacuum"]
+                .into_iter()
+                .chain(["secure_delete", "foreign_keys"])
+            {
+                let sql = format!("PRAGMA {name}");
+                let number = tx.one(&sql, &[]).map(|(number,): (i64,)| number.to_string());
+                values.push(number.or_else(|_| tx.one(&sql, &[]).map(|(text,)| text))?);
+            }
+            Ok(values)
         }
     }
     assert_eq!(store.write(Pragmas).await.unwrap(), ["wal", "2", "4096", "4000", "2", "1", "1"]);
@@ -123,4 +116,92 @@ fn a_data_directory_is_locked_once() {
         taken
     });
     assert!(again);
+}
+
+/// A job that a test writes down where it uses it.
+struct Do<T>(fn(&mut Tx<'_>) -> Result<T, TxError>, Urgency);
+
+impl<T: Send + 'static> Write for Do<T> {
+    type Output = T;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<T, TxError> {
+        (self.0)(tx)
+    }
+    fn urgency(&self) -> Urgency {
+        self.1
+    }
+}
+
+#[tokio::test]
+async fn values_come_back_as_they_went_and_to_the_place_of_their_number() {
+    let (_folder, store) = store().await;
+    type Columns = (i64, Option<String>, Vec<u8>, Option<i64>, bool);
+    let read = |tx: &mut Tx<'_>| -> Result<Columns, TxError> {
+        let values = values![7_i64, None::<&str>, &[1_u8, 0, 255], Some("x".len() as u32), true];
+        tx.one("SELECT $1, $2, $3, $4, $5", &values)
+    };
+    let row = store.write(Do(read, Urgency::Now)).await.unwrap();
+    assert_eq!(row, (7, None, vec![1, 0, 255], Some(1), true));
+    let turned = |tx: &mut Tx<'_>| tx.one::<(String, String)>("SELECT $2, $1 WHERE $2 = 'b'", &values!["a", "b"]);
+    assert_eq!(store.write(Do(turned, Urgency::Now)).await.unwrap(), ("b".to_owned(), "a".to_owned()));
+
+    let few = |tx: &mut Tx<'_>| tx.execute("DELETE FROM setting WHERE name = ? AND value = ?", &values!["a"]);
+    let many = |tx: &mut Tx<'_>| tx.execute("DELETE FROM setting WHERE name = ?", &values!["a", "b"]);
+    let kind = |tx: &mut Tx<'_>| tx.one::<(String,)>("SELECT 1", &[]).map(|_| 0);
+    let none = |tx: &mut Tx<'_>| tx.one::<(i64,)>("SELECT 1 WHERE 0", &[]).map(|_| 0);
+    let jobs: [(fn(&mut Tx<'_>) -> Result<u64, TxError>, &str); 4] = [
+        (few, "expected 2 values, found 1"),
+        (many, "expected 1 values, found 2"),
+        (kind, "column 0: expected text, found Integer"),
+        (none, "expected a row, found none"),
+    ];
+    for (job, text) in jobs {
+        let StoreError::Sql(cause) = store.write(Do(job, Urgency::Now)).await.unwrap_err() else { panic!("{text}") };
+        assert_eq!(cause.to_string(), text);
+    }
+}
+
+#[tokio::test]
+async fn what_may_wait_shares_a_flush_and_does_not_wait_for_ever() {
+    let (_folder, store) = store().await;
+    let insert = |tx: &mut Tx<'_>| tx.execute("INSERT INTO setting (name, value) VALUES (random(), 'x')", &[]);
+    let before = store.commits();
+    let soon = || store.write(Do(insert, Urgency::Soon));
+    let (a, b, c) = tokio::join!(soon(), soon(), store.write(Insert("now")));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(store.commits() - before, 1);
+    let alone = tokio::time::timeout(Duration::from_secs(10), soon()).await;
+    assert_eq!(alone.unwrap().unwrap(), 1);
+    assert_eq!(store.commits() - before, 2);
+}
+
+#[tokio::test]
+async fn a_defect_in_a_job_closes_the_store_and_nobody_hangs() {
+    let (_folder, store) = store().await;
+    let (other, third) = (store.clone(), store.clone());
+    let defect = |_: &mut Tx<'_>| -> Result<(), TxError> { panic!("a defect") };
+    let ended = tokio::time::timeout(Duration::from_secs(10), async move {
+        assert!(matches!(store.write(Do(defect, Urgency::Now)).await, Err(StoreError::Closed)));
+        assert!(matches!(other.write(Insert("a")).await, Err(StoreError::Closed)));
+        store.close().await;
+        other.close().await;
+    });
+    ended.await.unwrap();
+    assert!(names(&third).await.is_empty() || third.readers().is_closed());
+}
+
+#[test]
+fn result_codes_say_whether_trying_again_makes_sense() {
+    let cause = || -> Cause { Arc::new(TxError::NoRow) };
+    // SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_READONLY, SQLITE_BUSY_SNAPSHOT, SQLITE_CONSTRAINT_UNIQUE, none.
+    for (code, full, temporary) in [
+        (Some(13), true, true),
+        (Some(10 | 4 << 8), false, true),
+        (Some(8), false, true),
+        (Some(5 | 2 << 8), false, true),
+        (Some(19 | 8 << 8), false, false),
+        (None, false, false),
+    ] {
+        let error = StoreError::of(code, cause());
+        assert_eq!((error.is_full(), error.is_temporary()), (full, temporary), "{code:?} {error:?}");
+    }
 }

@@ -1,45 +1,35 @@
-//! Group commit: one task on one connection takes all jobs that wait into one transaction, flushed once.
+//! Group commit: one thread on one connection takes all jobs that wait into one transaction, flushed once.
 //!
 //! No linger: a job that comes alone is committed alone. Jobs of one type are handed over together, so that they can use
 //! multi-row statements. A batch that fails is rolled back and its jobs are tried one by one: a bad job hurts only itself.
 
-use super::StoreError;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection, query};
+use super::inbox::{Receiver, Sender, inbox};
+use super::tx::{Tx, TxError};
+use super::{StoreError, migrations};
+use rusqlite::{Connection, OpenFlags};
 use std::any::{Any, TypeId};
-use std::pin::Pin;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-/// A future on the heap, as trait objects need it.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Something to be written in one transaction, together with others.
+/// Something to be written in one transaction, together with others. It runs on the writer's thread: it may compute, but
+/// waits for nothing except the database.
 pub trait Write: Send + Sync + 'static {
     /// What the caller gets when it is on disk.
     type Output: Send + 'static;
 
     /// Writes. May be called again after a rollback, so it keeps no state of its own.
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Self::Output, sqlx::Error>>;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError>;
 
     /// Writes several jobs of this type; one output each, in their order. Only for jobs on the message path, with
     /// multi-row statements.
-    fn apply_all<'a>(
-        jobs: &'a [&'a Self],
-        tx: &'a mut SqliteConnection,
-    ) -> BoxFuture<'a, Result<Vec<Self::Output>, sqlx::Error>>
+    fn apply_all(jobs: &[&Self], tx: &mut Tx<'_>) -> Result<Vec<Self::Output>, TxError>
     where
         Self: Sized,
     {
-        Box::pin(async move {
-            let mut outputs = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                outputs.push(job.apply(tx).await?);
-            }
-            Ok(outputs)
-        })
+        jobs.iter().map(|job| job.apply(tx)).collect()
     }
 
     /// Called once the transaction is on disk, before the caller hears of it.
@@ -63,7 +53,7 @@ pub enum Urgency {
 /// What callers hold of the writer.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
-    jobs: mpsc::Sender<Message>,
+    jobs: Arc<Sender>,
     pub(super) counters: Counters,
 }
 
@@ -74,100 +64,94 @@ pub(super) struct Counters {
     pub(super) generation: Arc<AtomicU64>,
 }
 
-enum Message {
-    Job(Box<dyn Group>),
-    Close(oneshot::Sender<()>),
-}
-
-impl std::fmt::Debug for Message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Job(_) => "Job",
-            Self::Close(_) => "Close",
-        })
-    }
-}
-
 impl Handle {
     pub(super) async fn write<W: Write>(&self, job: W) -> Result<W::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
         let group = Jobs { jobs: vec![(job, reply)], outputs: Vec::new() };
-        self.jobs.send(Message::Job(Box::new(group))).await.map_err(|_| StoreError::Closed)?;
+        if !self.jobs.send(Box::new(group)).await {
+            return Err(StoreError::Closed);
+        }
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
     pub(super) async fn close(&self) {
-        let (reply, answer) = oneshot::channel();
-        if self.jobs.send(Message::Close(reply)).await.is_ok() {
-            // An error means that the writer is gone already.
-            answer.await.ok();
-        }
+        self.jobs.close().await;
     }
 }
 
-/// Opens the one connection that writes.
-pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
-    options.connect().await
+/// Opens the one connection that writes, with the settings that were measured (DESIGN section 6). `secure_delete`: a
+/// destroyed content key must not stay in a free page.
+pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // In this order: the first two hold for a new file only until something is in it.
+    connection.execute_batch(
+        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+         PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000; \
+         PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;",
+    )?;
+    Ok(connection)
 }
 
-/// Starts the writer task; it ends when it is closed or all handles are gone.
-pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Handle {
-    let (jobs, queue) = mpsc::channel(QUEUE);
-    let counters = Counters::default();
-    let writer = Writer { connection: Some(connection), options, counters: counters.clone() };
-    tokio::spawn(writer.run(queue));
-    Handle { jobs, counters }
+/// Opens the database, brings its schema up to date and starts the writer's thread; it ends when it is closed or all
+/// handles are gone.
+pub(super) async fn start(database: &Path) -> Result<Handle, StoreError> {
+    let (jobs, queue) = inbox();
+    let (reply, opened) = oneshot::channel();
+    let (database, counters) = (database.to_owned(), Counters::default());
+    let mut writer = Writer { connection: None, database: database.clone(), counters: counters.clone() };
+    let run = move || match writer.open() {
+        Ok(()) => {
+            // Without a listener the handle is gone, and the writer ends at once.
+            reply.send(Ok(())).ok();
+            writer.run(&queue);
+        }
+        Err(error) => drop(reply.send(Err(error))),
+    };
+    let thread = std::thread::Builder::new().name("store".to_owned()).spawn(run);
+    // The thread is not joined: closing waits for its word, and without it nobody waits.
+    thread.map_err(|source| StoreError::Open { path: database, source: Arc::new(source) })?;
+    opened.await.map_err(|_| StoreError::Closed)??;
+    Ok(Handle { jobs: Arc::new(jobs), counters })
 }
 
 struct Writer {
     /// None after an input/output error: a connection that saw one is not trusted again.
-    connection: Option<SqliteConnection>,
-    options: SqliteConnectOptions,
+    connection: Option<Connection>,
+    database: PathBuf,
     counters: Counters,
 }
 
 impl Writer {
-    async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        let mut close = None;
-        while close.is_none() {
-            let Some(first) = queue.recv().await else { break };
-            let mut batch = Batch::default();
-            let deadline = tokio::time::Instant::now() + SOON;
-            close = batch.add(first);
-            while close.is_none() && batch.jobs < BATCH {
-                let next = match queue.try_recv() {
-                    Ok(next) => next,
-                    // Only jobs that may wait: give others 20 ms to share their flush.
-                    Err(_) if batch.urgency == Urgency::Soon => {
-                        match tokio::time::timeout_at(deadline, queue.recv()).await {
-                            Ok(Some(next)) => next,
-                            _ => break,
-                        }
-                    }
-                    Err(_) => break,
-                };
-                close = batch.add(next);
+    fn open(&mut self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Open { path: self.database.clone(), source: Arc::new(source) };
+        let connection = connect(&self.database).map_err(failed)?;
+        migrations::run(&connection)?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn run(mut self, queue: &Receiver) {
+        loop {
+            let jobs = queue.take();
+            if jobs.is_empty() {
+                break;
             }
-            self.write(batch.groups).await;
+            self.write(grouped(jobs));
         }
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
+        if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
             tracing::error!(%error, "closing the database failed");
-        }
-        if let Some(reply) = close {
-            // Nobody may be waiting any more.
-            reply.send(()).ok();
         }
     }
 
-    async fn write(&mut self, groups: Vec<Box<dyn Group>>) {
-        let mut groups: Vec<Box<dyn Group>> = groups;
+    fn write(&mut self, mut groups: Vec<Box<dyn Group>>) {
         groups.retain_mut(|group| group.drop_abandoned() > 0);
         if groups.is_empty() {
             return;
         }
-        match self.transaction(&mut groups).await {
+        match self.transaction(&mut groups) {
             Ok(()) => groups.into_iter().for_each(|group| group.finish()),
             Err(error) if groups.iter().map(|group| group.len()).sum::<usize>() == 1 || retry_is_vain(&error) => {
                 tracing::error!(error = %chain(&error), "a transaction failed");
@@ -177,7 +161,7 @@ impl Writer {
                 tracing::warn!(error = %chain(&error), "a transaction failed, its jobs are tried one by one");
                 for group in groups.into_iter().flat_map(|group| group.split()) {
                     let mut alone = vec![group];
-                    match self.transaction(&mut alone).await {
+                    match self.transaction(&mut alone) {
                         Ok(()) => alone.into_iter().for_each(|group| group.finish()),
                         Err(error) => {
                             tracing::error!(error = %chain(&error), "a transaction failed");
@@ -190,13 +174,13 @@ impl Writer {
     }
 
     /// All of them on disk, or none.
-    async fn transaction(&mut self, groups: &mut [Box<dyn Group>]) -> Result<(), StoreError> {
-        let mut connection = match self.connection.take() {
+    fn transaction(&mut self, groups: &mut [Box<dyn Group>]) -> Result<(), StoreError> {
+        let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.options).await?,
+            None => connect(&self.database).map_err(TxError::from)?,
         };
         self.counters.generation.fetch_add(1, Ordering::SeqCst);
-        match Self::attempt(&mut connection, groups).await {
+        match Self::attempt(&connection, groups) {
             Ok(()) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.connection = Some(connection);
@@ -204,11 +188,9 @@ impl Writer {
             }
             Err(error) => {
                 let error = StoreError::from(error);
-                // SQLite rolls back by itself after some errors; then ROLLBACK fails, and that is fine.
-                let rolled_back = query("ROLLBACK").execute(&mut connection).await;
-                let trusted = !matches!(error, StoreError::Io(_))
-                    && (rolled_back.is_ok() || query("SELECT 1").execute(&mut connection).await.is_ok());
-                if trusted {
+                // SQLite rolls back by itself after some errors; then nothing is left to roll back, and that is fine.
+                let ended = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+                if ended && connection.is_autocommit() && !matches!(error, StoreError::Io(_)) {
                     self.connection = Some(connection);
                 } else {
                     // Dropping closes it; the next transaction opens a new one.
@@ -219,12 +201,13 @@ impl Writer {
         }
     }
 
-    async fn attempt(connection: &mut SqliteConnection, groups: &mut [Box<dyn Group>]) -> Result<(), sqlx::Error> {
-        query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    fn attempt(connection: &Connection, groups: &mut [Box<dyn Group>]) -> Result<(), TxError> {
+        let mut tx = Tx::new(connection);
+        tx.execute("BEGIN IMMEDIATE", &[])?;
         for group in groups {
-            group.apply(connection).await?;
+            group.apply(&mut tx)?;
         }
-        query("COMMIT").execute(&mut *connection).await?;
+        tx.execute("COMMIT", &[])?;
         Ok(())
     }
 }
@@ -240,38 +223,20 @@ fn chain(error: &StoreError) -> String {
 }
 
 /// Jobs for one transaction, grouped by type in the order of their first appearance.
-struct Batch {
-    groups: Vec<Box<dyn Group>>,
-    jobs: usize,
-    urgency: Urgency,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Self { groups: Vec::new(), jobs: 0, urgency: Urgency::Soon }
-    }
-}
-
-impl Batch {
-    /// The sender of a close request, if it was one.
-    fn add(&mut self, message: Message) -> Option<oneshot::Sender<()>> {
-        let job = match message {
-            Message::Close(reply) => return Some(reply),
-            Message::Job(job) => job,
-        };
-        self.jobs += 1;
-        self.urgency = self.urgency.min(job.urgency());
+fn grouped(jobs: Vec<Box<dyn Group>>) -> Vec<Box<dyn Group>> {
+    let mut groups: Vec<Box<dyn Group>> = Vec::new();
+    for job in jobs {
         let kind = job.kind();
-        match self.groups.iter_mut().find(|group| group.kind() == kind) {
+        match groups.iter_mut().find(|group| group.kind() == kind) {
             Some(group) => group.absorb(job.into_any()),
-            None => self.groups.push(job),
+            None => groups.push(job),
         }
-        None
     }
+    groups
 }
 
 /// Jobs of one type, with that type forgotten.
-trait Group: Send {
+pub(super) trait Group: Send {
     fn kind(&self) -> TypeId;
     fn urgency(&self) -> Urgency;
     fn len(&self) -> usize;
@@ -280,7 +245,7 @@ trait Group: Send {
     fn split(self: Box<Self>) -> Vec<Box<dyn Group>>;
     /// Forgets jobs whose caller has gone; how many are left.
     fn drop_abandoned(&mut self) -> usize;
-    fn apply<'a>(&'a mut self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>>;
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), TxError>;
     fn finish(self: Box<Self>);
     fn fail(self: Box<Self>, error: &StoreError);
 }
@@ -325,12 +290,10 @@ impl<W: Write> Group for Jobs<W> {
         self.jobs.len()
     }
 
-    fn apply<'a>(&'a mut self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async move {
-            let jobs: Vec<&W> = self.jobs.iter().map(|(job, _)| job).collect();
-            self.outputs = W::apply_all(&jobs, tx).await?;
-            Ok(())
-        })
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let jobs: Vec<&W> = self.jobs.iter().map(|(job, _)| job).collect();
+        self.outputs = W::apply_all(&jobs, tx)?;
+        Ok(())
     }
 
     fn finish(self: Box<Self>) {
@@ -349,8 +312,6 @@ impl<W: Write> Group for Jobs<W> {
     }
 }
 
-/// Jobs in one transaction. More would keep the first of them waiting without saving flushes.
-const BATCH: usize = 256;
-/// Jobs that may wait for the writer; further callers wait to hand theirs over.
-const QUEUE: usize = 1024;
-const SOON: Duration = Duration::from_millis(20);
+const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements that are kept.
+const STATEMENTS: usize = 200;

@@ -3,9 +3,8 @@
 use super::super::KeyEntry;
 use super::Sealed;
 use crate::audit::{self, Audit, Event};
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write, values};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 /// What an operator wants.
 pub(super) enum Action {
@@ -43,22 +42,20 @@ pub(super) struct Change {
 impl Write for Change {
     type Output = Changed;
 
-    fn apply<'a>(&'a self, tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<Changed, sqlx::Error>> {
-        Box::pin(async move {
-            let changed = self.rows(tx).await?;
-            if changed == Changed::Done {
-                audit::append(tx, self.audit.chain(), &self.events()).await?;
-            }
-            Ok(changed)
-        })
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Changed, TxError> {
+        let changed = self.rows(tx)?;
+        if changed == Changed::Done {
+            audit::append(tx, self.audit.chain(), &self.events())?;
+        }
+        Ok(changed)
     }
 }
 
 impl Change {
-    async fn rows(&self, tx: &mut SqliteConnection) -> Result<Changed, sqlx::Error> {
+    fn rows(&self, tx: &mut Tx<'_>) -> Result<Changed, TxError> {
         let at = self.at.as_microsecond();
         let (sql, id) = match &self.action {
-            Action::Import { entry, sealed } => return insert(tx, entry, sealed).await,
+            Action::Import { entry, sealed } => return insert(tx, entry, sealed),
             Action::Block { id } => {
                 ("UPDATE own_key SET state = 'blocked', changed = $2 WHERE id = $1 AND state = 'active'", id)
             }
@@ -71,8 +68,7 @@ impl Change {
                 id,
             ),
         };
-        let done = sqlx::query(sql).bind(id).bind(at).execute(tx).await?;
-        Ok(changed(done.rows_affected()))
+        Ok(changed(tx.execute(sql, &values![id, at])?))
     }
 
     /// An import has one event per address: each is sealed for the person it is about.
@@ -101,7 +97,7 @@ fn changed(rows: u64) -> Changed {
 }
 
 /// A certificate whose key was destroyed may be imported again; any other row stays.
-async fn insert(tx: &mut SqliteConnection, entry: &KeyEntry, sealed: &Sealed) -> Result<Changed, sqlx::Error> {
+fn insert(tx: &mut Tx<'_>, entry: &KeyEntry, sealed: &Sealed) -> Result<Changed, TxError> {
     const INSERT: &str = "INSERT INTO own_key \
         (id, kind, custody, state, certificate, chain, master, wrapped, sealed, imported, changed) \
         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $9) \
@@ -109,29 +105,26 @@ async fn insert(tx: &mut SqliteConnection, entry: &KeyEntry, sealed: &Sealed) ->
         chain = excluded.chain, master = excluded.master, wrapped = excluded.wrapped, sealed = excluded.sealed, \
         imported = excluded.imported, changed = excluded.changed WHERE own_key.state = 'destroyed'";
     let chain: Vec<u8> = entry.chain.iter().flat_map(|issuer| issuer.der().iter().copied()).collect();
-    let done = sqlx::query(INSERT)
-        .bind(&entry.id)
-        .bind(entry.kind.name())
-        .bind(entry.custody.name())
-        .bind(entry.certificate.der())
-        .bind(chain)
-        .bind(&sealed.wrapped.master)
-        .bind(&sealed.wrapped.bytes)
-        .bind(&sealed.octets)
-        .bind(entry.imported.as_microsecond())
-        .execute(&mut *tx)
-        .await?;
-    if done.rows_affected() == 0 {
+    let values = values![
+        &entry.id,
+        entry.kind.name(),
+        entry.custody.name(),
+        entry.certificate.der(),
+        chain,
+        &sealed.wrapped.master,
+        &sealed.wrapped.bytes,
+        &sealed.octets,
+        entry.imported.as_microsecond(),
+    ];
+    if tx.execute(INSERT, &values)? == 0 {
         return Ok(Changed::Nothing);
     }
-    sqlx::query("DELETE FROM own_key_address WHERE own_key = $1").bind(&entry.id).execute(&mut *tx).await?;
+    tx.execute("DELETE FROM own_key_address WHERE own_key = $1", &values![&entry.id])?;
     for address in &entry.addresses {
-        sqlx::query("INSERT INTO own_key_address (mailbox, address, own_key) VALUES ($1, $2, $3)")
-            .bind(address.mailbox_key())
-            .bind(address.as_str())
-            .bind(&entry.id)
-            .execute(&mut *tx)
-            .await?;
+        tx.execute(
+            "INSERT INTO own_key_address (mailbox, address, own_key) VALUES ($1, $2, $3)",
+            &values![address.mailbox_key(), address.as_str(), &entry.id],
+        )?;
     }
     Ok(Changed::Done)
 }

@@ -2,23 +2,21 @@
 
 use super::context;
 use crate::seal::{Rewrapped, Rotation, WrappedKey};
-use sqlx::{SqliteConnection, query, query_as};
+use crate::store::{Tx, TxError, values};
 
 /// Wraps the own keys' content keys again.
-pub async fn rewrap(tx: &mut SqliteConnection, rotation: &Rotation) -> Result<Rewrapped, sqlx::Error> {
+pub fn rewrap(tx: &mut Tx<'_>, rotation: &Rotation) -> Result<Rewrapped, TxError> {
     let mut count = Rewrapped::default();
     let rows: Vec<(String, String, Vec<u8>)> =
-        query_as("SELECT id, master, wrapped FROM own_key WHERE wrapped IS NOT NULL").fetch_all(&mut *tx).await?;
+        tx.rows("SELECT id, master, wrapped FROM own_key WHERE wrapped IS NOT NULL", &[])?;
     for (id, master, bytes) in rows {
         let Some(wrapped) = rotation.rewrap(&context(&id), &WrappedKey { master, bytes }, &mut count) else {
             continue;
         };
-        query("UPDATE own_key SET master = ?, wrapped = ? WHERE id = ?")
-            .bind(wrapped.master)
-            .bind(wrapped.bytes)
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
+        tx.execute(
+            "UPDATE own_key SET master = ?, wrapped = ? WHERE id = ?",
+            &values![wrapped.master, wrapped.bytes, id],
+        )?;
     }
     Ok(count)
 }
