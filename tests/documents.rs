@@ -259,13 +259,18 @@ fn command_lines(line: &str) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for piece in pieces {
         let words = words(piece);
-        // Not `systemctl start segel`: there the name stands last.
-        let Some(first) = words.iter().rposition(|word| is_program(word)) else { continue };
-        let is_command = first == 0
-            || words.iter().take(first).any(|word| matches!(*word, "sudo" | "exec" | "run" | "runuser" | "env"))
-            || words.iter().take(first).all(|word| word.contains('='));
+        // Not the user, container or service of this name.
+        let is_value =
+            |at: usize| at.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|word| word.starts_with('-'));
+        let place = words.iter().enumerate().rposition(|(at, word)| is_program(word) && !is_value(at));
+        let Some(place) = place else { continue };
+        let (before, rest) = words.split_at(place);
+        let rest: Vec<&str> = rest.iter().skip(1).copied().collect();
+        let is_command = before.iter().all(|word| word.contains('='))
+            || before.iter().any(|word| matches!(*word, "sudo" | "exec" | "run" | "runuser" | "env"))
+                && !rest.is_empty();
         if is_command && !words.contains(&"systemctl") {
-            found.push(words.into_iter().skip(first + 1).collect());
+            found.push(rest);
         }
     }
     found
@@ -504,7 +509,10 @@ fn the_checks_find_what_is_wrong() {
     assert_eq!(command_lines("sudo -u segel segel check  # comment"), [["check"]]);
     assert_eq!(command_lines("segel audit export | head -n 1 > x"), [["audit", "export"]]);
     assert_eq!(command_lines("ExecStart=/usr/bin/segel serve"), [["serve"]]);
-    assert!(command_lines("systemctl stop segel").is_empty() && command_lines("User=segel").is_empty());
+    assert_eq!(command_lines("docker exec segel /usr/bin/segel queue list"), [["queue", "list"]]);
+    for other in ["systemctl stop segel", "User=segel", "docker run --name segel -v a:b segel", "adduser segel"] {
+        assert!(command_lines(other).is_empty(), "{other}");
+    }
     let known = configuration();
     let named = |span| named(span, &known);
     assert_eq!(named("limits.message"), Some(("limits", Some("message"))));
