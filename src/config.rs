@@ -164,6 +164,15 @@ pub enum MasterKeySource {
     Generated(PathBuf),
 }
 
+impl MasterKeySource {
+    /// The key's file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Generated(path) => path,
+        }
+    }
+}
+
 /// What is wrong, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: `{key}`: {problem}\n  hint: {hint}", file = file.display())]

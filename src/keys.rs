@@ -128,7 +128,7 @@ pub enum KeyError {
     #[error("key and certificate do not belong together")]
     Mismatch,
     /// The file could not be decrypted or its MAC is another.
-    #[error("cannot open `{0}`: wrong password or damaged file")]
+    #[error("cannot open the {0}: wrong password or damaged file")]
     Password(String),
     /// The file is encrypted and no password was given.
     #[error("`{0}` is encrypted: expected a password")]

@@ -1,4 +1,7 @@
 //! Segel: an S/MIME mail gateway.
+//!
+//! `ARCHITECTURE.md` is the map. To read the code, begin with [`pipeline::accept`]: everything that a message meets between
+//! its final dot and its reply stands there in one line.
 
 #![forbid(unsafe_code)]
 

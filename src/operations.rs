@@ -333,6 +333,9 @@ impl From<KeyError> for OperationError {
         match error {
             KeyError::NotFound(_) => failure.hint("`segel key list` shows the ids"),
             KeyError::PasswordNeeded(_) => failure.hint("name a file that holds the password with --password-file"),
+            KeyError::Password(_) => {
+                failure.hint("the password is the first line of the file that --password-file names; without it, none")
+            }
             KeyError::Malformed(_) => {
                 failure.hint("give FILE.p12, or two PEM files: the certificate first, then its private key")
             }

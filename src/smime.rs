@@ -5,15 +5,10 @@
 
 pub mod capabilities;
 pub mod verdict;
-
 pub mod verify;
-
 pub mod inspect;
-
 pub mod sign;
-
 pub mod encrypt;
-
 pub mod report;
 
 pub use capabilities::Capabilities;

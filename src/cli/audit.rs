@@ -28,9 +28,8 @@ pub(super) struct SearchArguments {
     /// The mail it is about
     #[arg(long, value_name = "ID")]
     queue_id: Option<String>,
-    /// What happened: accepted, refused, held, delivered, deferred, failed, notice, damaged, key-used, key-imported,
-    /// key-blocked, key-unblocked, key-destroyed, master-rotated, anchor-imported, anchor-removed, reloaded,
-    /// started, stopped, operator-retry, operator-held, operator-released, operator-deleted, operator-read
+    /// What happened, for example accepted, refused, held, released, delivered, failed, key-used, operator-read;
+    /// `docs/audit.md` lists them all
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Whose personal fields it holds: sender, recipient
@@ -107,7 +106,8 @@ fn search(config: &Config, arguments: SearchArguments, out: &mut Printer) -> Res
         }
     } else {
         let rows: Vec<Vec<String>> = page.rows.iter().map(cells).collect();
-        out.table(&["row", "time", "event", "queue id", "who", "details"], &rows, "no row fits")?;
+        let nothing = "no row fits; what may stand after --event: docs/audit.md";
+        out.table(&["row", "time", "event", "queue id", "who", "details"], &rows, nothing)?;
     }
     if let (true, Some(first)) = (page.more, page.rows.first()) {
         // Rows of one transaction share their time: the next page begins with this one again, so that none is lost.
@@ -130,11 +130,14 @@ fn cells(row: &Found) -> Vec<String> {
     vec![row.seq.to_string(), format!("{:.0}", row.at), row.event.clone(), queue_id, who, details]
 }
 
-/// The address, and what else is personal.
+/// The address, and what else is personal: Message-ID, and the reason that an operator gave.
 fn people(fields: &Value) -> (String, Option<String>) {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
     let who = ["sender", "recipient", "to", "address"].into_iter().find_map(text);
-    (who.unwrap_or_default(), text("message_id").map(|id| format!("message-id={id}")))
+    let message_id = text("message_id").map(|id| format!("message-id={id}"));
+    let comment = text("comment").map(|comment| format!("reason={}", json!(comment)));
+    let more: Vec<String> = message_id.into_iter().chain(comment).collect();
+    (who.unwrap_or_default(), (!more.is_empty()).then(|| more.join(" ")))
 }
 
 /// `name=value`. What is empty, nobody held, and the hash of the policy are left out: `--json` shows everything.

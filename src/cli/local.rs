@@ -2,7 +2,7 @@
 
 use super::print::{Printer, warning_line};
 use super::{CliError, Exit};
-use crate::config::{Config, MasterKeySource};
+use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
 use crate::pipeline::{Gateway, OpenError};
 use crate::store::{Lock, LockError};
@@ -56,7 +56,7 @@ pub(super) fn open_if_there(config: &Config) -> Result<Option<Opened>, CliError>
 
 /// The store's key is never made anew beside a store that is there: it could open nothing in it.
 fn need_master_key(config: &Config) -> Result<(), OperationError> {
-    let (MasterKeySource::File(path) | MasterKeySource::Generated(path)) = &config.master_key;
+    let path = config.master_key.path();
     match path.try_exists() {
         Ok(true) => Ok(()),
         // A folder that may not be entered: opening the key says so.

@@ -311,6 +311,8 @@ pub(super) fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut 
         out.line("OpenSSL alone verifies it again, as of its arrival; run there:")?;
         out.line("")?;
         out.line(&format!("  {}", openssl(&bundle)))?;
+        out.line("")?;
+        out.line(REFUSED)?;
     } else {
         out.line(
             "Outermost there is no signature that OpenSSL could verify; record.json says what was decided and why.",
@@ -318,6 +320,10 @@ pub(super) fn evidence(config: &Config, arguments: EvidenceArguments, out: &mut 
     }
     Ok(Exit::Yes)
 }
+
+/// OpenSSL's answer about held mail is mostly an error, and that is the evidence.
+const REFUSED: &str =
+    "If OpenSSL refuses it, it says what the verdict rests on: `certificate revoked` for a revoked certificate.";
 
 /// Notes in the audit log, before anything leaves the store's care, that it does.
 fn note(config: &Config, id: &str, what: &str) -> Result<(), CliError> {
@@ -333,7 +339,7 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
     let record = serde_json::to_vec_pretty(&bundle.shown).map_err(std::io::Error::from)?;
     let mut readme = "The mail as it arrived is original.eml; record.json says what was decided and why.\n".to_owned();
     readme.push_str(&match is_signed(bundle) {
-        true => format!("Verify it again with OpenSSL alone:\n\n    {}\n", openssl(bundle)),
+        true => format!("Verify it again with OpenSSL alone:\n\n    {}\n\n{REFUSED}\n", openssl(bundle)),
         false => "Outermost there is no signature that OpenSSL could verify.\n".to_owned(),
     });
     let mut files =

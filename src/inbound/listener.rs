@@ -70,19 +70,6 @@ pub async fn serve(
     sessions.shutdown().await;
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a session broke down");
-    }
-}
-
-/// What is kept for the inside is for those who are known to be: by their address, not by where they have come in.
-fn side(listener: &Listener, trusted: bool) -> Side {
-    if trusted { listener.side } else { Side::Outside }
-}
-
 /// A client who was let in, and what he takes with him.
 struct Visit {
     place: Place,
@@ -161,16 +148,7 @@ fn lets_in_strangers(listener: &Listener) -> bool {
     }
 }
 
-async fn refuse(mut stream: TcpStream, greeting: &'static [u8]) {
-    let written = timeout(Duration::from_secs(5), async {
-        stream.write_all(greeting).await?;
-        stream.shutdown().await
-    });
-    if !matches!(written.await, Ok(Ok(()))) {
-        tracing::debug!("a refused client did not read why");
-    }
-}
-
+/// One connection, from the first octet to the last.
 async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdown: watch::Receiver<bool>) {
     let (settings, timing, peer) = (visit.settings(), visit.timing(), visit.peer);
     if let Err(error) = stream.set_nodelay(true) {
@@ -193,5 +171,30 @@ async fn session(gateway: Arc<Gateway>, visit: Visit, stream: TcpStream, shutdow
     if let Err(error) = ended {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         tracing::info!(listener = %listener.name, %peer, %error, source, "session broken off");
+    }
+}
+
+/// The side whose share of places and memory a client draws on. What is kept for the inside is for those who are known to be
+/// inside: by their address, not by where they have come in.
+fn side(listener: &Listener, trusted: bool) -> Side {
+    if trusted { listener.side } else { Side::Outside }
+}
+
+/// Says why in one line, to a client who gets no session.
+async fn refuse(mut stream: TcpStream, greeting: &'static [u8]) {
+    let written = timeout(Duration::from_secs(5), async {
+        stream.write_all(greeting).await?;
+        stream.shutdown().await
+    });
+    if !matches!(written.await, Ok(Ok(()))) {
+        tracing::debug!("a refused client did not read why");
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a session broke down");
     }
 }

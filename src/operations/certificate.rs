@@ -49,8 +49,9 @@ fn will_not_receive(reason: Reason, row: &CertificateRow) -> String {
              root under [[trust.anchor]] or take it in with `segel trust import`, and an intermediate CA with `segel cert import`"
         ),
         Reason::RevocationUnknown => format!(
-            "mail that is to be encrypted to {to} is deferred: no current CRL says whether this certificate is revoked; add \
-             those of `{issuer}` and of the CAs above it to trust.crls"
+            "mail that is to be encrypted to {to} is deferred: no current CRL says whether this certificate is revoked; those \
+             of `{issuer}` and of the CAs above it are fetched where the certificates name an http URL, else add them to \
+             trust.crls or take them in with `segel revocation import`"
         ),
         Reason::Expired => format!(
             "nothing is encrypted to {to} with this certificate: it, or its CA's, has ended (at {})",

@@ -77,14 +77,14 @@ impl Write for Job {
 /// # Errors
 /// A server runs; no store; the files; the database. Each says what holds now.
 pub async fn rewrap(config: &Config, new: &Path) -> Result<Rewrap, OperationError> {
-    let (MasterKeySource::File(at) | MasterKeySource::Generated(at)) = &config.master_key;
+    let at = config.master_key.path();
     let _lock = lock(config)?;
     if !std::fs::metadata(&config.database).is_ok_and(|found| found.len() > 0) {
         let message = format!("no store `{}`: there is nothing to wrap again", config.database.display());
         return Err(OperationError::new(ErrorKind::Store, message).hint("name the configuration with `-c FILE`"));
     }
     let failed = |error: &dyn std::error::Error| OperationError::from_error(ErrorKind::Store, error);
-    let (present, _) = MasterKey::open(&MasterKeySource::File(at.clone())).map_err(|error| failed(&error))?;
+    let (present, _) = MasterKey::open(&MasterKeySource::File(at.to_owned())).map_err(|error| failed(&error))?;
     let (next, made) = MasterKey::open(&MasterKeySource::Generated(new.to_owned())).map_err(|error| failed(&error))?;
     let store = Store::open(&config.database).await.map_err(|error| failed(&error))?;
     let done = with_store(&store, at, present, next, made).await;

@@ -11,7 +11,10 @@ use crate::queue::{Outcome, Via};
 use crate::smtp::client::{Client, Fate, Phase, Step};
 use crate::tls::client::{Proof, describe};
 use bytes::{Bytes, BytesMut};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -377,12 +380,12 @@ impl Connection {
         if self.since.elapsed() > AGE {
             return true;
         }
-        let mut octet = [0; 1];
-        let mut buffer = ReadBuf::new(&mut octet);
-        let read = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(std::pin::Pin::new(&mut self.stream).poll_read(context, &mut buffer))
-        });
-        read.await.is_ready()
+        self.read_now(&mut ReadBuf::new(&mut [0; 1])).await.is_ready()
+    }
+
+    /// What has come by now: octets, the end or an error of the stream; never waits for more.
+    async fn read_now(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        poll_fn(|context| Poll::Ready(Pin::new(&mut self.stream).poll_read(context, buffer))).await
     }
 
     /// Whether it was opened in other surroundings than these: they may ask for more.
@@ -430,10 +433,7 @@ impl Connection {
     async fn has_spoken(&mut self) -> bool {
         let mut octets = [0; 1024];
         let mut buffer = ReadBuf::new(&mut octets);
-        let read = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(std::pin::Pin::new(&mut self.stream).poll_read(context, &mut buffer))
-        });
-        if let std::task::Poll::Ready(Ok(())) = read.await {
+        if let Poll::Ready(Ok(())) = self.read_now(&mut buffer).await {
             self.input.extend_from_slice(buffer.filled());
         }
         !self.input.is_empty()

@@ -153,12 +153,14 @@ impl Gateway {
         keep_master_key(&config)?;
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {
-            tracing::warn!(path = ?config.master_key, "made a new master key; keep a copy of it apart from the data.");
+            let path = config.master_key.path().display();
+            tracing::warn!(%path, "made a new master key; keep a copy of it apart from the data.");
         }
         let master = Arc::new(master);
         let store = Store::open(&config.database).await?;
-        let (MasterKeySource::File(file) | MasterKeySource::Generated(file)) = &config.master_key;
-        keys::master::check(&store, &master, file.clone()).await?.map_err(OpenError::OtherMasterKey)?;
+        keys::master::check(&store, &master, config.master_key.path().to_owned())
+            .await?
+            .map_err(OpenError::OtherMasterKey)?;
         let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;

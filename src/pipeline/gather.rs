@@ -1,15 +1,18 @@
-//! The only look-ups between the final dot and the decision.
+//! The only look-ups between the final dot and the decision: first `inspect`, then `facts`.
 //!
-//! `smime::inspect` says what it needs; here it is looked up, round by round. A look-up that finds nothing answers with
-//! nothing: the inspection then knows that the fact can't be had.
+//! `smime::inspect` says what it needs; here it is looked up, round by round (`inspect`, with the keys of `keyring`). What the
+//! decision needs besides is looked up once: SPF, DKIM and DMARC (`authentication`), the sender's own keys (`signers`), the
+//! recipients' certificates (`recipients`). A look-up that finds nothing answers with nothing: whoever asked then knows that
+//! the fact can't be had.
 
 mod authentication;
-mod opening;
+mod inspect;
+mod keyring;
 mod recipients;
 mod signers;
 
-pub use opening::Looked;
-pub(super) use opening::inspect;
+pub use inspect::Looked;
+pub(super) use inspect::inspect;
 pub use recipients::encryption_certificate;
 pub(super) use recipients::standing_of;
 pub use signers::{signing_keys, standing};
@@ -55,7 +58,7 @@ pub async fn facts(
         from_texts: header::from_texts(&arrival.content, &snapshot.limits),
         own_keys: Vec::new(),
         substitutes: Vec::new(),
-        recipients: opening::owners(&arrival.envelope, &asked),
+        recipients: keyring::owners(&arrival.envelope, &asked),
         passed,
         triggers: crate::policy::Triggers::default(),
         already_encrypted: false,

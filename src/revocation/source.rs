@@ -16,7 +16,7 @@ pub(super) type Sources = BTreeMap<String, Source>;
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The least time between two questions that the plan has not foreseen.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
-/// As long as one mail waits for all its look-ups (DESIGN section 1).
+/// As long as one mail waits for all its look-ups (`pipeline::gather`).
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// How often it is stored that a CRL was needed.
 const TOUCHED: SignedDuration = SignedDuration::from_hours(1);

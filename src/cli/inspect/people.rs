@@ -5,6 +5,7 @@ use super::super::print::Printer;
 use super::super::{CliError, words};
 use crate::mail::Address;
 use crate::mail::header::From;
+use crate::reason::Reason;
 use crate::smime::inspect::{Integrity, Layer, LayerKind, Signer};
 use crate::smime::{Inspected, Verdict};
 use jiff::Timestamp;
@@ -144,9 +145,12 @@ fn kind(kind: LayerKind) -> &'static str {
 }
 
 fn show_signer(signer: &Signer, at: Timestamp, out: &mut Printer) -> Result<(), CliError> {
+    // A signature that verifies can still prove nothing: its certificate may be revoked, or speak for somebody else.
+    let broken = signer.reasons.iter().any(|reason| matches!(reason, Reason::Altered | Reason::BadSignature));
     let result = match signer.verdict {
         Verdict::Valid => "holds".to_owned(),
-        _ => format!("does not hold: {}", words::codes(&signer.reasons)),
+        _ if broken => format!("does not hold: {}", words::codes(&signer.reasons)),
+        verdict => format!("{}: {}", verdict.name(), words::codes(&signer.reasons)),
     };
     let address = match (&signer.address, signer.bound_to_from) {
         (Some(address), true) => format!("{}, as in From", address.as_str()),

@@ -21,7 +21,7 @@ use mail_auth::{
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// For all look-ups together; half of what DESIGN gives to look-ups.
+/// For all look-ups together; half of what one message has for look-ups.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// DKIM signatures of one mail that are looked at. Postfix's opendkim stops at 10, mail rarely has 3.
 const SIGNATURES: usize = 10;
