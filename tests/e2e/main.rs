@@ -49,6 +49,7 @@ mod release;
 mod revocation;
 mod revocation_network;
 mod secrets;
+mod service;
 mod shutdown;
 mod size;
 mod soak;

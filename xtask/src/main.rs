@@ -6,6 +6,7 @@
 
 mod check;
 mod conformance;
+mod package;
 mod process;
 mod test;
 mod tools;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
   check         formatting, clippy, documentation, licences and advisories
   test          installs the tools that the tests drive, checks, runs all tests
   conformance   writes docs/conformance.md from the names of the tests
+  package       the Debian package, and its test in a fresh Debian (root); `--no-test` only builds
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["check"] => check::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["package", rest @ ..] => package::run(rest),
         ["conformance"] => conformance::write(&root()),
         _ => {
             eprint!("{USAGE}");
