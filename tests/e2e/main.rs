@@ -31,6 +31,7 @@ mod delivery_tls;
 mod dsn;
 mod durability;
 mod encryption;
+mod examples;
 mod harness;
 mod harvesting;
 mod identity;
