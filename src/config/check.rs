@@ -271,10 +271,7 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
         }
         return MasterKeySource::File(path);
     }
-    // systemd.exec(5), "Credentials": the directory is named by this variable.
-    let credential =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| Path::new(&directory).join("segel-master"));
-    match credential.filter(|path| path.is_file()) {
+    match credential(data_dir) {
         Some(path) => MasterKeySource::File(path),
         None => {
             let path = data_dir.join("master.key");
@@ -285,6 +282,19 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
             MasterKeySource::Generated(path)
         }
     }
+}
+
+/// Where the packaged service keeps its data; who runs a command on that finds its key where systemd has it from.
+const PACKAGED_DATA: &str = "/var/lib/segel";
+
+/// The systemd credential `segel-master`: of the service itself, or for a command that root runs beside it.
+fn credential(data_dir: &Path) -> Option<PathBuf> {
+    const NAME: &str = "segel-master";
+    // systemd.exec(5), "Credentials": the directory is named by this variable.
+    let own = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let beside = own.is_none() && data_dir == Path::new(PACKAGED_DATA) && !data_dir.join("master.key").exists();
+    let beside = ["/run/credentials/segel.service", "/etc/credstore"].into_iter().filter(|_| beside).map(PathBuf::from);
+    own.into_iter().chain(beside).map(|directory| directory.join(NAME)).find(|path| path.is_file())
 }
 
 /// Port 0 stands for any free port, so it never collides.
