@@ -4,6 +4,7 @@
 //! multi-row statements. A batch that fails is rolled back and its jobs are tried one by one: a bad job hurts only itself.
 
 use super::StoreError;
+use crate::metrics::{self, Stopwatch};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, query};
 use std::any::{Any, TypeId};
@@ -196,14 +197,17 @@ impl Writer {
             None => connect(&self.options).await?,
         };
         self.counters.generation.fetch_add(1, Ordering::SeqCst);
+        let (watch, jobs) = (Stopwatch::start(), groups.iter().map(|group| group.len()).sum());
         match Self::attempt(&mut connection, groups).await {
             Ok(()) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                metrics::committed(jobs, watch.passed());
                 self.connection = Some(connection);
                 Ok(())
             }
             Err(error) => {
                 let error = StoreError::from(error);
+                metrics::not_committed();
                 // SQLite rolls back by itself after some errors; then ROLLBACK fails, and that is fine.
                 let rolled_back = query("ROLLBACK").execute(&mut connection).await;
                 let trusted = !matches!(error, StoreError::Io(_))
