@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         return Ok(());
     }
     let line = ["test", "--release", "--test", "e2e", "package::", "--", "--nocapture"];
-    process::run(&cargo, &line, &[("SEGEL_PACKAGE", &file)])
+    process::run(&cargo, &line, &[("SEGEL_PACKAGE", file.clone())])
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
