@@ -5,9 +5,8 @@ use crate::clock;
 use crate::inbound;
 use crate::pipeline::Gateway;
 use crate::queue::Counts;
-use crate::store::{BoxFuture, Write};
+use crate::store::{Tx, TxError, Write};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -122,7 +121,7 @@ struct Turn;
 impl Write for Turn {
     type Output = ();
 
-    fn apply<'a>(&'a self, _tx: &'a mut SqliteConnection) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-        Box::pin(async { Ok(()) })
+    fn apply(&self, _tx: &mut Tx<'_>) -> Result<(), TxError> {
+        Ok(())
     }
 }
