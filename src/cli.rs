@@ -7,9 +7,11 @@ mod audit;
 mod cert;
 mod check;
 mod explain;
+mod health;
 mod inspect;
 mod key;
 mod local;
+mod log;
 mod login;
 mod pki;
 mod print;
@@ -77,6 +79,8 @@ enum Subcommands {
     Audit(audit::Subcommands),
     /// Prints the lines of the configuration that let somebody log in with a password
     Login(login::Arguments),
+    /// Asks the running gateway whether it can take mail
+    Health(health::Arguments),
     /// Makes the running gateway read certificates, keys and policy again, all or nothing
     Reload,
 }
@@ -191,6 +195,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
         Subcommands::Login(arguments) => login::run(&arguments, out),
+        Subcommands::Health(arguments) => health::run(&arguments, &config_path(given), out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }
 }
@@ -209,23 +214,14 @@ fn load(path: &Path) -> Result<Config, CliError> {
     crate::config::load(path).map_err(CliError::Config)
 }
 
-/// Log lines on standard error: INFO an operation done, WARN recovered, ERROR needs an operator.
-fn log_to_stderr() {
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).finish();
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        tracing::debug!("logging was set up before.");
-    }
-}
-
 fn serve(path: &Path, against: &[String]) -> Result<Exit, CliError> {
-    log_to_stderr();
+    let config = load(path)?;
+    log::set_up(&config.log);
     for problem in against {
         tracing::warn!("{problem}.");
     }
-    match crate::server::run(path) {
+    match crate::server::run(config) {
         Ok(()) => Ok(Exit::Yes),
-        Err(crate::server::StartError::Config(errors)) => Err(CliError::Config(errors)),
         Err(error) => Err(CliError::Start(Box::new(error))),
     }
 }

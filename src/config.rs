@@ -17,8 +17,8 @@ pub mod value;
 
 pub use next_hop::{DeliverTls, Destination, NextHop, Server};
 pub use settings::{
-    Authenticate, ClientCertificates, DkimKey, Dns, Fetch, ListenerTls, Login, Mechanism, Notify, Outbound, Rate,
-    Rates, Route, ServerSettings, TlsIdentity,
+    Authenticate, ClientCertificates, DkimKey, Dns, Fetch, ListenerTls, Log, LogFormat, LogLevel, Login, Mechanism,
+    Notify, Outbound, Rate, Rates, Route, ServerSettings, TlsIdentity,
 };
 
 use crate::limits::Limits;
@@ -126,8 +126,12 @@ pub struct Config {
     pub tell_recipients: bool,
     /// Whom to tell what.
     pub notify: Notify,
-    /// Address of `/health`.
+    /// Address of `/health` and `/metrics`.
     pub console: SocketAddr,
+    /// How long `/health` answers 503 before the listeners close.
+    pub drain_delay: Duration,
+    /// What the log looks like.
+    pub log: Log,
     /// Things that are accepted but worth knowing, for `check` and the log.
     pub warnings: Vec<String>,
 }
@@ -204,6 +208,32 @@ pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
             problem: format!("expected a readable configuration file, found: {error}"),
             hint: "name the file with `-c FILE` or $SEGEL_CONFIG; the default is /etc/segel/segel.toml".to_owned(),
         }]),
+    }
+}
+
+/// Where the gateway of this file answers `/health`. Nothing else in it is looked at: a file that is being changed must not
+/// make a gateway that runs look ill.
+///
+/// # Errors
+/// The file can't be read, or says something else than an address there.
+#[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
+pub fn console_address(path: &Path) -> Result<SocketAddr, ConfigError> {
+    let error = |problem: String| ConfigError {
+        file: path.to_owned(),
+        line: 1,
+        key: "console.bind".to_owned(),
+        problem,
+        hint: "name the address with --address, such as 127.0.0.1:8025".to_owned(),
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|found| error(format!("expected a readable configuration file, found: {found}")))?;
+    let file: toml::Table = text.parse().map_err(|_| error("expected a TOML file, found something else".to_owned()))?;
+    match file.get("console").and_then(|console| console.get("bind")) {
+        None => Ok(check::CONSOLE),
+        Some(written) => {
+            let address = written.as_str().and_then(|text| text.parse().ok());
+            address.ok_or_else(|| error(format!("expected an address and a port, found `{written}`")))
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub mod session;
 mod space;
 mod wire;
 
+pub use space::free_space;
+
 use crate::limits::Limits;
 use crate::policy::Side;
 use std::sync::Arc;
@@ -39,11 +41,12 @@ pub struct Admission {
 struct Counters {
     all: Arc<AtomicUsize>,
     outside: Arc<AtomicUsize>,
+    size: usize,
 }
 
 impl Counters {
     fn new(all: usize) -> Self {
-        Self { all: Arc::new(AtomicUsize::new(all)), outside: Arc::new(AtomicUsize::new(all - all / 5)) }
+        Self { all: Arc::new(AtomicUsize::new(all)), outside: Arc::new(AtomicUsize::new(all - all / 5)), size: all }
     }
 
     fn reservation(&self, side: Side) -> Reservation {
@@ -72,6 +75,11 @@ impl Admission {
     pub fn enter(&self, side: Side) -> Option<Reservation> {
         let mut place = self.connections.reservation(side);
         place.more(1).then_some(place)
+    }
+
+    /// Octets of memory that sessions hold.
+    pub fn memory_held(&self) -> usize {
+        self.memory.size.saturating_sub(self.memory.all.load(Ordering::Acquire))
     }
 
     /// An empty reservation of memory, to grow.

@@ -22,6 +22,8 @@ pub mod plan;
 // The shell: everything that waits or writes.
 pub mod clock;
 pub mod config;
+pub mod metrics;
+pub mod systemd;
 pub mod seal;
 pub mod store;
 pub mod audit;

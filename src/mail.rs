@@ -9,12 +9,14 @@ pub mod canonical;
 pub mod authentication;
 pub mod envelope;
 pub mod header;
+mod masked;
 pub mod mime;
 
 use std::ops::Range;
 
 pub use address::{Address, Domain};
 pub use envelope::{BodyType, DsnRequest, Envelope, Notify, RecipientDsn, Ret, ReversePath};
+pub use masked::without_addresses;
 
 /// The octets in `range`, or none where the range does not lie within `bytes`: offsets are computed by
 /// these modules themselves, and a mistake there must not become a panic on outside data.

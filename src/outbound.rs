@@ -8,6 +8,7 @@ pub mod connect;
 pub mod deliver;
 pub mod probe;
 pub mod route;
+mod told;
 pub mod worker;
 
 use crate::config::{Config, Network};
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub concurrency: usize,
     /// Connections to one next hop at a time.
     pub per_hop: usize,
+    /// Whether the log names people.
+    pub names: bool,
 }
 
 /// The surroundings of this moment: a reload replaces them.
@@ -64,6 +67,7 @@ impl Surroundings {
             tls: Arc::new(Clients::new(config.tls_ca.clone(), config.servers.clone())),
             concurrency: CONCURRENCY,
             per_hop: PER_HOP,
+            names: config.log.addresses,
         }
     }
 
@@ -79,6 +83,7 @@ impl Surroundings {
             tls: Arc::new(Clients::new(Vec::new(), Vec::new())),
             concurrency: CONCURRENCY,
             per_hop: PER_HOP,
+            names: false,
         }
     }
 }

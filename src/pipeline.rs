@@ -15,6 +15,7 @@ mod reaccept;
 pub mod record;
 pub mod rejudge;
 pub mod reply;
+mod told;
 pub mod transform;
 
 pub use budget::Room;
@@ -23,6 +24,7 @@ pub use reaccept::{Override, ReacceptError, Released, ReleasedTo, destroy, reacc
 
 use crate::clock;
 use crate::mail::Envelope;
+use crate::metrics::{Stage, Stopwatch, timed};
 use crate::plan::PlanError;
 use crate::policy::{self, Again, Decided, Decision, Facts, Refusal, RefusalKind, Side};
 use crate::queue::{QueueError, QueueId};
@@ -143,14 +145,19 @@ pub async fn accept(
     arrival: Arrival,
     commitment: &Commitment,
 ) -> Reply {
-    let id = QueueId::random();
+    let (id, watch) = (QueueId::random(), Stopwatch::start());
     let now = clock::now();
     let grid = Arc::new(grid::Grid::of(arrival.content.len()));
     let reply = match take(gateway, snapshot, &arrival, commitment, &grid, &id, now).await {
-        Ok(()) => reply::accepted(&id),
+        Ok(summary) => {
+            told::accepted(snapshot, &arrival, &id, &summary, watch);
+            reply::accepted(&id)
+        }
         Err(error) => {
+            let reply = reply::of(&error);
+            told::not_accepted(snapshot, &arrival, &id, &error, &reply, watch);
             record::refused(gateway, snapshot, &arrival, &id, &error).await;
-            reply::of(&error)
+            reply
         }
     };
     grid.wait().await;
@@ -167,7 +174,7 @@ async fn take(
     grid: &Arc<grid::Grid>,
     id: &QueueId,
     now: Timestamp,
-) -> Result<(), AcceptError> {
+) -> Result<told::Summary, AcceptError> {
     let ready = async {
         stop_loops(snapshot, arrival)?;
         make(gateway, snapshot, arrival, grid, None, id, now).await
@@ -177,15 +184,17 @@ async fn take(
     // Storing the copies takes memory too.
     let room = std::mem::take(&mut made.room);
     let learned = harvest::of(snapshot, &made);
+    let copies = made.copies.copies.iter().map(told::treatment).collect();
     let record = record::of(snapshot, arrival, made, id, now);
+    let summary = told::Summary::of(snapshot, &record, copies);
     let encrypted_to = record.encrypted_to.clone();
     commitment.begin();
     let alarm = alert::of(gateway, snapshot, &record, now);
-    gateway.commit(record, alarm).await.map_err(AcceptError::Queue)?;
+    timed(Stage::Commit, gateway.commit(record, alarm)).await.map_err(AcceptError::Queue)?;
     drop(room);
     gateway.directory.remember_encrypted(&encrypted_to);
     harvest::keep(gateway, snapshot, learned, now);
-    Ok(())
+    Ok(summary)
 }
 
 /// Inspect, gather, decide, transform: the same for mail that arrives and for mail that was taken and is decided again.
@@ -198,10 +207,11 @@ async fn make(
     id: &QueueId,
     now: Timestamp,
 ) -> Result<Made, AcceptError> {
-    let looked = gather::inspect(gateway, snapshot, arrival, grid, now).await?;
-    let facts = gather::facts(gateway, snapshot, arrival, looked, again, now).await?;
-    let (facts, decided) = decide(gateway, snapshot, arrival, facts, now).await?;
-    transform::transform(gateway, snapshot, arrival, facts, decided, id, now).await
+    let looked = timed(Stage::Inspect, gather::inspect(gateway, snapshot, arrival, grid, now)).await?;
+    let facts = timed(Stage::Gather, gather::facts(gateway, snapshot, arrival, looked, again, now)).await?;
+    let (facts, decided) = timed(Stage::Decide, decide(gateway, snapshot, arrival, facts, now)).await?;
+    let made = transform::transform(gateway, snapshot, arrival, facts, decided, id, now);
+    timed(Stage::Transform, made).await
 }
 
 /// Decides; where a recipient's certificate can't be proven now, it counts since when.

@@ -22,7 +22,9 @@ mod settlement;
 
 pub use hold::Hold;
 pub use id::QueueId;
-pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown};
+pub use list::{
+    Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown, Stock,
+};
 pub use notice::Notices;
 pub use operator::{Change, ChangeError, Changed, OperatorRequest};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};

@@ -282,6 +282,7 @@ impl Revocation {
             let news = source.settle(arrived, now);
             (source.row(url, news), news)
         };
+        crate::metrics::crl_asked(row.error.is_none());
         match &row.error {
             Some(error) => tracing::warn!(url, error, "no current CRL from there."),
             None => tracing::info!(url, news, "asked for a CRL."),

@@ -1,25 +1,26 @@
 //! Starts the gateway's parts, supervises them, reloads and drains.
 //!
 //! Holds no logic of its own: what a message meets stands in `pipeline`, what an operator can do in `operations`.
-//! If a part can't start, nothing starts; if a listener ends, the server ends with an error instead of running deaf.
+//! If a part can't start, nothing starts; if a part ends, the server ends with an error instead of running deaf.
 
-use crate::config::{self, Config, ConfigError};
+mod stop;
+
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::console::{Listening, Watched};
 use crate::operations::control;
 use crate::pipeline::{Gateway, OpenError, rejudge};
 use crate::store::{Lock, LockError};
-use crate::{console, inbound, outbound};
+use crate::{console, inbound, metrics, outbound, systemd};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Deliveries that wait in memory for a connection. What has no room is claimed from the store later.
 const HANDOFF: usize = 1000;
-/// How long sessions and deliveries in progress may take to end: their own grace of 30 s, and time to say so.
-const DRAIN: Duration = Duration::from_secs(40);
 /// How often the heads of the audit chains are signed.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
@@ -31,10 +32,16 @@ pub struct Running {
     /// The console's address, as bound.
     pub console: SocketAddr,
     gateway: Arc<Gateway>,
+    draining: watch::Sender<bool>,
     shutdown: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    end: watch::Sender<bool>,
+    tasks: Tasks,
+    pages: JoinHandle<()>,
     _lock: Lock,
 }
+
+/// The parts that run; each gives its name when it ends.
+type Tasks = JoinSet<String>;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +69,16 @@ pub enum StartError {
     /// The control socket could not be made.
     #[error("cannot make the control socket")]
     Control(#[source] std::io::Error),
+    /// A part ended although nobody asked for that.
+    #[error("{0} ended; look at the log")]
+    Ended(String),
     /// The runtime or its signal handlers.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
 }
 
-/// Runs the gateway of this configuration file until `SIGTERM` or `SIGINT`; `SIGHUP` reloads.
-pub fn run(file: &Path) -> Result<(), StartError> {
-    let config = config::load(file).map_err(StartError::Config)?;
+/// Runs the gateway until `SIGTERM` or `SIGINT`; `SIGHUP` reloads.
+pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
     runtime.block_on(async {
         let running = start(config).await?;
@@ -94,37 +103,63 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     gateway.queue.recover().await.map_err(OpenError::from)?;
     gateway.queue.reroute().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-
-    let (handoff, deliveries) = mpsc::channel(HANDOFF);
-    gateway.hand_over_to(handoff);
-    let snapshot = gateway.snapshot();
-    let of = Arc::clone(&gateway);
-    let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
-    tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone()));
-    tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
-    tasks.spawn(gateway.revocation.clone().run(stopping.clone()));
-    tasks.spawn(clock(Arc::clone(&gateway), stopping.clone()));
-    tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
-    tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
-    let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;
-    tasks.spawn(control::serve(Arc::clone(&gateway), control, stopping.clone()));
+    let (draining, drains) = watch::channel(false);
+    let (end, ends) = watch::channel(false);
+    let mut tasks = Tasks::new();
+    let control = control::bind(&gateway.snapshot().config.data_dir).map_err(StartError::Control)?;
+    spawn(&mut tasks, "the control socket", control::serve(Arc::clone(&gateway), control, stopping.clone()));
+    begin(&gateway, &mut tasks, &stopping);
+    let admission = inbound::Admission::new(&gateway.snapshot().config.limits);
+    let listening = Listening::new(sockets.len());
+    let watched = Watched {
+        gateway: Arc::clone(&gateway),
+        admission: admission.clone(),
+        draining: drains,
+        listening: listening.clone(),
+    };
+    let pages = tokio::spawn(console::serve(watched, console_socket, ends));
     let mut listeners = Vec::new();
-    let admission = inbound::Admission::new(&snapshot.config.limits);
     for (listener, socket, address) in sockets {
         tracing::info!("listener `{}` on {address}", listener.name);
         listeners.push((listener.name.clone(), address));
-        tasks.spawn(inbound::listener::serve(
-            Arc::clone(&gateway),
-            listener,
-            socket,
-            admission.clone(),
-            stopping.clone(),
-        ));
+        let (name, open) = (format!("listener `{}`", listener.name), listening.open());
+        let serving =
+            inbound::listener::serve(Arc::clone(&gateway), listener, socket, admission.clone(), stopping.clone());
+        spawn(&mut tasks, &name, async move {
+            serving.await;
+            drop(open);
+        });
     }
     tracing::info!("console on {console}");
     gateway.started().await;
-    Ok(Running { listeners, console, gateway, shutdown, tasks, _lock: lock })
+    metrics::reloaded_at_start(clock::now());
+    systemd::ready("running");
+    Ok(Running { listeners, console, gateway, draining, shutdown, end, tasks, pages, _lock: lock })
+}
+
+fn spawn(tasks: &mut Tasks, name: &str, part: impl Future<Output = ()> + Send + 'static) {
+    let name = name.to_owned();
+    tasks.spawn(async move {
+        part.await;
+        name
+    });
+}
+
+/// What runs behind the listeners.
+fn begin(gateway: &Arc<Gateway>, tasks: &mut Tasks, stopping: &watch::Receiver<bool>) {
+    let (handoff, deliveries) = mpsc::channel(HANDOFF);
+    gateway.hand_over_to(handoff);
+    let of = Arc::clone(gateway);
+    let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
+    let worker = outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone());
+    spawn(tasks, "delivery", worker);
+    spawn(tasks, "looking at what waits", rejudge::run(Arc::clone(gateway), stopping.clone()));
+    spawn(tasks, "refreshing CRLs", gateway.revocation.clone().run(stopping.clone()));
+    spawn(tasks, "the clock", settled(Arc::clone(gateway), stopping.clone()));
+    spawn(tasks, "checkpoints", checkpoints(Arc::clone(gateway), stopping.clone()));
+    if let Some(every) = systemd::watchdog_interval() {
+        spawn(tasks, "the watchdog", watchdog(Arc::clone(gateway), every, stopping.clone()));
+    }
 }
 
 impl Running {
@@ -133,34 +168,31 @@ impl Running {
         &self.gateway
     }
 
-    /// Ends sessions and deliveries, at most within the drain time, then closes the store.
-    pub async fn stop(mut self) {
-        tracing::info!("draining.");
-        // Nobody listens only when every task has ended already.
-        self.shutdown.send_replace(true);
-        let drained = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("not everything ended within {} s.", DRAIN.as_secs());
-        }
-        self.tasks.abort_all();
-        self.gateway.close().await;
-        tracing::info!("stopped.");
-    }
-
-    async fn until_signal(self) -> Result<(), StartError> {
+    async fn until_signal(mut self) -> Result<(), StartError> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
-        loop {
+        let ended = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
                 _ = hangup.recv() => reload_logged(&self.gateway).await,
+                Some(ended) = self.tasks.join_next() => {
+                    let what = ended.unwrap_or_else(|error| format!("a part ({error})"));
+                    tracing::error!("{what} ended: the gateway stops.");
+                    break Some(what);
+                }
             }
-        }
-        self.stop().await;
-        Ok(())
+        };
+        let again = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        self.stop(again).await;
+        ended.map_or(Ok(()), |what| Err(StartError::Ended(what)))
     }
 }
 
@@ -189,8 +221,9 @@ async fn checkpoints(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>)
             _ = tick.tick() => {}
             _ = stopping.changed() => return,
         }
-        if let Err(error) = gateway.audit.checkpoint().await {
-            tracing::error!(%error, "the audit log has no new checkpoint.");
+        match gateway.audit.checkpoint().await {
+            Ok(_) => metrics::checkpoint(clock::now()),
+            Err(error) => tracing::error!(%error, "the audit log has no new checkpoint."),
         }
     }
 }
@@ -198,7 +231,7 @@ async fn checkpoints(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>)
 /// How often the clocks are compared, so that a jump is seen before mail asks.
 const CLOCK: Duration = Duration::from_secs(10);
 
-async fn clock(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
+async fn settled(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(CLOCK);
     loop {
         tokio::select! {
@@ -206,5 +239,21 @@ async fn clock(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
             _ = stopping.changed() => return,
         }
         gateway.clock.is_settled();
+    }
+}
+
+/// Tells systemd twice in its interval that the gateway is of use: only while the store reads and writes. Ends with the
+/// listeners; what is left of a stop has a bound of its own.
+async fn watchdog(gateway: Arc<Gateway>, every: Duration, mut stopping: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(every / 2);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        match console::health::store_answers(&gateway).await {
+            true => systemd::watchdog(),
+            false => tracing::error!("the store does not answer: systemd is told nothing, and restarts the gateway."),
+        }
     }
 }

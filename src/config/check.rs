@@ -14,10 +14,10 @@ mod rules;
 use super::file::{File, Section, Value};
 use super::parse::Findings;
 use super::value;
-use super::{Config, Listener, MasterKeySource, Notify, Server, hash, trust};
+use super::{Config, Listener, Log, LogFormat, LogLevel, MasterKeySource, Notify, Server, hash, trust};
 use crate::mail::Address;
 use crate::policy::Policy;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -37,6 +37,8 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let logins = network::logins(file, findings);
     let listeners = listener::listeners(file, directory, &tls, &logins, findings);
     let console = console(file, &listeners, findings);
+    let drain_delay = duration(findings, "gateway.drain_delay", gateway(file, |gateway| &gateway.drain_delay), 0);
+    let log = log(file, findings);
     let own = OwnAddresses { listeners: &listeners, hostname: hostname.as_deref().unwrap_or_default() };
     let domains = mail::domains(file, directory, &own, findings);
     let route = mail::route(file, &own, findings);
@@ -100,6 +102,8 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         tell_recipients,
         notify: Notify { postmaster: postmaster?, security },
         console,
+        drain_delay,
+        log,
         warnings: Vec::new(),
     })
 }
@@ -139,13 +143,14 @@ fn text(value: Option<&Spanned<String>>) -> Option<&str> {
     value.map(|value| value.get_ref().as_str())
 }
 
+/// Durations that may also be none.
+const MAY_BE_ZERO: [&str; 3] = ["signing.status_grace", "incoming.defer_for", "gateway.drain_delay"];
+
 fn duration(findings: &mut Findings<'_>, key: &str, value: Option<&Spanned<String>>, default: u64) -> Duration {
     let default = Duration::from_secs(default);
     let Some(written) = value else { return default };
     match value::duration(written.get_ref()) {
-        Some(duration) if !duration.is_zero() || key == "signing.status_grace" || key == "incoming.defer_for" => {
-            duration
-        }
+        Some(duration) if !duration.is_zero() || MAY_BE_ZERO.contains(&key) => duration,
         _ => {
             let problem = format!("expected a duration, found `{}`", written.get_ref());
             findings.error(
@@ -271,10 +276,7 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
         }
         return MasterKeySource::File(path);
     }
-    // systemd.exec(5), "Credentials": the directory is named by this variable.
-    let credential =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| Path::new(&directory).join("segel-master"));
-    match credential.filter(|path| path.is_file()) {
+    match credential(data_dir) {
         Some(path) => MasterKeySource::File(path),
         None => {
             let path = data_dir.join("master.key");
@@ -287,6 +289,19 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
     }
 }
 
+/// Where the packaged service keeps its data; who runs a command on that finds its key where systemd has it from.
+const PACKAGED_DATA: &str = "/var/lib/segel";
+
+/// The systemd credential `segel-master`: of the service itself, or for a command that root runs beside it.
+fn credential(data_dir: &Path) -> Option<PathBuf> {
+    const NAME: &str = "segel-master";
+    // systemd.exec(5), "Credentials": the directory is named by this variable.
+    let own = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let beside = own.is_none() && data_dir == Path::new(PACKAGED_DATA) && !data_dir.join("master.key").exists();
+    let beside = ["/run/credentials/segel.service", "/etc/credstore"].into_iter().filter(|_| beside).map(PathBuf::from);
+    own.into_iter().chain(beside).map(|directory| directory.join(NAME)).find(|path| path.is_file())
+}
+
 /// Port 0 stands for any free port, so it never collides.
 fn same_socket(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0
@@ -294,9 +309,12 @@ fn same_socket(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
+/// `console.bind` where nothing is written.
+pub(super) const CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+
 fn console(file: &File, listeners: &[Listener], findings: &mut Findings<'_>) -> SocketAddr {
     const KEY: &str = "console.bind";
-    let default = SocketAddr::from(([127, 0, 0, 1], 8025));
+    let default = CONSOLE;
     let written = key(&file.console, |console| &console.bind);
     let Some(address) = (match written {
         Some(_) => listener::socket(findings, KEY, 0, written),
@@ -315,6 +333,18 @@ fn console(file: &File, listeners: &[Listener], findings: &mut Findings<'_>) -> 
         findings.error(offset, KEY, problem, "choose another port");
     }
     address
+}
+
+fn log(file: &File, findings: &mut Findings<'_>) -> Log {
+    let format = key(&file.log, |log| &log.format);
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
+    let levels =
+        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    Log {
+        format: format.map(|_| choice(findings, "log.format", format, &formats, LogFormat::Text)),
+        level: choice(findings, "log.level", key(&file.log, |log| &log.level), &levels, LogLevel::Info),
+        addresses: key(&file.log, |log| &log.addresses).is_some_and(|value| *value.get_ref()),
+    }
 }
 
 fn security(file: &File, findings: &mut Findings<'_>) -> Vec<Address> {

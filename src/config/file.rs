@@ -48,6 +48,7 @@ pub(super) struct File {
     pub notify: Section<Notify>,
     pub policy: Section<Policy>,
     pub console: Section<Console>,
+    pub log: Section<Log>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +57,7 @@ pub(super) struct Gateway {
     pub hostname: Value<String>,
     pub data_dir: Value<String>,
     pub accept_deadline: Value<String>,
+    pub drain_delay: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -282,6 +284,14 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(super) struct Console {
     pub bind: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub format: Value<String>,
+    pub level: Value<String>,
+    pub addresses: Value<bool>,
 }
 
 /// `policy.toml`

@@ -202,6 +202,41 @@ pub struct Notify {
     pub security: Vec<Address>,
 }
 
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `None`: text, or `journal` where standard error is systemd's journal.
+    pub format: Option<LogFormat>,
+    /// The least severe lines that are written.
+    pub level: LogLevel,
+    /// Whether lines about mail name addresses and Message-IDs, which the audit log seals.
+    pub addresses: bool,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level, text, `field=value`.
+    Text,
+    /// One JSON object.
+    Json,
+    /// As text, without a time of its own and with the priority in front that systemd reads (`<6>`).
+    Journal,
+}
+
+/// Severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// An operator is needed.
+    Error,
+    /// Something was wrong and was dealt with.
+    Warn,
+    /// What is done: one line for each decision and each delivery.
+    Info,
+    /// More, for whoever looks for a fault.
+    Debug,
+}
+
 /// What `[outbound]` says besides the route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {

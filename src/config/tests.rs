@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests write the files that are read")]
 
+mod documented;
+
 use super::*;
 use crate::policy::IncomingTreatment;
 use crate::reason::Reason;

@@ -7,6 +7,7 @@ use super::reception::{GatewayReception, Place, Standing};
 use super::session::{Session, Timing};
 use super::{Admission, Reservation};
 use crate::config::{Listener, ListenerTls, Mechanism};
+use crate::metrics::{self, Connected};
 use crate::pipeline::Gateway;
 use crate::policy::Side;
 use crate::smtp::server::Settings;
@@ -45,7 +46,8 @@ pub async fn serve(
                         let (gateway, shutdown) = (Arc::clone(&gateway), sessions_shutdown.clone());
                         sessions.spawn(async move { session(gateway, visit, stream, shutdown).await });
                     }
-                    Err(greeting) => {
+                    Err((limit, greeting)) => {
+                        metrics::limited(&listener.name, limit);
                         sessions.spawn(refuse(stream, greeting));
                     }
                 },
@@ -78,23 +80,24 @@ struct Visit {
     standing: Standing,
     _place: Reservation,
     _connection: Connection,
+    _open: Connected,
 }
 
 impl Visit {
-    /// A place, or the greeting of who gets none. What the configuration says of the listener now holds, not what it said
+    /// A place, or the limit and the greeting of who gets none. What the configuration says of the listener now holds, not what it said
     /// when the socket was bound.
     fn new(
         gateway: &Gateway,
         bound: &Arc<Listener>,
         admission: &Admission,
         peer: SocketAddr,
-    ) -> Result<Self, &'static [u8]> {
+    ) -> Result<Self, (&'static str, &'static [u8])> {
         let place = Place::new(gateway.snapshot(), bound);
         let listener = place.listener();
         let address = peer.ip().to_canonical();
         let known = listener.clients.iter().any(|network| network.contains(address));
         if !known && !lets_in_strangers(listener) {
-            return Err(b"554 5.7.1 Access denied\r\n");
+            return Err(("access", b"554 5.7.1 Access denied\r\n"));
         }
         let rates = &place.snapshot.config.rates;
         let exempt = rates.exempt.iter().any(|network| network.contains(address));
@@ -103,15 +106,18 @@ impl Visit {
         let who = Who::Client(address);
         let is_over = |what, limit| limited && admission.rates.is_over(who, what, limit);
         if is_over(What::Errors, rates.errors) || is_over(What::Unknown, rates.unknown) {
-            return Err(b"421 4.7.0 Too many errors, try again later\r\n");
+            return Err(("errors", b"421 4.7.0 Too many errors, try again later\r\n"));
         }
         let connections = if limited { rates.connections } else { 0 };
         let connection = admission.rates.enter(address, connections);
-        let connection = connection.ok_or(&b"421 4.7.0 Too many connections of yours, try again later\r\n"[..])?;
+        let connection = connection
+            .ok_or(("client-connections", &b"421 4.7.0 Too many connections of yours, try again later\r\n"[..]))?;
         let room = admission.enter(side(listener, trusted));
-        let room = room.ok_or(&b"421 4.7.0 Too many connections, try again later\r\n"[..])?;
+        let room = room.ok_or(("connections", &b"421 4.7.0 Too many connections, try again later\r\n"[..]))?;
         let standing = Standing { trusted, exempt };
-        Ok(Self { place, peer, admission: admission.clone(), standing, _place: room, _connection: connection })
+        let open = Connected::to(&bound.name);
+        let admission = admission.clone();
+        Ok(Self { place, peer, admission, standing, _place: room, _connection: connection, _open: open })
     }
 
     fn settings(&self) -> Settings {

@@ -6,7 +6,8 @@ use super::Admission;
 use super::call_ahead::{Answer, Question};
 use super::rates::{What, Who};
 use crate::config::{Listener, Rates};
-use crate::mail::{Address, Envelope, ReversePath};
+use crate::mail::{Address, Envelope, ReversePath, without_addresses};
+use crate::metrics;
 use crate::outbound::probe::{Existence, probe};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
 use crate::policy::Side;
@@ -32,6 +33,9 @@ pub trait Reception: Send + Sync + 'static {
 
     /// The client did not wait for its turn and is sent away: for the log.
     fn was_early(&self) {}
+
+    /// The memory of all sessions is spent: for the counters.
+    fn no_memory(&self) {}
 
     /// Whether this reverse-path may begin a transaction.
     ///
@@ -118,6 +122,7 @@ impl Reception for GatewayReception {
 
     async fn log_in(&self, credentials: Credentials) -> Attempt {
         let attempt = self.admission.logins.log_in(&self.gateway, &self.place.snapshot, credentials).await;
+        metrics::login(attempt != Attempt::Failed);
         if attempt == Attempt::Failed {
             tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "a login failed");
         }
@@ -128,13 +133,19 @@ impl Reception for GatewayReception {
         if self.within(What::Errors, count, self.rates().errors) {
             return None;
         }
+        self.limited("errors");
         tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "too many errors of one client");
         Some(Reply::new(421, 7, 0, "Too many errors, try again later"))
     }
 
     fn was_early(&self) {
         let (listener, peer) = (&self.place.listener().name, self.peer);
+        self.limited("early");
         tracing::warn!(%listener, %peer, "a client did not wait for its turn and was refused");
+    }
+
+    fn no_memory(&self) {
+        self.limited("memory");
     }
 
     /// Who writes as whom is decided with the message at hand; somebody who has said who he is hears now which of our
@@ -142,6 +153,7 @@ impl Reception for GatewayReception {
     fn reverse_path(&self, path: &ReversePath, client: &Client) -> Result<(), Reply> {
         let config = &self.place.snapshot.config;
         if self.admission.space.is_short(&config.data_dir, config.limits.free_space) {
+            self.limited("space");
             return Err(Reply::new(452, 3, 1, "Insufficient storage, try again later"));
         }
         if let (Some(login), ReversePath::Mailbox(address)) = (self.identity(client), path) {
@@ -190,6 +202,10 @@ impl Reception for GatewayReception {
 }
 
 impl GatewayReception {
+    fn limited(&self, limit: &'static str) {
+        metrics::limited(&self.place.listener().name, limit);
+    }
+
     fn rates(&self) -> &Rates {
         &self.place.snapshot.config.rates
     }
@@ -214,7 +230,11 @@ impl GatewayReception {
         let good = self.within(what, 1, of_client)
             && sender.is_none_or(|sender| within(Who::Sender(&sender), of_sender))
             && self.identity(client).is_none_or(|login| within(Who::Login(login), of_login));
-        if good { Ok(()) } else { Err(Reply::new(450, 7, 1, "Too much at a time, try again later")) }
+        if good {
+            return Ok(());
+        }
+        self.limited("pace");
+        Err(Reply::new(450, 7, 1, "Too much at a time, try again later"))
     }
 
     /// Asks the server that would get the mail (S63). Postmaster is always taken (RFC 5321 section 4.5.1).
@@ -230,15 +250,18 @@ impl GatewayReception {
         let (client, server) = (self.peer, next_hop.to_string());
         let question = Question { client, server, mailbox: address.mailbox_key() };
         let (surroundings, asked) = (Arc::clone(&self.place.snapshot.surroundings), address.clone());
+        let names = config.log.addresses;
         let ask = move || async move {
             match probe(&next_hop, &asked, &surroundings).await {
                 Existence::Yes => Answer::Yes,
                 Existence::No(reply) => {
-                    tracing::info!(recipient = %asked, %reply, "a recipient does not exist");
+                    let (recipient, reply) = speak(names, &asked, &reply);
+                    tracing::info!(recipient, reply, "a recipient does not exist");
                     Answer::No
                 }
                 Existence::Unknown(why) => {
-                    tracing::warn!(recipient = %asked, %why, "nobody says whether a recipient exists");
+                    let (recipient, why) = speak(names, &asked, &why);
+                    tracing::warn!(recipient, why, "nobody says whether a recipient exists");
                     Answer::Unknown
                 }
             }
@@ -248,7 +271,10 @@ impl GatewayReception {
             Answer::No if self.within(What::Unknown, 1, self.rates().unknown) => {
                 Err(Reply::new(550, 1, 1, format!("No such recipient: <{address}>")))
             }
-            Answer::No => Err(Reply::new(421, 7, 0, "Too many unknown recipients, try again later")),
+            Answer::No => {
+                self.limited("unknown-recipients");
+                Err(Reply::new(421, 7, 0, "Too many unknown recipients, try again later"))
+            }
             Answer::Unknown => Err(Reply::new(450, 4, 3, format!("Cannot tell now whether <{address}> exists"))),
         }
     }
@@ -265,7 +291,15 @@ impl GatewayReception {
             return Ok(());
         }
         let copies = before.iter().filter(has_certificate).count() + 1;
-        fits(copies, declared, self.place.snapshot.limits.copies)
+        fits(copies, declared, self.place.snapshot.limits.copies).inspect_err(|_| self.limited("copies"))
+    }
+}
+
+/// Who was asked about and what was said, as far as the log may name him.
+fn speak<'a>(names: bool, who: &'a Address, said: &'a str) -> (Option<&'a str>, String) {
+    match names {
+        true => (Some(who.as_str()), said.to_owned()),
+        false => (None, without_addresses(said).into_owned()),
     }
 }
 

@@ -176,6 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
                 }
                 Action::Memory(octets) => {
                     let answer = if self.memory.more(octets) { Memory::Granted(octets) } else { Memory::Spent };
+                    if answer == Memory::Spent {
+                        self.reception.no_memory();
+                    }
                     self.dialogue.answer_memory(answer);
                 }
                 Action::Message(envelope, content) => {

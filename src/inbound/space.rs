@@ -41,7 +41,7 @@ impl Space {
         let next = now.saturating_add(millis(FRESH));
         let mine = || self.seen.again.compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if now >= again && mine() {
-            let short = free(directory).is_some_and(|free| free < floor);
+            let short = free_space(directory).is_some_and(|(free, _)| free < floor);
             if short != self.seen.short.swap(short, Ordering::Relaxed) {
                 match short {
                     true => tracing::error!(?directory, floor, "too little space is left: no mail is taken."),
@@ -53,9 +53,10 @@ impl Space {
     }
 }
 
-fn free(directory: &Path) -> Option<u64> {
+/// Octets that are free where `directory` lies, for who is not root, and the size of that file system.
+pub fn free_space(directory: &Path) -> Option<(u64, u64)> {
     let found = rustix::fs::statvfs(directory).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
+    Some((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
 }
 
 fn millis(duration: Duration) -> u64 {

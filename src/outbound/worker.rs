@@ -12,7 +12,7 @@ mod hop;
 mod lane;
 mod rest;
 
-use super::Current;
+use super::{Current, told};
 use crate::config::NextHop;
 use crate::queue::{Delivery, Outcome, Queue, QueueError};
 use hop::Hop;
@@ -163,6 +163,7 @@ impl<L: Ledger> Worker<L> {
         let next_hop = delivery.next_hop.clone();
         if let Some(why) = self.rests.why(&next_hop, Instant::now()) {
             let outcomes = lane::everybody(&delivery, &why);
+            told::ended(&delivery, &outcomes, (self.current)().names, None);
             self.settling.spawn(lane::settle(self.ledger.clone(), delivery, outcomes, Arc::clone(&self.stalled)));
             return;
         }

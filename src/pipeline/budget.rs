@@ -43,6 +43,12 @@ impl Budget {
         Self { all: Share::new(octets), outside: Share::new(octets - octets / 5) }
     }
 
+    /// Octets that are taken.
+    pub(super) fn held(&self) -> usize {
+        let size = usize::try_from(self.all.size).unwrap_or(usize::MAX);
+        size.saturating_sub(self.all.free.available_permits()).saturating_mul(STEP)
+    }
+
     fn shares(&self, side: Side) -> impl Iterator<Item = &Share> {
         [(side == Side::Outside).then_some(&self.outside), Some(&self.all)].into_iter().flatten()
     }

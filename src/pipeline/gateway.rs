@@ -18,6 +18,7 @@ use crate::revocation::{Authorities, Crls, Revocation, RevocationError};
 use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
 use crate::tls::server::{Listeners, TlsError};
+use crate::{metrics, systemd};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -69,6 +70,7 @@ pub struct Gateway {
     handoff: RwLock<Option<mpsc::Sender<Delivery>>>,
     pub(super) pace: Pace,
     changed: Notify,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 /// Why the gateway could not be opened.
@@ -118,7 +120,9 @@ pub enum ReloadError {
     #[error(transparent)]
     Config(ConfigError),
     /// A key that takes effect only at start was changed.
-    #[error("`{0}` was changed: that needs a restart")]
+    #[error(
+        "`{0}` was changed: that needs a restart\n  hint: restart the gateway, or put the old value back and reload"
+    )]
     Restart(&'static str),
     /// A certificate, key or list of the listeners can't be used.
     #[error(transparent)]
@@ -140,6 +144,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("keys.master", old.master_key != new.master_key),
         ("limits.memory", old.limits.memory != new.limits.memory),
         ("limits.connections", old.limits.connections != new.limits.connections),
+        ("log.format", old.log.format != new.log.format),
+        ("log.level", old.log.level != new.log.level),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))
@@ -191,6 +197,7 @@ impl Gateway {
             handoff: RwLock::new(None),
             pace: Pace::default(),
             changed: Notify::new(),
+            reloading: tokio::sync::Mutex::default(),
         })
     }
 
@@ -224,6 +231,15 @@ impl Gateway {
     /// What sockets and files hang on (listeners, console, data directory, database) needs a restart; a change there
     /// is an error.
     pub async fn reload(&self) -> Result<(), Vec<ReloadError>> {
+        let _one_at_a_time = self.reloading.lock().await;
+        systemd::reloading();
+        let done = self.read_again().await;
+        metrics::reloaded(done.is_ok(), clock::now());
+        systemd::ready(if done.is_ok() { "running" } else { "running; the last reload changed nothing, see the log" });
+        done
+    }
+
+    async fn read_again(&self) -> Result<(), Vec<ReloadError>> {
         let old = self.snapshot();
         let config = config::load(&old.config.file)
             .map_err(|errors| errors.into_iter().map(ReloadError::Config).collect::<Vec<_>>())?;
@@ -287,6 +303,11 @@ impl Gateway {
     /// Where accepted mail goes from memory. Set by the server; without it mail waits to be claimed.
     pub fn hand_over_to(&self, worker: mpsc::Sender<Delivery>) {
         *self.handoff.write().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+    }
+
+    /// Octets of memory that copies in the making hold.
+    pub fn copies_held(&self) -> usize {
+        self.budget.held()
     }
 
     /// Runs work for a CPU on its own thread, at most one for each CPU at a time.

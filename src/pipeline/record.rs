@@ -223,25 +223,11 @@ fn sender(arrival: &Arrival, from: Option<&Address>) -> Option<Address> {
 /// mail either way, and a store that fails must not keep it from hearing so.
 pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, id: &QueueId, error: &AcceptError) {
     let reply = reply::of(error);
-    let (rule, detail) = match error {
-        AcceptError::Refused(refusal) | AcceptError::Deferred(refusal) => (refusal.rule, refusal.detail.clone()),
-        other => (other.rule(), chain(other)),
-    };
     let code = format!("{} {}", reply.code(), reply.status());
-    match error {
-        AcceptError::Plan(_)
-        | AcceptError::Signing(_)
-        | AcceptError::Dkim(_)
-        | AcceptError::Queue(_)
-        | AcceptError::Worker => {
-            tracing::error!(queue_id = %id, reply = %code, rule, detail, "mail was not taken.");
-        }
-        _ => tracing::info!(queue_id = %id, reply = %code, rule, detail, "mail was not taken."),
-    }
     let event = Event::Refused {
         queue_id: id.to_string(),
         reply: code,
-        rule: rule.to_owned(),
+        rule: error.rule().to_owned(),
         reasons: Vec::new(),
         policy: snapshot.config.policy.hash.clone(),
         sender: sender(arrival, None),
@@ -249,18 +235,6 @@ pub async fn refused(gateway: &Gateway, snapshot: &Snapshot, arrival: &Arrival, 
     if let Err(error) = gateway.audit.record(vec![event]).await {
         tracing::error!(%error, "the refusal could not be recorded.");
     }
-}
-
-/// The error and its sources, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

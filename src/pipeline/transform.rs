@@ -4,6 +4,7 @@ use super::budget::{self, Room};
 use super::{AcceptError, Arrival, Gateway, Snapshot};
 use crate::crypto;
 use crate::keys::KeyBackend;
+use crate::metrics;
 use crate::plan::mark::{self, Received, received};
 use crate::plan::{self, Copies, Plan, PlanError, Source};
 use crate::policy::{Decided, Facts, ForRecipient, Refusal, RefusalKind, Side};
@@ -67,7 +68,7 @@ pub async fn transform(
                 waiting.finish(&signature.map_err(AcceptError::Signing)?).map_err(AcceptError::Plan)?
             }
         };
-        let copies = finish(&marks, &snapshot, &facts, &decided, copies)?;
+        let copies = finish(&marks, &snapshot, &facts, &decided, &content, copies)?;
         Ok(Made { facts, decided, copies, room })
     };
     gateway.cpu(work).await?
@@ -80,6 +81,7 @@ fn finish(
     snapshot: &Snapshot,
     facts: &Facts,
     decided: &Decided,
+    content: &[u8],
     mut copies: Copies,
 ) -> Result<Copies, AcceptError> {
     let vouched = facts.inspected.from.mailbox().filter(|_| facts.side == Side::Inside && decided.is_vouched());
@@ -90,6 +92,9 @@ fn finish(
             let mac = marks.of(&mark::bound(facts.side, copy.content.bytes()));
             fields = mark::passed(facts.side, &snapshot.config.hostname, &mac);
         }
+        if facts.inspected.signed && !matches!(copy.treatment, "signed" | "encrypted" | "decrypted") {
+            metrics::signed_body(copy.content.bytes().ends_with(body(content)));
+        }
         if let Some(dkim) = dkim {
             let signatures = dkim.sign(copy.content.bytes()).map_err(AcceptError::Dkim)?;
             fields.insert_str(0, &signatures);
@@ -99,6 +104,12 @@ fn finish(
         }
     }
     Ok(copies)
+}
+
+/// What follows the header section.
+fn body(content: &[u8]) -> &[u8] {
+    let start = memchr::memmem::find(content, b"\r\n\r\n").map_or(content.len(), |end| end + 4);
+    content.get(start..).unwrap_or_default()
 }
 
 /// Room for the copies. A refusal would tell that a private key was asked and for whom: such mail waits.

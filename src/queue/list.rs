@@ -184,6 +184,27 @@ pub struct Counts {
     pub held: i64,
 }
 
+/// What waits for one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stock {
+    /// `pending` or `held`.
+    pub state: &'static str,
+    /// Of held mail: what it waits for.
+    pub class: String,
+    /// Recipients.
+    pub count: i64,
+    /// Of pending ones: those whose next try is due and not under way.
+    pub due: i64,
+    /// When the oldest of that mail was accepted, in seconds since 1970; 0 if there is none.
+    pub oldest: i64,
+}
+
+impl Stock {
+    fn empty(state: &'static str, class: &str) -> Self {
+        Self { state, class: class.to_owned(), count: 0, due: 0, oldest: 0 }
+    }
+}
+
 impl Queue {
     /// The newest 1,000 records of this kind, newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<RecordView>, QueueError> {
@@ -299,6 +320,28 @@ impl Queue {
         );
         let (pending, due, held) = query_as(AssertSqlSafe(sql)).fetch_one(self.0.store.readers()).await?;
         Ok(Counts { pending, due, held })
+    }
+
+    /// What waits, by state and by what it waits for. Looks at nothing that is over, however much of it there is.
+    pub async fn stock(&self) -> Result<Vec<Stock>, QueueError> {
+        let of = |state: &str, due: &str| {
+            format!(
+                "SELECT '{state}', class, count, due, coalesce((SELECT received FROM record WHERE id = oldest), 0) FROM \
+                 (SELECT coalesce(class, '') AS class, count(*) AS count, {due} AS due, min(record) AS oldest \
+                 FROM recipient WHERE state = '{state}' GROUP BY 1)"
+            )
+        };
+        let due = format!("count(*) FILTER (WHERE due <= {DB_NOW} AND (lease IS NULL OR lease <= {DB_NOW}))");
+        let sql = format!("{} UNION ALL {}", of("pending", &due), of("held", "0"));
+        let rows: Vec<(String, String, i64, i64, i64)> =
+            query_as(AssertSqlSafe(sql)).fetch_all(self.0.store.readers()).await?;
+        let mut stock = vec![Stock::empty("pending", ""), Stock::empty("held", "quarantine")];
+        for (state, class, count, due, oldest) in rows {
+            let state = if state == "held" { "held" } else { "pending" };
+            stock.retain(|row| row.state != state || row.class != class);
+            stock.push(Stock { state, class, count, due, oldest: oldest / 1_000_000 });
+        }
+        Ok(stock)
     }
 
     async fn record_row(&self, id: &QueueId) -> Result<RecordRow, QueueError> {

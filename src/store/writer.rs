@@ -6,6 +6,7 @@
 use super::inbox::{Receiver, Sender, inbox};
 use super::tx::{Tx, TxError};
 use super::{StoreError, migrations};
+use crate::metrics::{self, Stopwatch};
 use rusqlite::{Connection, OpenFlags};
 use std::any::{Any, TypeId};
 use std::path::{Path, PathBuf};
@@ -180,14 +181,17 @@ impl Writer {
             None => connect(&self.database).map_err(TxError::from)?,
         };
         self.counters.generation.fetch_add(1, Ordering::SeqCst);
+        let (watch, jobs) = (Stopwatch::start(), groups.iter().map(|group| group.len()).sum());
         match Self::attempt(&connection, groups) {
             Ok(()) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                metrics::committed(jobs, watch.passed());
                 self.connection = Some(connection);
                 Ok(())
             }
             Err(error) => {
                 let error = StoreError::from(error);
+                metrics::not_committed();
                 // SQLite rolls back by itself after some errors; then nothing is left to roll back, and that is fine.
                 let ended = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
                 if ended && connection.is_autocommit() && !matches!(error, StoreError::Io(_)) {

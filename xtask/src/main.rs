@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod package;
 mod process;
 mod test;
 mod tools;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   test          installs the tools that the tests drive, checks, runs all tests
   bench         measures the gateway beside Postfix; needs $SEGEL_PERF
   conformance   writes docs/conformance.md from the names of the tests
+  package       the Debian package, and its test in a fresh Debian (root); `--no-test` only builds
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["test", rest @ ..] => test::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["package", rest @ ..] => package::run(rest),
         ["conformance"] => conformance::write(&root()),
         _ => {
             eprint!("{USAGE}");

@@ -4,9 +4,11 @@ use super::Ledger;
 use super::hop::Hop;
 use super::rest::Rests;
 use crate::config::NextHop;
+use crate::metrics::{Stopwatch, UnderWay};
 use crate::outbound::Current;
 use crate::outbound::connect::{Connection, open};
 use crate::outbound::deliver::send;
+use crate::outbound::told;
 use crate::queue::{Delivery, Outcome, QueueError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,8 +56,14 @@ enum Done {
 impl<L: Ledger> Lane<L> {
     pub(super) async fn run(mut self) {
         while let Some(delivery) = self.take().await {
-            match self.deliver(&delivery).await {
-                Done::Settle(outcomes) => self.settle(delivery, outcomes).await,
+            let (under_way, watch) = (UnderWay::begin(), Stopwatch::start());
+            let done = self.deliver(&delivery).await;
+            drop(under_way);
+            match done {
+                Done::Settle(outcomes) => {
+                    told::ended(&delivery, &outcomes, (self.current)().names, Some(watch.passed()));
+                    self.settle(delivery, outcomes).await;
+                }
                 Done::Release => release(&mut self.settling, &self.ledger, delivery),
                 Done::Forget => {
                     tracing::warn!(queue_id = %delivery.queue_id, "the lease was lost while waiting; not sent here");
@@ -181,6 +189,7 @@ impl<L: Ledger> Lane<L> {
         self.rests.begin(&self.next_hop, why, Instant::now());
         for delivery in self.hop.take_all() {
             let outcomes = everybody(&delivery, why);
+            told::ended(&delivery, &outcomes, (self.current)().names, None);
             self.settle(delivery, outcomes).await;
         }
     }

@@ -83,6 +83,17 @@ impl Certificates {
         self.openssl(&format!("req -new -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"));
     }
 
+    /// One more server's certificate.
+    pub fn server(&self, name: &str, serial: usize) {
+        self.key(name);
+        let extensions =
+            format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:{name}\nauthorityKeyIdentifier=keyid\n");
+        fs::write(self.folder.join(format!("{name}.ext")), extensions).unwrap();
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -set_serial {serial} -extfile {name}.ext -days 200 -sha256 -out {name}.pem"
+        ));
+    }
+
     /// `[tls]` with two certificates, as lines of the configuration.
     pub fn configuration(&self) -> String {
         format!(
