@@ -25,6 +25,16 @@ struct Line {
     fence: Option<String>,
 }
 
+impl Line {
+    /// In a fence for a shell, or indented as code.
+    fn is_shell(&self) -> bool {
+        match self.fence.as_deref() {
+            Some(fence) => matches!(fence, "" | "sh" | "bash" | "shell" | "console" | "ini"),
+            None => self.text.starts_with("    segel "),
+        }
+    }
+}
+
 impl Document {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(root().join(path)).unwrap();
@@ -304,7 +314,7 @@ fn commands_and_their_options_exist() {
     let built = |words: &[&str]| cfg!(feature = "demo") || words.first() != Some(&"demo");
     for document in documents() {
         let mut shell = String::new();
-        for line in document.lines.iter().filter(|line| line.fence.as_deref().is_some_and(is_shell)) {
+        for line in document.lines.iter().filter(|line| line.is_shell()) {
             // A line that ends in a backslash goes on.
             shell.push_str(&line.text);
             if shell.ends_with('\\') {
@@ -333,10 +343,6 @@ fn commands_and_their_options_exist() {
     }
     assert!(seen > 50, "{seen}");
     none(&problems);
-}
-
-fn is_shell(fence: &str) -> bool {
-    matches!(fence, "" | "sh" | "bash" | "shell" | "console" | "ini")
 }
 
 /// The sections of `config/segel.toml` with their keys, also those that are commented out.
@@ -380,8 +386,8 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
 }
 
-/// Sections of the policy file, and tags in subjects.
-const ELSEWHERE: [&str; 3] = ["rule", "test", "rahasia"];
+/// Sections of the policy file.
+const ELSEWHERE: [&str; 2] = ["rule", "test"];
 
 /// Endings that make `keys.md` a file and not a key.
 const ENDINGS: [&str; 9] = ["md", "toml", "rs", "yml", "yaml", "json", "pem", "service", "db"];
@@ -391,7 +397,9 @@ fn named<'a>(span: &'a str, known: &BTreeMap<String, BTreeSet<String>>) -> Optio
     if let Some(rest) = span.strip_prefix('[') {
         let (section, rest) = rest.trim_start_matches('[').split_once(']')?;
         let key = rest.trim_start_matches(']').trim().split([' ', '=']).next().filter(|key| !key.is_empty());
-        let plain = section.split('.').all(is_key) && key.is_none_or(is_key);
+        // A word in brackets may be anything; with a second bracket or a key behind it, it is a section.
+        let meant = span.starts_with("[[") || key.is_some() || known.contains_key(section);
+        let plain = meant && section.split('.').all(is_key) && key.is_none_or(is_key);
         return (plain && !ELSEWHERE.contains(&section)).then_some((section, key));
     }
     let (section, key) = span.split(" = ").next()?.rsplit_once('.')?;
@@ -519,7 +527,7 @@ fn the_checks_find_what_is_wrong() {
     assert_eq!(named("[[server]] login = …"), Some(("server", Some("login"))));
     assert_eq!(named("[limits.client]"), Some(("limits.client", None)));
     assert_eq!(
-        (named("keys.md"), named("[[rule]]"), named("[seq, hash]"), named("limits.client")),
+        (named("keys.md"), named("[[rule]]"), named("[rahasia]"), named("limits.client")),
         (None, None, None, None)
     );
 }
