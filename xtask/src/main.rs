@@ -6,6 +6,7 @@
 
 mod check;
 mod conformance;
+mod fuzz;
 mod process;
 mod test;
 mod tools;
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
 
   check         formatting, clippy, documentation, licences and advisories
   test          installs the tools that the tests drive, checks, runs all tests
+  fuzz [TARGET] [--seconds N]
+                tries what is read with inputs that nobody has written: docs/fuzzing.md
   conformance   writes docs/conformance.md from the names of the tests
 ";
 
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["check"] => check::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["conformance"] => conformance::write(&root()),
         _ => {
             eprint!("{USAGE}");
