@@ -31,7 +31,8 @@ fn seeds() -> &'static Path {
     SEEDS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seed.sh");
-        let output = Command::new("sh").arg(script).arg(&folder).arg("small").env_remove("SEGEL_CORPORA").output().unwrap();
+        let output =
+            Command::new("sh").arg(script).arg(&folder).arg("small").env_remove("SEGEL_CORPORA").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         folder
     })

@@ -21,7 +21,9 @@ fn one(certificate: &Certificate) {
     assert!(own.iter().all(|part| part.len() <= certificate.der().len()));
     assert!(certificate.subject().matches(certificate.subject()));
     if certificate.is_self_signed() {
-        assert!(certificate.verify_signed_by(certificate).is_ok() && certificate.subject().matches(certificate.issuer()));
+        assert!(
+            certificate.verify_signed_by(certificate).is_ok() && certificate.subject().matches(certificate.issuer())
+        );
     }
     let other = Address::parse("nobody@elsewhere.invalid").expect("an address");
     for address in certificate.addresses() {

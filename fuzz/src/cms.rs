@@ -77,7 +77,8 @@ fn attributes(signer: &SignerInfo, der: &[u8], limits: &Limits) {
     assert_eq!(members(sorted), expected, "SET OF in the order of DER");
     let _ = (attributes.content_type(), attributes.message_digest(), attributes.signing_time());
     let _ = (attributes.signing_certificates(), attributes.algorithm_protection());
-    let _ = (attributes.capabilities().map(segel::smime::Capabilities::from_der), attributes.encryption_key_preference());
+    let _ =
+        (attributes.capabilities().map(segel::smime::Capabilities::from_der), attributes.encryption_key_preference());
 }
 
 fn enveloped(info: &ContentInfo) {

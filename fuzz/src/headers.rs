@@ -24,7 +24,9 @@ pub fn check(data: &[u8]) {
         if let Some(found) = Comparable::of(line).find(&Comparable::of(tag)) {
             assert!(line.get(found.clone()).is_some_and(|found| Comparable::of(found).contains(&Comparable::of(tag))));
         }
-        assert!(Comparable::of(tag).is_empty() || Comparable::of(line).contains(&Comparable::of(tag)) || !text.is_empty());
+        assert!(
+            Comparable::of(tag).is_empty() || Comparable::of(line).contains(&Comparable::of(tag)) || !text.is_empty()
+        );
     }
 }
 
@@ -41,7 +43,10 @@ pub fn section(bytes: &[u8], headers: &HeaderSection) {
         at = field.whole.end;
     }
     if !headers.fields().is_empty() || headers.body() > 0 {
-        assert!(matches!(bytes.get(at..headers.body()), Some(b"" | b"\r\n" | b"\n")), "one empty line ends the section");
+        assert!(
+            matches!(bytes.get(at..headers.body()), Some(b"" | b"\r\n" | b"\n")),
+            "one empty line ends the section"
+        );
         assert!(headers.body() <= bytes.len());
     }
 }

@@ -8,8 +8,8 @@ pub use material::Material;
 use super::Choices;
 use bytes::Bytes;
 use segel::limits::Limits;
-use segel::pki::{Harvesting, RevocationMode, TrustAnchor};
 use segel::pki::path::AnchorSource;
+use segel::pki::{Harvesting, RevocationMode, TrustAnchor};
 use segel::smime::inspect::{ContentKey, Inspected, Integrity, Layer, LayerKind, Scope};
 use segel::smime::{Fact, Need, Options, Step, Verdict, inspect};
 use std::sync::{Arc, LazyLock};
@@ -34,7 +34,11 @@ pub fn check_with(material: &Material, data: &[u8]) {
         deserved(material, &question, &message, &inspected, &answers);
     }
     let (again, _) = question.ask(&message, Scope::Full);
-    assert_eq!((again.verdict, &again.reasons), (inspected.verdict, &inspected.reasons), "the same facts, another verdict");
+    assert_eq!(
+        (again.verdict, &again.reasons),
+        (inspected.verdict, &inspected.reasons),
+        "the same facts, another verdict"
+    );
     let (structure, answers) = question.ask(&message, Scope::Structure);
     assert!(answers.rounds == 0, "mail from inside needs no facts");
     assert!(structure.verdict == Verdict::None && structure.reasons.is_empty() && structure.opened.is_none());

@@ -74,6 +74,9 @@ fn stands_between_delimiters(data: &[u8], entity: &Entity, part: &Entity) {
         let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
         let rest = line.strip_prefix(delimiter.as_bytes());
         let rest = rest.map(|rest| rest.strip_prefix(b"--").unwrap_or(rest));
-        assert!(!rest.is_some_and(|rest| rest.iter().all(|octet| matches!(octet, b' ' | b'\t'))), "{line:?} within a part");
+        assert!(
+            !rest.is_some_and(|rest| rest.iter().all(|octet| matches!(octet, b' ' | b'\t'))),
+            "{line:?} within a part"
+        );
     }
 }

@@ -28,7 +28,8 @@ fn compare(data: &[u8], entity: &Entity, message: &mail_parser::Message<'_>, par
     assert_eq!(entity.children.len(), children.len(), "parts of {:?}", entity.content_type);
     for (one, other) in entity.children.iter().zip(children) {
         let Some(part) = message.part(*other) else { panic!("no such part") };
-        let found = data.get(part.raw_header_offset() as usize..part.raw_end_offset() as usize).expect("in the message");
+        let found =
+            data.get(part.raw_header_offset() as usize..part.raw_end_offset() as usize).expect("in the message");
         // To which part a line break belongs that ends a header section without a body is a matter of taste.
         let (own, theirs) = (&data[one.whole.clone()], found);
         assert!(one.whole.start == part.raw_header_offset() as usize, "{own:?} begins elsewhere: {theirs:?}");

@@ -52,7 +52,10 @@ fn same_content(one: &[u8], first: &Structure, before: &Entity, two: &[u8], seco
     if before.children.is_empty() {
         let text = before.content_type.main == "text";
         let (before, after) = (first.decode(one, before), second.decode(two, after));
-        assert_eq!(before.as_deref().map(|content| ends(content, text)), after.as_deref().map(|content| ends(content, text)));
+        assert_eq!(
+            before.as_deref().map(|content| ends(content, text)),
+            after.as_deref().map(|content| ends(content, text))
+        );
     }
     for (before, after) in before.children.iter().zip(&after.children) {
         same_content(one, first, before, two, second, after);

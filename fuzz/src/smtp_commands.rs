@@ -46,12 +46,16 @@ fn command(line: &[u8]) {
     match command {
         Command::Mail(ReversePath::Mailbox(address), _) => {
             let again = Command::parse(format!("MAIL FROM:<{address}>").as_bytes());
-            assert!(matches!(again, Ok(Command::Mail(ReversePath::Mailbox(same), _)) if same.as_str() == address.as_str()));
+            assert!(
+                matches!(again, Ok(Command::Mail(ReversePath::Mailbox(same), _)) if same.as_str() == address.as_str())
+            );
             plain(&address);
         }
         Command::Rcpt(ForwardPath::Mailbox(address), _) => {
             let again = Command::parse(format!("RCPT TO:<{address}>").as_bytes());
-            assert!(matches!(again, Ok(Command::Rcpt(ForwardPath::Mailbox(same), _)) if same.as_str() == address.as_str()));
+            assert!(
+                matches!(again, Ok(Command::Rcpt(ForwardPath::Mailbox(same), _)) if same.as_str() == address.as_str())
+            );
             plain(&address);
         }
         Command::Ehlo(name) | Command::Helo(name) => {
@@ -142,7 +146,10 @@ impl Run {
         match action {
             Action::Pause(pause) => self.events.push(format!("pause {}", pause.as_secs())),
             Action::StartTls => {
-                assert!(self.settings.starttls && !self.secured && self.input.is_empty(), "nothing stands behind STARTTLS");
+                assert!(
+                    self.settings.starttls && !self.secured && self.input.is_empty(),
+                    "nothing stands behind STARTTLS"
+                );
                 self.dialogue.answer_starttls(true);
             }
             Action::Handshake => {
