@@ -23,8 +23,8 @@ pub fn check(data: &[u8]) {
     check_with(&MATERIAL, data);
 }
 
-/// The same with other anchors, certificates, CRLs and keys.
-pub fn check_with(material: &Material, data: &[u8]) {
+/// The same with other anchors, certificates, CRLs and keys; gives the verdict.
+pub fn check_with(material: &Material, data: &[u8]) -> Verdict {
     let (message, choices) = Choices::split(data);
     let message = Bytes::copy_from_slice(message);
     let question = Question::new(material, choices);
@@ -42,6 +42,7 @@ pub fn check_with(material: &Material, data: &[u8]) {
     let (structure, answers) = question.ask(&message, Scope::Structure);
     assert!(answers.rounds == 0, "mail from inside needs no facts");
     assert!(structure.verdict == Verdict::None && structure.reasons.is_empty() && structure.opened.is_none());
+    inspected.verdict
 }
 
 /// What is asked, and what will be answered.
