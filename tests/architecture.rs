@@ -308,3 +308,12 @@ mod itself {
         assert_eq!(blank("a /* b\n c */ \"d\" 'e' 'f // g"), "a \n \"\" '' 'f ");
     }
 }
+
+/// RUSTSEC-2023-0071: what a private key does takes time that tells about it there. Nothing of the product has that crate.
+#[test]
+fn i61_the_crate_rsa_is_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    assert!(lock.contains("\nname = \"aws-lc-rs\"\n"), "the lock file is read");
+    assert!(!lock.contains("\nname = \"rsa\"\n"), "private keys are aws-lc-rs's");
+}

@@ -267,7 +267,7 @@ fn is_literal(text: &str) -> bool {
 
 /// The A-labels of a name with U-labels, or nothing if a label is not one already (but for its case).
 fn a_labels(text: &str) -> Option<String> {
-    let ascii = idna::domain_to_ascii(text).ok().filter(|ascii| is_name(ascii))?;
+    let ascii = idna::domain_to_ascii(text).ok().filter(|ascii| ascii.len() <= DOMAIN && is_name(ascii))?;
     let (unicode, valid) = idna::domain_to_unicode(&ascii);
     // A name may mix A-labels and U-labels, so the text is compared label by label in either form.
     let written = text.to_lowercase();

@@ -306,3 +306,31 @@ fn s20_mail_that_comes_round_is_signed_once() {
     assert_ne!(forged, mark);
     assert_eq!(Pki::shared().verify(&again("forged", &forged), &[]), Ok(SITI.to_owned()));
 }
+
+/// A mail that has been through too many hands, and one that has been through ours too often, is refused at the final dot.
+#[test]
+fn s19_mail_that_loops_is_refused_at_once() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).start();
+    let strange = "Received: from a.example by b.example with SMTP; Sun, 22 Nov 2026 03:00:00 +0000\r\n";
+    let own = "Received: from a.example by gerbang.kabupaten.go.id with SMTP; Sun, 22 Nov 2026 03:00:00 +0000\r\n";
+    for (id, trace, expected) in [
+        ("hops-100", strange.repeat(100), "250 "),
+        ("hops-101", strange.repeat(101), "554 5.4.6 "),
+        ("own-4", own.repeat(4), "250 "),
+        ("own-5", own.repeat(5), "554 5.4.6 "),
+    ] {
+        let mail = [trace.as_bytes(), &letter(SITI, RINA, id, "x")].concat();
+        let reply = send(gateway.inside, SITI, &[RINA], &mail);
+        assert!(reply.starts_with(expected), "{id}: {reply}");
+        let mail = [trace.as_bytes(), &letter(RINA, SITI, id, "x")].concat();
+        let reply = send(gateway.outside, RINA, &[SITI], &mail);
+        assert!(reply.starts_with(expected), "{id} from outside: {reply}");
+    }
+    for sink in [&outside, &inside] {
+        sink.find("hops-100");
+        sink.find("own-4");
+        assert_eq!(sink.mails().len(), 2);
+    }
+}

@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod conformance;
 mod package;
+mod fuzz;
 mod process;
 mod test;
 mod tools;
@@ -21,6 +22,8 @@ usage: cargo xtask COMMAND
   check         formatting, clippy, documentation, licences and advisories
   test          installs the tools that the tests drive, checks, runs all tests
   bench         measures the gateway beside Postfix; needs $SEGEL_PERF
+  fuzz [TARGET] [--seconds N]
+                tries what is read with inputs that nobody has written: docs/fuzzing.md
   conformance   writes docs/conformance.md from the names of the tests
   package       the Debian package, and its test in a fresh Debian (root); `--no-test` only builds
 ";
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["package", rest @ ..] => package::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["conformance"] => conformance::write(&root()),
         _ => {
             eprint!("{USAGE}");

@@ -119,3 +119,10 @@ fn i58_what_is_no_address_is_refused_whole() {
     assert!(Domain::parse(&"a.".repeat(200)).is_err());
     assert!(Address::parse("a@d\0").unwrap_err().to_string().contains("\\u{0}"), "shown escaped");
 }
+
+/// What is short in U-labels may be longer than any domain in A-labels, which is how it is sent.
+#[test]
+fn a_domain_that_is_too_long_in_a_labels_is_none() {
+    assert!(Domain::parse(&format!("{}id", "ü.".repeat(31))).is_ok());
+    assert!(Domain::parse(&format!("{}id", "ü.".repeat(60))).is_err());
+}

@@ -227,6 +227,32 @@ fn without_empty_attributes(der: &[u8]) -> Vec<u8> {
     strip(der)
 }
 
+/// RFC 5652 section 5.4: the signature is over the DER encoding, so over the sorted SET, in whatever order it came.
+#[test]
+fn i02_signed_attributes_in_another_order_are_sorted_before_the_check() {
+    use crate::cms::{ContentInfo, SignedData};
+    let ca = ca();
+    let der = ca.cms(ENTITY, &format!("-sign -nodetach -certfile issuing.pem {P256}"));
+    let info = ContentInfo::from_ber(der.clone(), &Limits::default()).unwrap();
+    let signed = SignedData::from_der(&info.content, &Limits::default()).unwrap();
+    let set = signed.signers[0].signed_attributes.as_ref().unwrap().as_received().to_vec();
+    let mut fields = crate::asn1::Fields::within(&set, crate::asn1::tag::SET).unwrap();
+    let sorted = fields.rest().to_vec();
+    let mut members = Vec::new();
+    while let Some(member) = fields.next_any().unwrap() {
+        members.push(member.whole.to_vec());
+    }
+    assert!(members.len() > 2);
+    members.reverse();
+    let at = der.windows(sorted.len()).position(|window| window == sorted).unwrap();
+    let mut turned = der;
+    turned[at..at + sorted.len()].copy_from_slice(&members.concat());
+    check(&opaque_mail(&turned), Verdict::Valid, &[]);
+    // Another value is another matter.
+    turned[at + sorted.len() - 1] ^= 1;
+    assert_ne!(ca.inspect(&opaque_mail(&turned)).verdict, Verdict::Valid);
+}
+
 #[test]
 fn i22_algorithms_agree_with_each_other_and_with_their_protection() {
     use crate::crypto::SignatureAlgorithm;

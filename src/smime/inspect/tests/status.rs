@@ -54,3 +54,40 @@ fn i28_a_copy_with_the_same_key_does_not_hide_that_it_was_revoked() {
         assert!(inspected.reasons.contains(&Revoked), "{signer}: {:?}", inspected.reasons);
     }
 }
+
+/// `crls [1]` in the SignedData: neither a good list nor one that revokes is looked at, whatever is asked for.
+#[test]
+fn i13_i29_a_crl_in_the_mail_says_nothing() {
+    use crate::asn1::{Fields, tag, write_tlv};
+    let ca = ca();
+    let der = ca.cms(ENTITY, &format!("-sign -nodetach -certfile issuing.pem {P256}"));
+    let with = |crls: &[&Crl]| {
+        let mut info = Fields::within(&der, tag::SEQUENCE).unwrap();
+        let kind = info.required(tag::OID).unwrap().whole;
+        let signed = Fields::new(info.required(tag::context(0)).unwrap().content);
+        let mut fields = Fields::within(signed.rest(), tag::SEQUENCE).unwrap();
+        let mut members: Vec<Vec<u8>> = Vec::new();
+        while let Some(field) = fields.next_any().unwrap() {
+            // signerInfos comes last, the crls before it.
+            if fields.is_empty() {
+                let enclosed: Vec<u8> = crls.iter().flat_map(|crl| crl.der().to_vec()).collect();
+                members.push(write_tlv(tag::context(1), &enclosed));
+            }
+            members.push(field.whole.to_vec());
+        }
+        let signed = write_tlv(tag::context(0), &write_tlv(tag::SEQUENCE, &members.concat()));
+        opaque_mail(&write_tlv(tag::SEQUENCE, &[kind, &signed].concat()))
+    };
+    let (good, revoking, root) =
+        (ca.crl("issuing", &[]), ca.crl("issuing", &[("p256", "superseded")]), ca.crl("root", &[]));
+    let ask = |message: &[u8], mode: RevocationMode, crls: &[Crl]| {
+        let options = Options { revocation: Some(mode), ..ca.options() };
+        finish_with(message, options, |_| Vec::new(), crls).reasons
+    };
+    let enclosed = with(&[&good, &root]);
+    assert_eq!(ask(&enclosed, RevocationMode::None, &[]), []);
+    assert_eq!(ask(&enclosed, RevocationMode::HardFail, &[]), [RevocationUnknown]);
+    assert_eq!(ask(&enclosed, RevocationMode::HardFail, &[revoking.clone(), root.clone()]), [Revoked]);
+    let enclosed = with(&[&revoking, &root]);
+    assert_eq!(ask(&enclosed, RevocationMode::HardFail, &[good, root]), []);
+}
