@@ -6,6 +6,7 @@ use crate::support::process::run;
 use crate::support::sink::PYTHON;
 use crate::support::tls::{Certificates, Secure};
 use crate::support::{Pki, Setup, Sink, fields, letter};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -87,7 +88,12 @@ fn the_gateway_works_under_the_unit_s_restrictions() {
     }
     let pki = Pki::with_mailboxes();
     let (inside, outside) = (Sink::start(), Sink::start());
-    let mut setup = Setup::new(inside.address, outside.address).more(&Certificates::shared().configuration());
+    let certificates = Certificates::shared();
+    for name in ["gate.key", "other.key"] {
+        // The service's user reads them, as `segel` does in /etc/segel.
+        std::fs::set_permissions(certificates.path(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let mut setup = Setup::new(inside.address, outside.address).more(&certificates.configuration());
     setup.under = confined("-");
     let mut gateway = setup.start();
     gateway.know(&[RATNA, LILIS]);
@@ -98,8 +104,9 @@ fn the_gateway_works_under_the_unit_s_restrictions() {
     // Signed, over TLS.
     let mut secure = Secure::starttls(gateway.inside, &[]);
     secure.script(&[(&format!("MAIL FROM:<{SITI}>"), "250"), (&format!("RCPT TO:<{RINA}>"), "250"), ("DATA", "354")]);
-    secure.raw(&letter(SITI, RINA, "signed", "Salam."));
-    secure.script(&[("\n.", "250")]);
+    let text = String::from_utf8(letter(SITI, RINA, "signed", "Salam.")).unwrap().replace("\r\n", "\n");
+    secure.raw(text.as_bytes());
+    secure.script(&[(".", "250")]);
     assert_eq!(pki.verify(&outside.find("signed").content, &[]), Ok(SITI.to_owned()));
     // Signed and encrypted; large enough for a file of its own.
     let long = "Rapat ditunda. ".repeat(40_000);

@@ -33,17 +33,28 @@ def read_unit(path):
     return found
 
 
-def members(name):
+def read_sets():
+    """The sets of system calls, by name, with what stands in each."""
+    line = ["systemd-analyze", "--no-pager", "syscall-filter"]
+    text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    sets, name = {}, None
+    for line in text.splitlines():
+        word = line.strip()
+        if line.startswith("@"):
+            name = word
+            sets[name] = []
+        elif line.startswith(" ") and not word.startswith("#"):
+            sets[name].append(word)
+    return sets
+
+
+def members(name, sets={}):
     """The system calls of a set, sets within it included."""
     if not name.startswith("@"):
         return {name}
-    text = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name], capture_output=True, text=True, check=True)
-    words = [line.strip() for line in text.stdout.splitlines()[1:]]
-    calls = set()
-    for word in words:
-        if word and not word.startswith("#"):
-            calls |= members(word)
-    return calls
+    if not sets:
+        sets.update(read_sets())
+    return set().union(*(members(word) for word in sets[name]))
 
 
 def system_calls(lines):
