@@ -44,15 +44,19 @@ async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// Sources of CRLs that fail and a clock that jumped don't stop the gateway, but somebody should look: `degraded`.
+/// Sources of CRLs that fail, a clock that jumped and signing that is switched off don't stop the gateway, but somebody should look: `degraded`.
 fn well(gateway: &Gateway, mut body: serde_json::Value) -> serde_json::Value {
     let failing = gateway.revocation.failing(crate::clock::now());
     let settled = gateway.clock.is_settled();
+    let bypass = gateway.bypass_until();
     if let Some(body) = body.as_object_mut()
-        && !(failing.is_empty() && settled)
+        && !(failing.is_empty() && settled && bypass.is_none())
     {
         body.insert("status".to_owned(), json!("degraded"));
         body.insert("crls".to_owned(), json!({"failing": failing}));
+        if let Some(until) = bypass {
+            body.insert("bypass".to_owned(), json!({"until": until.to_string()}));
+        }
         body.insert("clock".to_owned(), json!(if settled { "settled" } else { "jumped" }));
     }
     body

@@ -5,7 +5,7 @@
 
 use crate::config::{self, Config, ConfigError};
 use crate::operations::control;
-use crate::pipeline::{Gateway, OpenError, rejudge};
+use crate::pipeline::{Gateway, OpenError, bypass, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, outbound};
 use std::net::SocketAddr;
@@ -103,6 +103,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let surroundings: outbound::Current = Arc::new(move || Arc::clone(&of.snapshot().surroundings));
     tasks.spawn(outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone()));
     tasks.spawn(rejudge::run(Arc::clone(&gateway), stopping.clone()));
+    tasks.spawn(bypass::run(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(gateway.revocation.clone().run(stopping.clone()));
     tasks.spawn(clock(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));

@@ -21,6 +21,7 @@ mod support;
 
 mod auth;
 mod authentication;
+mod bypass;
 mod canary;
 mod commands;
 mod corpora;
@@ -43,6 +44,7 @@ mod open_relay;
 mod oracle;
 mod outgoing;
 mod quarantine;
+mod policy;
 mod queue;
 mod queue_operations;
 mod release;
