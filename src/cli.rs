@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error. Nothing is decided here: `operations` and the pure modules do that.
 
 mod audit;
+mod bypass;
 mod cert;
 mod check;
 mod explain;
@@ -77,6 +78,9 @@ enum Subcommands {
     /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
+    /// Emergency: lets mail leave unsigned for some hours: start, stop, status
+    #[command(subcommand)]
+    Bypass(bypass::Subcommands),
     /// Prints the lines of the configuration that let somebody log in with a password
     Login(login::Arguments),
     /// Asks the running gateway whether it can take mail
@@ -194,6 +198,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
+        Subcommands::Bypass(command) => bypass::run(command, load(&config_path(given))?, out),
         Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Health(arguments) => health::run(&arguments, &config_path(given), out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),

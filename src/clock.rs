@@ -59,9 +59,43 @@ impl Watch {
     }
 }
 
+/// A time to come that a clock that is set back does not put off: it is over when the time of day says so, or when as much time
+/// has passed as was left.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    until: Timestamp,
+    passed: Option<Instant>,
+}
+
+impl Deadline {
+    /// `until`, as seen at `now`.
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
+    pub fn of(now: Timestamp, until: Timestamp) -> Self {
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        Self { until, passed: Instant::now().checked_add(left) }
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// What is left.
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
+    pub fn left(&self) -> Duration {
+        self.left_at(now(), Instant::now())
+    }
+
+    fn left_at(&self, wall: Timestamp, passed: Instant) -> Duration {
+        let by_wall = Duration::try_from(self.until.duration_since(wall)).unwrap_or_default();
+        let by_passed = self.passed.map_or(Duration::ZERO, |until| until.saturating_duration_since(passed));
+        by_wall.min(by_passed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Instant, SignedDuration, Timestamp, Watch};
+    use super::{Deadline, Duration, Instant, SignedDuration, Timestamp, Watch};
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
@@ -81,5 +115,26 @@ mod tests {
                 assert_eq!(found, settled, "{jump}: {at} {after}");
             }
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this module is the clock")]
+    fn p33_a_clock_that_is_set_back_puts_no_deadline_off() {
+        let (wall, passed) = (super::now(), Instant::now());
+        let at = |seconds: i64| wall + SignedDuration::from_secs(seconds);
+        let deadline = Deadline { until: at(3600), passed: passed.checked_add(Duration::from_secs(3600)) };
+        for (by_wall, by_passed, left) in [
+            (0, 0, 3600),
+            (1800, 1800, 1800),
+            (-86_400, 1800, 1800),
+            (-86_400, 3600, 0),
+            (3600, 10, 0),
+            (86_400, 10, 0),
+            (3590, 10, 10),
+        ] {
+            let found = deadline.left_at(at(by_wall), passed + Duration::from_secs(by_passed));
+            assert_eq!(found, Duration::from_secs(left), "{by_wall} {by_passed}");
+        }
+        assert!(Deadline::of(at(10), at(0)).is_over() && !Deadline::of(wall, at(3600)).is_over());
     }
 }

@@ -78,6 +78,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Everything that decides.
     pub policy: Policy,
+    /// How many `[[test]]`s of the policy file have passed.
+    pub policy_tests: usize,
     /// Next hop per own domain, in the order of `policy.domains`.
     pub deliver_to: Vec<NextHop>,
     /// DKIM keys per own domain, likewise.

@@ -33,6 +33,7 @@ pub mod dns;
 pub mod fetch;
 pub mod revocation;
 pub mod directory;
+pub mod bypass;
 pub mod queue;
 pub mod outbound;
 pub mod pipeline;

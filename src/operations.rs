@@ -4,6 +4,7 @@
 //! directory's lock executes them. Reading is done by the functions of `read`, on the store itself.
 //! Every change is audited by the room that makes it, in the transaction that makes it. Secrets are never logged.
 
+mod bypass;
 mod certificate;
 pub mod control;
 pub mod quarantine;
@@ -138,6 +139,24 @@ pub enum Command {
         /// A URL or an issuer; none: all.
         what: Option<String>,
     },
+    /// Switches signing off for a while.
+    BypassStart {
+        /// An own domain; none: all.
+        domain: Option<String>,
+        /// For so long: 1 to 72.
+        hours: u32,
+        /// Who asks.
+        operator: String,
+        /// Why.
+        reason: String,
+    },
+    /// Switches it on again.
+    BypassStop {
+        /// An own domain that has a bypass of its own; none: whatever is in force.
+        domain: Option<String>,
+        /// Who asks.
+        operator: String,
+    },
     /// Takes CRLs in by hand.
     RevocationImport {
         /// DER or PEM, in base64: a list may be large.
@@ -250,6 +269,11 @@ pub enum Output {
     QueueChanged {
         /// All that were asked for, in the envelope's order.
         recipients: Vec<Changed>,
+    },
+    /// Emergency bypasses as they are now.
+    Bypass {
+        /// Those that began or ended.
+        bypasses: Vec<crate::bypass::Status>,
     },
     /// CRLs as they are now.
     Revocation {
@@ -397,6 +421,10 @@ async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, Oper
         Command::QueueChange { id, recipients, change, operator, reason } => {
             queue::change(gateway, &id, &recipients, change, operator, reason).await
         }
+        Command::BypassStart { domain, hours, operator, reason } => {
+            bypass::start(gateway, domain.as_deref(), hours, operator, reason).await
+        }
+        Command::BypassStop { domain, operator } => bypass::stop(gateway, domain.as_deref(), &operator).await,
         Command::RevocationRefresh { what } => revocation::refresh(gateway, what.as_deref()).await,
         Command::RevocationImport { crl, operator } => revocation::import(gateway, &crl, &operator).await,
     }

@@ -154,9 +154,10 @@ pub fn plan(decided: &Decided, source: &Source<'_>) -> Result<Plan, PlanError> {
     if decided.mark() == Mark::Verdict {
         return Ok(Plan::Done(incoming(decided, source)));
     }
-    match decided.signing() {
-        Some(signing) => outgoing::signed(signing, decided, source).map(|waiting| Plan::Sign(Box::new(waiting))),
-        None => outgoing::unsigned(decided, source, treatment_name(decided, source.inspected)).map(Plan::Done),
+    let plain = treatment_name(source.inspected);
+    match decided.key_used() {
+        Some(signing) => outgoing::signed(signing, decided, source, plain).map(|waiting| Plan::Sign(Box::new(waiting))),
+        None => outgoing::unsigned(decided, source, plain).map(Plan::Done),
     }
 }
 
@@ -207,13 +208,11 @@ fn marks(source: &Source<'_>, inspected: &Inspected, opened: bool) -> String {
     fields
 }
 
-/// What was made of the message, as the queue and the audit record call it.
-pub fn treatment_name(decided: &Decided, inspected: &Inspected) -> &'static str {
-    match (decided.signing(), decided.mark(), inspected.structure) {
-        (Some(_), _, _) => "signed",
-        (None, Mark::Verdict, _) => decided.rule(),
-        (None, Mark::None, Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime) => "unchanged",
-        (None, Mark::None, _) => "plain",
+/// What becomes of outgoing mail where nothing is done to it, as the queue and the audit record call it.
+fn treatment_name(inspected: &Inspected) -> &'static str {
+    match inspected.structure {
+        Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime => "unchanged",
+        Structure::Plain | Structure::Report | Structure::Broken => "plain",
     }
 }
 

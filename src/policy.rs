@@ -6,18 +6,32 @@
 pub mod decide;
 pub mod facts;
 mod incoming;
+pub mod matching;
+mod outgoing;
 pub mod protect;
 pub mod rule;
+mod signing;
+pub mod trial;
 
 pub use decide::{
     Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Signing, Treatment, codes,
-    decide, encryption_at_rcpt, recipient,
+    decide, recipient, rule_at_rcpt,
 };
 pub use facts::{
     Again, Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,
 };
+pub use incoming::found_for;
+pub use matching::{Condition, Trace, trace};
+pub use outgoing::{Wanted, wanted_for};
 pub use protect::EncryptTo;
 pub use rule::{
-    Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute,
-    Unvouched, Voucher,
+    Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, Pattern, Policy, Rule, Sign, SignedForm,
+    Substitute, Unvouched, Voucher,
 };
+pub use signing::{Vouched, vouched};
+
+/// What decides while an emergency bypass lasts; no rule of the policy file may be called so.
+pub const BYPASS: &str = "emergency-bypass";
+
+#[cfg(test)]
+mod tests;

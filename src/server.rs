@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::console::{Listening, Watched};
 use crate::operations::control;
-use crate::pipeline::{Gateway, OpenError, rejudge};
+use crate::pipeline::{Gateway, OpenError, bypass, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, metrics, outbound, systemd};
 use std::net::SocketAddr;
@@ -154,6 +154,7 @@ fn begin(gateway: &Arc<Gateway>, tasks: &mut Tasks, stopping: &watch::Receiver<b
     let worker = outbound::worker::run(gateway.queue.clone(), deliveries, surroundings, stopping.clone());
     spawn(tasks, "delivery", worker);
     spawn(tasks, "looking at what waits", rejudge::run(Arc::clone(gateway), stopping.clone()));
+    spawn(tasks, "the bypass", bypass::run(Arc::clone(gateway), stopping.clone()));
     spawn(tasks, "refreshing CRLs", gateway.revocation.clone().run(stopping.clone()));
     spawn(tasks, "the clock", settled(Arc::clone(gateway), stopping.clone()));
     spawn(tasks, "checkpoints", checkpoints(Arc::clone(gateway), stopping.clone()));

@@ -73,6 +73,36 @@ fn errors_name_file_line_key_and_a_hint_and_end_with_2() {
 }
 
 #[test]
+fn the_policys_tests_are_run_and_one_that_fails_names_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("segel.toml"), GOOD).unwrap();
+    let policy = "[[rule]]\nname = \"rahasia\"\nmatch = { subject = \"[rahasia]\" }\nthen = { encrypt = \"required\" }\n\n\
+                  [[test]]\nname = \"gaji\"\ngiven = { from = \"siti@kabupaten.go.id\", to = \"r@mitra.example\", subject = \"[rahasia]\" }\n\
+                  expect = { rule = \"rahasia\", action = \"reject\" }\n";
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(folder.path().join("policy.toml"), text).unwrap();
+        let mut arguments = vec!["-c", "segel.toml", "check"];
+        arguments.extend(more);
+        let output = segel(folder.path(), &arguments);
+        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, err) = check(policy, &[]);
+    assert!(code == 0 && out.contains("1 rule(s), 1 test(s) passed"), "{out}{err}");
+    let (code, _, err) = check(&policy.replace("action = \"reject\"", "action = \"deliver\""), &[]);
+    assert_eq!(code, 2);
+    for part in [
+        "policy.toml:9: `test.expect.action`: gaji: expected `deliver`, came `reject`",
+        "hint: this mail gets rule `rahasia`",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    let (code, out, _) = check(policy, &["--json"]);
+    let line: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((code, line["rules"].as_u64(), line["tests"].as_u64()), (0, Some(1), Some(1)));
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     for command in [&["check"][..], &["key", "list"], &["serve"], &["reload"]] {

@@ -48,6 +48,12 @@ pub enum Event {
     Damaged { queue_id: String, what: String, recipient: Option<Address> },
     /// A message was signed with this key.
     KeyUsed { queue_id: String, key: String, sender: Option<Address> },
+    /// A message left without the signature that it would have had: an emergency bypass was in force.
+    SigningBypassed { queue_id: String, sender: Option<Address> },
+    /// Nobody is signed for until `until`, an RFC 3339 time; `domain`: one own domain, else all.
+    BypassStarted { domain: Option<String>, until: String, operator: String, reason: String },
+    /// They are again. `by` is the operator who ended it, or `time`.
+    BypassEnded { domain: Option<String>, started: String, by: String },
     /// A key came in.
     KeyImported { key: String, kind: String, custody: String, serial: String, address: Option<Address> },
     /// A key may not be used from now on.
@@ -160,6 +166,12 @@ impl Event {
                 json!({"key": key}),
                 sender.as_ref().and_then(|sender| person("sender", sender)),
             ),
+            Self::SigningBypassed { queue_id, sender } => row(
+                "signing-bypassed",
+                Some(queue_id),
+                json!({}),
+                sender.as_ref().and_then(|sender| person("sender", sender)),
+            ),
             Self::Released { .. } | Self::Rejected { .. } | Self::Destroyed { .. } => self.end_of_hold_row(),
             _ => self.operations_row(),
         }
@@ -252,6 +264,15 @@ impl Event {
                 json!({"sha256": sha256, "issuer": issuer, "number": number, "operator": operator}),
                 None,
             ),
+            Self::BypassStarted { domain, until, operator, reason } => (
+                "bypass-started",
+                None,
+                json!({"domain": domain, "until": until, "operator": operator, "reason": reason}),
+                None,
+            ),
+            Self::BypassEnded { domain, started, by } => {
+                ("bypass-ended", None, json!({"domain": domain, "started": started, "by": by}), None)
+            }
             Self::Reloaded { policy } => ("reloaded", None, json!({"policy": policy}), None),
             Self::Started { version, policy } => ("started", None, json!({"version": version, "policy": policy}), None),
             Self::OperatorRetry { queue_id, operator, recipients } => (

@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Resu
                 for warning in &config.warnings {
                     out.json(&json!({"level": "warning", "text": warning}))?;
                 }
-                out.json(&json!({"level": "ok", "file": path, "policy": config.policy.hash}))?;
+                out.json(&json!({"level": "ok", "file": path, "policy": config.policy.hash, "rules": config.policy.rules.len(), "tests": config.policy_tests}))?;
                 return Ok(Exit::Yes);
             }
             for warning in &config.warnings {
@@ -40,6 +40,8 @@ pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Resu
             rows.push(("route", config.route.as_ref().map_or_else(|| "mx".to_owned(), ToString::to_string)));
             rows.push(("trust", format!("{} anchor(s), {} CRL(s)", config.anchors.len(), config.crls.len())));
             rows.push(("CRLs from", config.crl_urls.join("\n")));
+            let (rules, tests) = (config.policy.rules.len(), config.policy_tests);
+            rows.push(("rules", format!("{rules} rule(s), {tests} test(s) passed")));
             rows.push(("policy", config.policy.hash.clone()));
             out.labelled(2, &rows)?;
             Ok(Exit::Yes)

@@ -230,6 +230,7 @@ fn action(config: &Config, message: &[u8], inspected: &Inspected, at: Timestamp)
         already_encrypted: false,
         passed: false,
         returns_opened: false,
+        bypass: false,
         first_seen: None,
         again: None,
     };

@@ -10,6 +10,7 @@ mod listener;
 mod mail;
 mod network;
 mod rules;
+mod trials;
 
 use super::file::{File, Section, Value};
 use super::parse::Findings;
@@ -53,7 +54,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         duration(findings, "signing.status_grace", key(&file.signing, |signing| &signing.status_grace), DAY);
     let trust::Trusted { anchors, crls, urls: crl_urls } = trust::trust(file, directory, &limits, findings);
     let (dns, fetch) = (network::dns(file, findings), network::fetch(file, findings));
-    let rules = rules::rules(file, directory, findings);
+    let (rules, trials) = rules::rules(file, directory, findings);
     let allow_downgrade = rules::allow_downgrade(file, findings);
     let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
     let queue_warn = duration(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), 4 * 3600);
@@ -68,6 +69,10 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let hostname = hostname?;
     let mut policy = Policy { hostname, domains, authorise, rules, allow_downgrade, incoming, hash: String::new() };
     policy.hash = hash::policy(&policy, &anchors, status_grace);
+    // Of a policy that has errors no test says anything.
+    if findings.is_empty() {
+        findings.extend_errors(trials.run(&policy));
+    }
     Some(Config {
         file: path.to_owned(),
         hostname: policy.hostname.clone(),
@@ -77,6 +82,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         master_key,
         listeners,
         policy,
+        policy_tests: trials.len(),
         deliver_to,
         dkim,
         verify_recipients,

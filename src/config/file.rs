@@ -301,7 +301,7 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub rule: Vec<Spanned<Rule>>,
     #[serde(default)]
-    pub test: Vec<Spanned<toml::Value>>,
+    pub test: Vec<Spanned<Test>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -335,8 +335,45 @@ pub(super) struct HeaderField {
 #[serde(deny_unknown_fields)]
 pub(super) struct Then {
     pub sign: Value<String>,
+    pub form: Value<String>,
     pub encrypt: Value<String>,
     pub action: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Test {
+    pub name: Value<String>,
+    pub given: Section<Given>,
+    pub expect: Section<Expect>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Given {
+    pub side: Value<String>,
+    pub from: Value<String>,
+    pub to: Value<String>,
+    pub reverse_path: Value<String>,
+    pub login: Value<String>,
+    pub subject: Value<String>,
+    pub header: Section<HeaderField>,
+    pub reasons: List,
+    pub signed: Value<bool>,
+    pub key: Value<String>,
+    pub certificate: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expect {
+    pub rule: Value<String>,
+    pub sign: Value<String>,
+    pub form: Value<String>,
+    pub encrypt: Value<String>,
+    pub action: Value<String>,
+    pub signed: Value<bool>,
+    pub encrypted: Value<bool>,
 }
 
 /// One text, or a list of texts.

@@ -3,7 +3,9 @@
 use crate::mail::Domain;
 use crate::pki::path::Harvesting;
 use crate::pki::{RevocationMode, TrustAnchor};
-use crate::policy::{Encrypt, IncomingTreatment, Pattern, Policy, Rule, Sign, Substitute, Unvouched, Voucher};
+use crate::policy::{
+    Encrypt, IncomingTreatment, Pattern, Policy, Rule, Sign, SignedForm, Substitute, Unvouched, Voucher,
+};
 use crate::reason::Reason;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -18,8 +20,8 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
         .map(|own| {
             json!({
                 "name": own.domain.ascii(),
-                "sign": sign(own.sign),
-                "encrypt": encrypt(own.encrypt),
+                "sign": own.sign.name(),
+                "encrypt": own.encrypt.name(),
                 "content_encryption": own.content_encryption.name(),
                 "substitute": substitute(own.substitute),
                 "unvouched": unvouched(own.unvouched),
@@ -59,7 +61,7 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
         .map(|reason| {
             // Without a treatment of its own this reason defers first; with one, whichever, it does not.
             let defers = reason == Reason::RevocationUnknown && policy.incoming.explicit(reason).is_none();
-            json!([reason.code(), treatment(policy.incoming.treatment(reason)), defers])
+            json!([reason.code(), policy.incoming.treatment(reason).name(), defers])
         })
         .collect();
     // Their order decides, so they are not sorted.
@@ -67,14 +69,14 @@ pub(super) fn policy(policy: &Policy, anchors: &[TrustAnchor], status_grace: Dur
     let mut downgrade: Vec<String> = policy.allow_downgrade.iter().map(Pattern::key).collect();
     downgrade.sort();
     let canonical = json!({
-        "version": 2,
+        "version": 3,
         "rules": rules,
         "allow_downgrade": downgrade,
         "hostname": policy.hostname,
         "domains": domains,
         "authorise": authorise,
         "incoming": treatments,
-        "own-domain": treatment(policy.incoming.own_domain),
+        "own-domain": policy.incoming.own_domain.name(),
         "defer_for": policy.incoming.defer_for.as_secs(),
         "hold_for": policy.incoming.hold_for.as_secs(),
         "anchors": trusted,
@@ -89,31 +91,21 @@ fn rule(rule: &Rule) -> Value {
         keys.sort();
         keys
     };
+    let mut reasons: Vec<&str> = rule.reasons.iter().map(|reason| reason.code()).collect();
+    reasons.sort_unstable();
     json!({
         "name": rule.name,
-        "side": rule.side.map(crate::policy::Side::name),
+        "side": rule.side.name(),
         "from": keys(&rule.from),
         "to": keys(&rule.to),
         "subject": rule.subject.as_deref().map(str::to_lowercase),
         "header": rule.field.as_ref().map(|(name, value)| [name.to_lowercase(), value.to_lowercase()]),
-        "encrypt": encrypt(rule.encrypt),
+        "reasons": reasons,
+        "sign": rule.sign.map(Sign::name),
+        "form": rule.form.map(SignedForm::name),
+        "encrypt": rule.encrypt.map(Encrypt::name),
+        "action": rule.action.map(IncomingTreatment::name),
     })
-}
-
-fn sign(sign: Sign) -> &'static str {
-    match sign {
-        Sign::Required => "required",
-        Sign::WhenPossible => "when-possible",
-        Sign::Never => "never",
-    }
-}
-
-fn encrypt(encrypt: Encrypt) -> &'static str {
-    match encrypt {
-        Encrypt::Required => "required",
-        Encrypt::WhenPossible => "when-possible",
-        Encrypt::Never => "never",
-    }
 }
 
 fn substitute(substitute: Substitute) -> &'static str {
@@ -128,14 +120,6 @@ fn unvouched(unvouched: Unvouched) -> &'static str {
     match unvouched {
         Unvouched::Refuse => "refuse",
         Unvouched::PassUnsigned => "pass-unsigned",
-    }
-}
-
-fn treatment(treatment: IncomingTreatment) -> &'static str {
-    match treatment {
-        IncomingTreatment::Deliver => "deliver",
-        IncomingTreatment::Quarantine => "quarantine",
-        IncomingTreatment::Reject => "reject",
     }
 }
 

@@ -42,9 +42,21 @@ impl<'a> Findings<'a> {
         self.refused.iter().any(|refused| refused == key)
     }
 
+    /// Adds what was found in another file.
+    pub(super) fn extend(&mut self, other: Findings<'_>) {
+        self.warnings.extend(other.warnings);
+        self.errors.extend(other.errors);
+    }
+
     /// Adds errors of another file.
-    pub(super) fn extend(&mut self, errors: Vec<ConfigError>) {
+    pub(super) fn extend_errors(&mut self, errors: Vec<ConfigError>) {
         self.errors.extend(errors);
+    }
+
+    /// A warning about a place in the text.
+    pub(super) fn warn_at(&mut self, offset: usize, text: &str) {
+        let line = self.line(offset);
+        self.warnings.push(format!("{}:{line}: {text}", self.path.display()));
     }
 
     pub(super) fn warn(&mut self, text: impl Into<String>) {
@@ -71,7 +83,7 @@ impl<'a> Findings<'a> {
         self.warnings
     }
 
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         1 + self.text.bytes().take(offset).filter(|octet| *octet == b'\n').count()
     }
 }
@@ -122,7 +134,7 @@ fn report(findings: &mut Findings<'_>, offset: usize, key: &str, message: &str) 
     {
         findings.error(offset, key, format!("expected {}, found {found}", shape(expected)), shape_hint(expected));
     } else {
-        findings.error(offset, key, message, "config/segel.toml documents every key");
+        findings.error(offset, key, message, "config/segel.toml and config/policy.toml document every key");
     }
 }
 

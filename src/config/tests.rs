@@ -413,24 +413,143 @@ fn rules_of_the_policy_file_are_read_and_what_they_can_not_do_is_an_error() {
     assert_eq!(rules_read.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["rahasia", "mitra"]);
     assert_eq!((rules_read[0].subject.as_deref(), rules_read[1].to.len()), (Some("[rahasia]"), 2));
     let then = "then = { encrypt = \"required\" }\n";
+    let a = "[[rule]]\nname = \"a\"\n";
+    let test = |given: &str, expect: &str| format!("{a}{then}[[test]]\ngiven = {{{given}}}\nexpect = {{{expect}}}\n");
+    let mail = "from = \"s@kabupaten.go.id\", to = \"r@mitra.example\"";
     for (text, line, key) in [
         (format!("\n[[rule]]\n{then}"), 2, "rule.name"),
-        ("[[rule]]\nname = \"a\"\n".to_owned(), 1, "rule.then.encrypt"),
-        ("[[rule]]\nname = \"a\"\nthen = { encrypt = \"maybe\" }\n".to_owned(), 3, "rule.then.encrypt"),
-        (format!("[[rule]]\nname = \"a\"\nmatch = {{ side = \"outside\" }}\n{then}"), 3, "rule.match.side"),
-        (format!("[[rule]]\nname = \"a\"\nmatch = {{ to = \"nobody\" }}\n{then}"), 3, "rule.match.to"),
-        (format!("[[rule]]\nname = \"a\"\nmatch = {{ to = 7 }}\n{then}"), 3, "rule.match.to"),
-        (format!("[[rule]]\nname = \"a\"\nmatch = {{ topic = \"x\" }}\n{then}"), 3, "rule.match.topic"),
+        (format!("[[rule]]\nname = \"emergency-bypass\"\n{then}"), 2, "rule.name"),
+        (a.to_owned(), 1, "rule.then"),
+        (format!("{a}then = {{}}\n"), 1, "rule.then"),
+        (format!("{a}then = {{ encrypt = \"maybe\" }}\n"), 3, "rule.then.encrypt"),
+        (format!("{a}then = {{ sign = \"opaque\" }}\n"), 3, "rule.then.sign"),
+        (format!("{a}then = {{ sign = \"never\", form = \"opaque\" }}\n"), 3, "rule.then.form"),
+        (format!("{a}match = {{ to = \"nobody\" }}\n{then}"), 3, "rule.match.to"),
+        (format!("{a}match = {{ to = 7 }}\n{then}"), 3, "rule.match.to"),
+        (format!("{a}match = {{ topic = \"x\" }}\n{then}"), 3, "rule.match.topic"),
         (
-            format!("[[rule]]\nname = \"a\"\nmatch = {{ header = {{ name = \"From\", value = \"x\" }} }}\n{then}"),
+            format!("{a}match = {{ header = {{ name = \"From\", value = \"x\" }} }}\n{then}"),
             3,
             "rule.match.header.name",
         ),
-        ("[[test]]\ngiven = 1\n".to_owned(), 1, "test"),
+        // One rule, one side.
+        (format!("{a}match = {{ side = \"outside\" }}\n{then}"), 4, "rule.then.encrypt"),
+        (format!("{a}match = {{ side = \"outside\" }}\nthen = {{ sign = \"never\" }}\n"), 4, "rule.then.sign"),
+        (format!("{a}match = {{ side = \"inside\" }}\nthen = {{ action = \"reject\" }}\n"), 4, "rule.then.action"),
+        (format!("{a}match = {{ side = \"inside\", reasons = [\"revoked\"] }}\n{then}"), 3, "rule.match.reasons"),
+        (format!("{a}match = {{ reasons = [\"revoked\"] }}\n{then}"), 4, "rule.match.reasons"),
+        (
+            format!("{a}match = {{ side = \"outside\", subject = \"[x]\" }}\nthen = {{ action = \"reject\" }}\n"),
+            3,
+            "rule.match.subject",
+        ),
+        (format!("{a}then = {{ encrypt = \"never\",\naction = \"reject\" }}\n"), 4, "rule.then.action"),
+        // Reasons that are none, and those that no rule lets through.
+        (
+            format!("{a}match = {{ reasons = [\"revokt\"] }}\nthen = {{ action = \"reject\" }}\n"),
+            3,
+            "rule.match.reasons",
+        ),
+        (format!("{a}match = {{ reasons = [] }}\nthen = {{ action = \"reject\" }}\n"), 3, "rule.match.reasons"),
+        (
+            format!("{a}match = {{ reasons = [\"malformed\"] }}\nthen = {{ action = \"deliver\" }}\n"),
+            3,
+            "rule.match.reasons",
+        ),
+        // Tests.
+        ("[[test]]\ngiven = 1\n".to_owned(), 2, "test.given"),
+        (format!("[[test]]\ngiven = {{{mail}}}\n"), 1, "test.expect"),
+        (
+            "[[test]]\ngiven = { from = \"s@kabupaten.go.id\" }\nexpect = { action = \"deliver\" }\n".to_owned(),
+            2,
+            "test.given.to",
+        ),
+        (test(mail, "rule = \"b\""), 6, "test.expect.rule"),
+        (test(mail, "action = \"hold\""), 6, "test.expect.action"),
+        (test(mail, "encrypt = \"never\""), 6, "test.expect.encrypt"),
+        (test(mail, "action = \"deliver\""), 6, "test.expect.action"),
+        (test(&format!("{mail}, side = \"outside\""), "sign = \"never\""), 6, "test.expect.sign"),
+        (
+            test(&format!("{mail}, certificate = \"usable\""), "rule = \"a\",\nencrypted = false"),
+            7,
+            "test.expect.encrypted",
+        ),
     ] {
         let errors = rules(&text).unwrap_err();
         let first = (errors[0].file.as_path(), errors[0].line, errors[0].key.as_str());
         assert_eq!(first, (policy.as_path(), line, key), "{text}: {errors:#?}");
+    }
+    let passed =
+        test(&format!("{mail}, certificate = \"usable\""), "rule = \"a\", action = \"deliver\", encrypted = true");
+    assert_eq!(rules(&passed).unwrap_or_else(|errors| panic!("{errors:#?}")).policy_tests, 1);
+    let failed = rules(&test(mail, "action = \"deliver\"")).unwrap_err();
+    assert!(failed[0].problem.contains("expected `deliver`, came `reject`"), "{}", failed[0]);
+    assert!(
+        failed[0].hint.contains("rule `a`") && failed[0].hint.contains("encrypt-required-refused"),
+        "{}",
+        failed[0]
+    );
+    let shadowed =
+        rules(&format!("{a}{then}\n[[rule]]\nname = \"b\"\nmatch = {{ to = \"@x.example\" }}\n{then}")).unwrap();
+    let warning = shadowed.warnings.iter().find(|text| text.contains("rule `b` never decides")).expect("a warning");
+    assert!(warning.contains("policy.toml:5: ") && warning.contains("rule `a` (line 1)"), "{warning}");
+}
+
+/// The blocks of TOML in a document.
+fn blocks(document: &str) -> impl Iterator<Item = &str> {
+    document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+#[test]
+fn the_documented_rules_do_what_the_documents_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, policy) = (folder.path().join("segel.toml"), folder.path().join("policy.toml"));
+    let run = |text: &str| {
+        std::fs::write(&policy, text).unwrap();
+        from_text(&path, GOOD).unwrap_or_else(|errors| panic!("{text}: {errors:#?}"))
+    };
+    let mut tests = 0;
+    for block in blocks(include_str!("../../docs/policy.md")).chain(blocks(include_str!("../../docs/encryption.md"))) {
+        let config = run(block);
+        assert!(!config.warnings.iter().any(|warning| warning.contains("policy.toml")), "{:?}", config.warnings);
+        tests += config.policy_tests;
+    }
+    assert!(tests >= 10, "{tests} tests in the documents");
+    // The example file says nothing until its lines are uncommented, and then no two of them are at odds.
+    let example = include_str!("../../config/policy.toml");
+    assert!(run(example).policy.rules.is_empty());
+    let is_code = |bare: &str| {
+        let key = |(key, _): (&str, &str)| key.bytes().all(|octet| octet.is_ascii_lowercase());
+        bare.starts_with("[[") || bare.split_once(" = ").is_some_and(key)
+    };
+    let bare = |line: &str| line.strip_prefix("# ").filter(|bare| is_code(bare)).unwrap_or(line).to_owned();
+    let config = run(&example.lines().map(bare).collect::<Vec<_>>().join("\n"));
+    assert_eq!((config.policy.rules.len(), config.policy_tests), (4, 1));
+}
+
+#[test]
+fn the_policy_hash_covers_every_key_of_a_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, policy) = (folder.path().join("segel.toml"), folder.path().join("policy.toml"));
+    let mut seen = std::collections::BTreeSet::new();
+    for (conditions, then) in [
+        ("", "encrypt = \"never\""),
+        ("", "encrypt = \"required\""),
+        ("", "sign = \"never\""),
+        ("", "form = \"opaque\""),
+        ("to = \"@a.example\"", "sign = \"never\""),
+        ("from = \"@a.example\"", "sign = \"never\""),
+        ("subject = \"[a]\"", "sign = \"never\""),
+        ("header = { name = \"X-A\", value = \"1\" }", "sign = \"never\""),
+        ("", "action = \"quarantine\""),
+        ("", "action = \"reject\""),
+        ("reasons = [\"revoked\"]", "action = \"reject\""),
+        ("reasons = [\"expired\"]", "action = \"reject\""),
+    ] {
+        std::fs::write(&policy, format!("[[rule]]\nname = \"a\"\nmatch = {{{conditions}}}\nthen = {{{then}}}\n"))
+            .unwrap();
+        let config = from_text(&path, GOOD).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        assert!(seen.insert(config.policy.hash), "{conditions} {then}");
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Health {
     pub crls: Crls,
     /// `settled`, or `jumped` for some minutes after the time of day has jumped.
     pub clock: &'static str,
+    /// When the emergency bypass of signing ends, if one is in force; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<String>,
 }
 
 /// Where CRLs come from.
@@ -46,7 +49,7 @@ pub struct Crls {
 pub enum Status {
     /// Nothing to do.
     Ok,
-    /// Mail is taken, but a source of CRLs fails or the clock has jumped.
+    /// Mail is taken, but a source of CRLs fails, the clock has jumped or signing is bypassed.
     Degraded,
     /// The gateway stops.
     Draining,
@@ -81,6 +84,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
     let failing = gateway.revocation.failing(clock::now());
     let settled = gateway.clock.is_settled();
     let listening = watched.listening.are_all();
+    let bypass = gateway.bypass_until();
     let draining = *watched.draining.borrow();
     let status = match store {
         "failed" => Status::StoreFailed,
@@ -88,7 +92,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
         _ if draining => Status::Draining,
         _ if full => Status::DiskFull,
         _ if !listening => Status::ListenerClosed,
-        _ if !failing.is_empty() || !settled => Status::Degraded,
+        _ if !failing.is_empty() || !settled || bypass.is_some() => Status::Degraded,
         _ => Status::Ok,
     };
     Health {
@@ -99,6 +103,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
         listeners: if listening { "ok" } else { "closed" },
         crls: Crls { failing },
         clock: if settled { "settled" } else { "jumped" },
+        bypass: bypass.map(|until| until.to_string()),
     }
 }
 

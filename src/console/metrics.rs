@@ -35,7 +35,9 @@ pub(super) async fn text(watched: &Watched) -> Result<String, Error> {
     page.gauge("segel_clock_settled", "0 for some minutes after the clock has jumped.", {
         f64::from(u8::from(gateway.clock.is_settled()))
     })?;
-    page.gauge("segel_bypass_active", "1: an emergency bypass of signing is in force.", bypass(gateway, now))?;
+    page.gauge("segel_bypass_active", "1: an emergency bypass of signing is in force.", {
+        f64::from(u8::from(gateway.bypass_until().is_some()))
+    })?;
     memory(&page, watched, &snapshot)?;
     disk(&page, &snapshot)?;
     crls(&page, gateway, now)?;
@@ -71,11 +73,6 @@ impl Page {
         }
         self.0.register(Box::new(gauges))
     }
-}
-
-/// There is no bypass in this version.
-fn bypass(_gateway: &Gateway, _now: Timestamp) -> f64 {
-    0.0
 }
 
 fn queue(page: &Page, stock: &[Stock]) -> Result<(), Error> {

@@ -17,15 +17,21 @@ pub(super) async fn change(
     operator: String,
     reason: String,
 ) -> Result<Output, OperationError> {
-    let reason = reason.trim().to_owned();
-    if reason.is_empty() || reason.chars().count() > REASON {
-        let message = format!("expected a reason of 1 to {REASON} characters");
-        return Err(OperationError::new(ErrorKind::Input, message).hint("it stands in the audit log"));
-    }
+    let reason = checked_reason(&reason)?;
     let recipients = recipients.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     let request = OperatorRequest { id: queue_id(id)?, recipients, change, operator, reason };
     let recipients = gateway.queue.change(&request).await.map_err(failed)?;
     Ok(Output::QueueChanged { recipients })
+}
+
+/// A reason that somebody can read later.
+pub(super) fn checked_reason(reason: &str) -> Result<String, OperationError> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON {
+        let message = format!("expected a reason of 1 to {REASON} characters");
+        return Err(OperationError::new(ErrorKind::Input, message).hint("it stands in the audit log"));
+    }
+    Ok(reason.to_owned())
 }
 
 fn failed(error: ChangeError) -> OperationError {

@@ -133,7 +133,7 @@ fn told(snapshot: &Snapshot, held: &HeldMail, about: Option<QueueId>, now: Times
     (!recipients.is_empty()).then(|| record(id.clone(), &message_id, content, recipients, about, events, now))
 }
 
-fn recipient(snapshot: &Snapshot, address: &Address) -> NewRecipient {
+pub(super) fn recipient(snapshot: &Snapshot, address: &Address) -> NewRecipient {
     NewRecipient {
         next_hop: snapshot.config.next_hop(address.domain()),
         address: address.clone(),

@@ -1,13 +1,23 @@
 //! A dry run: which row fires for whom, with which key, and why. Nothing is stored and no key is used.
 
+mod seen;
+mod why;
+
+pub use seen::{ExplainedFacts, ExplainedRules, MissedRule};
+
 use super::{AcceptError, Arrival, Gateway, Snapshot, gather, reply};
 use crate::mail::{Address, BodyType, Envelope, ReversePath};
-use crate::policy::{self, Decision, Facts, ForRecipient, Form, Refusal, SenderKey, Side, Standing, Treatment, codes};
+use crate::pki::Certificate;
+use crate::policy::{
+    self, Decision, Facts, ForRecipient, Form, RecipientStanding, Refusal, SenderKey, Side, Standing, Treatment, codes,
+};
+use crate::reason::Reason;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use why::why;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -18,6 +28,10 @@ pub struct ExplainRequest {
     pub to: Vec<Address>,
     /// The side it would come from.
     pub side: Side,
+    /// Who has authenticated.
+    pub login: Option<String>,
+    /// `Subject` and further fields, whole lines, where no message is given.
+    pub fields: Vec<String>,
     /// A message to explain; without one, a plain text by `from`.
     pub message: Option<Bytes>,
 }
@@ -31,6 +45,8 @@ pub struct Explanation {
     pub rule: String,
     /// That row in a sentence.
     pub why: &'static str,
+    /// What the decision saw of the mail; none where it was refused before it was there.
+    pub facts: Option<ExplainedFacts>,
     /// The reasons found in the message.
     pub reasons: Vec<String>,
     /// What the client would hear, where the message is not taken.
@@ -43,6 +59,8 @@ pub struct Explanation {
     pub recipients: Vec<ExplainedRecipient>,
     /// The certificates that were looked at for recipients, chosen and rejected.
     pub certificates: Vec<ExplainedCertificate>,
+    /// Hash of the policy.
+    pub policy: String,
 }
 
 /// A recipient's certificate that was looked at.
@@ -54,8 +72,14 @@ pub struct ExplainedCertificate {
     pub id: String,
     /// Its subject.
     pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Its end, RFC 3339.
+    pub until: String,
     /// `chosen`, `usable`, `unknown` or `rejected`, with the reasons.
     pub standing: String,
+    /// What stands against it.
+    pub reasons: Vec<Reason>,
 }
 
 /// A certificate that was looked at.
@@ -67,8 +91,16 @@ pub struct ExplainedKey {
     pub kind: &'static str,
     /// Its subject.
     pub subject: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Its end, RFC 3339.
+    pub until: String,
+    /// Whether it would sign.
+    pub chosen: bool,
     /// `usable`, `unknown`, or why not.
     pub standing: String,
+    /// What stands against it.
+    pub reasons: Vec<Reason>,
 }
 
 /// What happens for one recipient.
@@ -80,10 +112,16 @@ pub struct ExplainedRecipient {
     pub treatment: String,
     /// Whether it leaves signed.
     pub signed: bool,
+    /// `clear` or `opaque`, where it does.
+    pub form: Option<&'static str>,
     /// Whether it leaves encrypted.
     pub encrypted: bool,
     /// What decided it for him: a row of the tables or a rule of the policy file.
     pub rule: String,
+    /// That in a sentence, where it is a row of the tables.
+    pub why: &'static str,
+    /// The policy file's rules as they were gone through for him; none where the mail was refused before it was there.
+    pub rules: Option<ExplainedRules>,
     /// Where it goes next.
     pub next_hop: String,
 }
@@ -96,8 +134,15 @@ pub async fn explain(
     now: Timestamp,
 ) -> Result<Explanation, AcceptError> {
     let arrival = arrival(&request);
-    let mut asked =
-        Asked { snapshot, request: &request, reasons: Vec::new(), keys: Vec::new(), certificates: Vec::new() };
+    let mut asked = Asked {
+        snapshot,
+        request: &request,
+        facts: None,
+        rules: Vec::new(),
+        reasons: Vec::new(),
+        keys: Vec::new(),
+        certificates: Vec::new(),
+    };
     let policy = &snapshot.config.policy;
     for recipient in &request.to {
         if let Err(refusal) = gather::at_rcpt(gateway, snapshot, request.side, recipient) {
@@ -108,9 +153,19 @@ pub async fn explain(
     asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
     let mut facts = gather::facts(gateway, snapshot, &arrival, looked, None, now).await?;
     facts.first_seen = None;
-    asked.keys = facts.own_keys.iter().chain(&facts.substitutes).map(explained_key).collect();
     let decision = policy::decide(&facts, policy, now);
+    let key = match &decision {
+        Decision::Accept(decided) => decided.key_used().map(|signing| signing.key.id.clone()),
+        Decision::Refuse(_) | Decision::Defer(_) => None,
+    };
+    // During a bypass no key is looked at; who asks wants to see them all the same.
+    let from = facts.inspected.from.mailbox().filter(|_| facts.bypass);
+    let (own, substitutes) = from.map(|from| gather::signing_keys(gateway, snapshot, from, now)).unwrap_or_default();
+    let keys = facts.own_keys.iter().chain(&facts.substitutes).chain(&own).chain(&substitutes);
+    asked.keys = keys.map(|one| explained_key(one, key.as_deref())).collect();
     asked.certificates = explained_certificates(&facts, &decision);
+    asked.facts = Some(seen::facts(&facts, policy, gateway.bypass_until()));
+    asked.rules = (0..facts.envelope.recipients.len()).map(|place| seen::rules(&facts, policy, place)).collect();
     Ok(asked.outcome(&decision))
 }
 
@@ -126,13 +181,21 @@ fn explained_certificates(facts: &Facts, decision: &Decision) -> Vec<ExplainedCe
     let mut all = Vec::new();
     for (address, known) in facts.envelope.recipients.iter().zip(&facts.recipients) {
         for certificate in &known.certificates {
+            let (subject, issuer, until) = named(&certificate.certificate);
             all.push(ExplainedCertificate {
                 address: address.as_str().to_owned(),
                 id: certificate.id.clone(),
-                subject: certificate.certificate.subject().to_string(),
+                subject,
+                issuer,
+                until,
                 standing: match chosen(address, &certificate.id) {
                     true => "chosen".to_owned(),
                     false => certificate.standing.describe(),
+                },
+                reasons: match &certificate.standing {
+                    RecipientStanding::Rejected(reasons) => reasons.clone(),
+                    RecipientStanding::Unknown => vec![Reason::RevocationUnknown],
+                    RecipientStanding::Usable(_) | RecipientStanding::Unconfirmed => Vec::new(),
                 },
             });
         }
@@ -140,10 +203,15 @@ fn explained_certificates(facts: &Facts, decision: &Decision) -> Vec<ExplainedCe
     all
 }
 
+fn named(certificate: &Certificate) -> (String, String, String) {
+    (certificate.subject().to_string(), certificate.issuer().to_string(), certificate.not_after().to_string())
+}
+
 fn arrival(request: &ExplainRequest) -> Arrival {
     let content = request.message.clone().unwrap_or_else(|| {
         let to: Vec<&str> = request.to.iter().map(Address::as_str).collect();
-        Bytes::from(format!("From: <{}>\r\nTo: {}\r\n\r\n", request.from.as_str(), to.join(", ")))
+        let fields: String = request.fields.iter().map(|line| format!("{line}\r\n")).collect();
+        Bytes::from(format!("From: <{}>\r\nTo: {}\r\n{fields}\r\n", request.from.as_str(), to.join(", ")))
     });
     Arrival {
         listener: "explain".to_owned(),
@@ -152,21 +220,30 @@ fn arrival(request: &ExplainRequest) -> Arrival {
         helo: "localhost".to_owned(),
         protocol: "ESMTP",
         tls: None,
-        login: None,
+        login: request.login.clone(),
         envelope: Envelope::new(ReversePath::Mailbox(request.from.clone()), request.to.clone(), BodyType::EightBitMime),
         content,
     }
 }
 
-fn explained_key(key: &SenderKey) -> ExplainedKey {
+fn explained_key(key: &SenderKey, chosen: Option<&str>) -> ExplainedKey {
+    let (subject, issuer, until) = named(&key.certificate);
     ExplainedKey {
         id: key.id.clone(),
         kind: key.kind.name(),
-        subject: key.certificate.subject().to_string(),
+        subject,
+        issuer,
+        until,
+        chosen: chosen == Some(key.id.as_str()),
         standing: match &key.standing {
             Standing::Usable => "usable".to_owned(),
             Standing::Unknown => "unknown: revocation-unknown".to_owned(),
             Standing::Unusable(reasons) => format!("rejected: {}", codes(reasons)),
+        },
+        reasons: match &key.standing {
+            Standing::Usable => Vec::new(),
+            Standing::Unknown => vec![Reason::RevocationUnknown],
+            Standing::Unusable(reasons) => reasons.clone(),
         },
     }
 }
@@ -175,35 +252,43 @@ fn explained_key(key: &SenderKey) -> ExplainedKey {
 struct Asked<'a> {
     snapshot: &'a Snapshot,
     request: &'a ExplainRequest,
+    facts: Option<ExplainedFacts>,
+    /// For each recipient.
+    rules: Vec<ExplainedRules>,
     reasons: Vec<String>,
     keys: Vec<ExplainedKey>,
     certificates: Vec<ExplainedCertificate>,
 }
 
 impl Asked<'_> {
-    fn outcome(self, decision: &Decision) -> Explanation {
+    fn outcome(mut self, decision: &Decision) -> Explanation {
         let said = |refusal| String::from_utf8_lossy(&reply::refused(refusal).to_bytes()).trim_end().to_owned();
-        let (word, rule, reply, key, recipients) = match decision {
-            Decision::Refuse(refusal) => {
-                ("refuse", refusal.rule, Some(said(refusal)), None, self.all("refuse", refusal))
-            }
-            Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(refusal)), None, self.all("defer", refusal)),
+        let (word, rule, reply, key) = match decision {
+            Decision::Refuse(refusal) => ("refuse", refusal.rule, Some(said(refusal)), None),
+            Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(refusal)), None),
             Decision::Accept(decided) => {
-                let key = decided.signing().map(|signing| signing.key.id.clone());
-                let each = decided.recipients().iter().map(|one| self.recipient(one, key.is_some()));
-                ("accept", decided.rule(), None, key.clone(), each.collect())
+                ("accept", decided.rule(), None, decided.key_used().map(|signing| signing.key.id.clone()))
             }
         };
+        let mut recipients: Vec<ExplainedRecipient> = match decision {
+            Decision::Refuse(refusal) | Decision::Defer(refusal) => self.all(word, refusal),
+            Decision::Accept(decided) => decided.recipients().iter().map(|one| self.recipient(one)).collect(),
+        };
+        for (recipient, rules) in recipients.iter_mut().zip(self.rules.drain(..)) {
+            recipient.rules = Some(rules);
+        }
         Explanation {
             decision: word,
             rule: rule.to_owned(),
             why: why(rule),
+            facts: self.facts,
             reasons: self.reasons,
             reply,
             key,
             keys: self.keys,
             recipients,
             certificates: self.certificates,
+            policy: self.snapshot.config.policy.hash.clone(),
         }
     }
 
@@ -217,14 +302,18 @@ impl Asked<'_> {
             address: address.as_str().to_owned(),
             treatment: word.to_owned(),
             signed: false,
+            form: None,
             encrypted: false,
             rule: refusal.rule.to_owned(),
+            why: why(refusal.rule),
+            rules: None,
             next_hop: self.next_hop(address),
         };
         self.request.to.iter().map(each).collect()
     }
 
-    fn recipient(&self, one: &ForRecipient, signed: bool) -> ExplainedRecipient {
+    fn recipient(&self, one: &ForRecipient) -> ExplainedRecipient {
+        let signature = one.signature.filter(|_| one.is_delivered());
         ExplainedRecipient {
             address: one.address.as_str().to_owned(),
             treatment: match &one.treatment {
@@ -233,46 +322,13 @@ impl Asked<'_> {
                 Treatment::Deliver(Form::Clear | Form::Encrypted(_)) => "deliver".to_owned(),
                 Treatment::Hold { class, .. } => format!("hold ({})", class.name()),
             },
-            signed: signed && one.is_delivered(),
+            signed: signature.is_some(),
+            form: signature.map(policy::SignedForm::name),
             encrypted: matches!(one.treatment, Treatment::Deliver(Form::Encrypted(_))),
             rule: one.rule.clone(),
+            why: why(&one.rule),
+            rules: None,
             next_hop: self.next_hop(&one.address),
         }
-    }
-}
-
-/// The rows of DESIGN's tables in sentences.
-fn why(rule: &str) -> &'static str {
-    match rule {
-        "from-not-one-mailbox" => "From does not hold exactly one mailbox, so nobody can be signed for or held to it",
-        "foreign-from" => "From is not in an own domain: passed unchanged, never signed",
-        "null-reverse-path" => "the reverse-path is null (a bounce or an automatic reply): passed unsigned",
-        "unvouched-refused" => "the reverse-path is another's and no [[authorise]] lets it write as From",
-        "unvouched-passed" => "the reverse-path is another's; the domain's `unvouched` passes such mail unsigned",
-        "encrypt-required-refused" => {
-            "encryption is required, and no certificate of the recipient can be used: nothing leaves in clear"
-        }
-        "recipient-unproven-deferred" => {
-            "a certificate of the recipient is known and can't be used now: deferred, then held, never sent in clear"
-        }
-        "copies-refused" => "the encrypted copies for hidden recipients would be larger than `limits.copies`",
-        "already-protected" => "the mail is signed or encrypted already: its bytes stay as they are",
-        "report" => "a delivery or disposition report passes unsigned",
-        "sign-never" => "the domain's `sign` is `never`",
-        "signed" => "signed with the sender's own certificate",
-        "substitute" => "the sender has no usable certificate: signed with the domain's substitute, named in Sender",
-        "own-status-unknown" => "whether the sender's certificate is revoked can't be established now",
-        "no-key-passed" => "the sender has no usable certificate and `sign` is `when-possible`: passed unsigned",
-        "no-key-refused" => "the sender has no usable certificate and `sign` is `required`",
-        "no-relay" => "the outside side takes mail for own domains only",
-        "incoming-rejected" => "a reason found in the mail has the treatment `reject`",
-        "quarantined" => "a reason found in the mail has the treatment `quarantine`",
-        "revocation-unknown-deferred" => "the signer's revocation status is unknown: deferred for `defer_for`",
-        "revocation-unknown-held" => "the signer's revocation status stayed unknown for `defer_for`: held",
-        "revocation-unknown-quarantined" => "the signer's revocation status stayed unknown for `hold_for`: quarantined",
-        "verified" => "a valid signature of the mailbox in From",
-        "plain" => "no S/MIME: delivered, marked `none`",
-        "marked" => "delivered, with its verdict in the header section",
-        _ => "",
     }
 }

@@ -4,6 +4,7 @@ use super::AcceptError;
 use super::alert::Pace;
 use super::budget::Budget;
 use crate::audit::{Audit, AuditError, Event};
+use crate::bypass::Bypass;
 use crate::clock;
 use crate::config::{self, Config, ConfigError, MasterKeySource};
 use crate::directory::Directory;
@@ -60,6 +61,8 @@ pub struct Gateway {
     pub audit: Audit,
     /// CRLs, and where they come from.
     pub revocation: Revocation,
+    /// Whether somebody has switched signing off for a while.
+    pub bypass: Bypass,
     /// Whether the time can be relied on.
     pub clock: clock::Watch,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -170,6 +173,7 @@ impl Gateway {
         let audit = Audit::open(store.clone(), Arc::clone(&master)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&master), audit.clone()).await?;
         let directory = Directory::open(store.clone(), audit.clone()).await?;
+        let bypass = Bypass::open(store.clone(), audit.clone(), clock::now()).await?;
         let marks = master.pseudonym_key("passed");
         let (schedule, notices) = (schedule(&config), notices(&config));
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
@@ -189,6 +193,7 @@ impl Gateway {
             directory,
             audit,
             revocation,
+            bypass,
             clock: clock::Watch::default(),
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
@@ -265,6 +270,11 @@ impl Gateway {
         }
         self.record(Event::Reloaded { policy }).await;
         Ok(())
+    }
+
+    /// Until when mail of an own domain leaves unsigned by an operator's emergency bypass; none: no bypass is in force.
+    pub fn bypass_until(&self) -> Option<jiff::Timestamp> {
+        self.bypass.until()
     }
 
     /// Changes whenever a CRL came in that says something new: what waits for a status can be judged again.

@@ -6,7 +6,7 @@ use crate::audit::Event;
 use crate::mail::header::HeaderSection;
 use crate::mail::{Address, BodyType, RecipientDsn, ReversePath};
 use crate::plan::{Copies, Copy};
-use crate::policy::{Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
+use crate::policy::{BYPASS, Decided, Facts, ForRecipient, Form, HoldClass, Side, Treatment};
 use crate::queue::{Direction, NewCopy, NewRecipient, NewRecord, NewState, QueueId};
 use crate::smime::{Inspected, Verdict, report};
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ pub fn of(snapshot: &Snapshot, arrival: &Arrival, made: Made, id: &QueueId, now:
         "report": report::json(inspected, Some(action(decided))),
         "rule": decided.rule(),
         "sender": facts.sender.resinfo(),
-        "key": decided.signing().map(|signing| signing.key.id.clone()),
+        "key": decided.key_used().map(|signing| signing.key.id.clone()),
         "opened_by": inspected.opened.as_ref().map(|opened| &opened.keys),
         "recipients": decided.recipients().iter().map(detail).collect::<Vec<_>>(),
     });
@@ -124,6 +124,7 @@ fn detail(recipient: &ForRecipient) -> serde_json::Value {
         "address": recipient.address.as_str(),
         "treatment": treatment,
         "rule": recipient.rule,
+        "signed": recipient.signature.is_some(),
         "certificate": certificate,
     })
 }
@@ -206,7 +207,10 @@ fn events(
             });
         }
     }
-    if let Some(signing) = decided.signing() {
+    if decided.rule() == BYPASS {
+        events.push(Event::SigningBypassed { queue_id: queue_id.clone(), sender: sender.clone() });
+    }
+    if let Some(signing) = decided.key_used() {
         events.push(Event::KeyUsed { queue_id, key: signing.key.id.clone(), sender });
     }
     events

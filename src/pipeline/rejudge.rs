@@ -251,7 +251,8 @@ fn withdrawn(
     if let Some(key) = text(&taken.details, "key") {
         let reasons = signer(gateway, snapshot, taken, &key, now);
         if !reasons.is_empty() {
-            return waiting.iter().map(|place| (*place, HoldClass::SignerRevoked, reasons.clone())).collect();
+            let signed = at(taken, waiting).filter(|(_, one)| !left_unsigned(taken, &one.address));
+            return signed.map(|(place, _)| (place, HoldClass::SignerRevoked, reasons.clone())).collect();
         }
     }
     let decided = taken.details.get("recipients").and_then(serde_json::Value::as_array);
@@ -271,6 +272,14 @@ fn withdrawn(
         }
     }
     found
+}
+
+/// Whether a rule sends his copy without the signature that others get.
+fn left_unsigned(taken: &Taken, address: &Address) -> bool {
+    let decided = taken.details.get("recipients").and_then(serde_json::Value::as_array);
+    let his = |one: &&serde_json::Value| one.get("address").and_then(|text| text.as_str()) == Some(address.as_str());
+    let one = decided.into_iter().flatten().find(his);
+    one.and_then(|one| one.get("signed")).and_then(serde_json::Value::as_bool) == Some(false)
 }
 
 /// What stands against the key that signed; nothing while it may still sign, or has only run out.

@@ -40,6 +40,7 @@ pub fn refused(refusal: &Refusal) -> Reply {
         RefusalKind::Malformed => Reply::new(550, 6, 0, "the structure of this mail cannot be signed or encrypted"),
         RefusalKind::RelayDenied => Reply::new(550, 7, 1, format!("relaying denied for{who}")),
         RefusalKind::Rejected(reason) => rejected(reason, &who),
+        RefusalKind::RejectedByRule => Reply::new(550, 7, 1, format!("refused by policy for{who}")),
         RefusalKind::NoRecipientCertificate => {
             Reply::new(550, 7, 1, format!("encryption is required and no usable certificate is known for{who}"))
         }
@@ -125,6 +126,7 @@ mod tests {
             (RefusalKind::RecipientUnproven, "451 4.7.5"),
             (RefusalKind::NoRecipientCertificate, "550 5.7.1"),
             (RefusalKind::TooManyCopies, "554 5.3.4"),
+            (RefusalKind::RejectedByRule, "550 5.7.1"),
             (RefusalKind::Rejected(Reason::Altered), "550 5.7.7"),
             (RefusalKind::Rejected(Reason::BadSignature), "550 5.7.7"),
             (RefusalKind::Rejected(Reason::WeakAlgorithm), "550 5.7.6"),

@@ -66,19 +66,92 @@ pub fn alert(request: &AlertRequest<'_>) -> Transformed {
             format!("{count} surat ditahan / {count} mails held")
         }
     };
-    let to = request.to.iter().map(|to| format!("<{}>", printable(to))).collect::<Vec<_>>().join(",\r\n\t");
-    message(request, to, subject, body(request))
+    message(request, addresses(request.to), subject, body(request))
+}
+
+fn addresses(to: &[String]) -> String {
+    to.iter().map(|to| format!("<{}>", printable(to))).collect::<Vec<_>>().join(",\r\n\t")
+}
+
+/// An emergency bypass that has begun or ended.
+#[derive(Debug)]
+pub struct BypassNotice<'a> {
+    /// Our host name.
+    pub hostname: &'a str,
+    /// Who hears of it.
+    pub to: &'a [String],
+    /// When they are told.
+    pub now: Timestamp,
+    /// `Message-ID`, without angle brackets.
+    pub message_id: &'a str,
+    /// One own domain; none: all.
+    pub domain: Option<&'a str>,
+    /// When it began.
+    pub started: &'a str,
+    /// When it ends by itself.
+    pub until: &'a str,
+    /// Who started it.
+    pub operator: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// Who ended it, or `time`; none: it has just begun.
+    pub ended_by: Option<&'a str>,
+}
+
+/// The notice about an emergency bypass, in both languages.
+pub fn bypass(notice: &BypassNotice<'_>) -> Transformed {
+    let host = printable(notice.hostname);
+    let (subject, first) = match notice.ended_by {
+        None => (
+            "Penandatanganan dimatikan sementara / Signing is switched off for a while",
+            format!(
+                "Surat keluar dari gerbang {host} untuk sementara tidak ditandatangani. Enkripsi tetap berlaku.\r\n\
+                 Mail that leaves the gateway {host} is not signed for a while. Encryption stays in force.\r\n"
+            ),
+        ),
+        Some(_) => (
+            "Penandatanganan berlaku lagi / Signing is in force again",
+            format!(
+                "Surat keluar dari gerbang {host} ditandatangani lagi.\r\n\
+                 Mail that leaves the gateway {host} is signed again.\r\n"
+            ),
+        ),
+    };
+    let mut text = first;
+    let domain = notice.domain.map_or_else(|| "semua / all".to_owned(), printable);
+    put(&mut text, format_args!("\r\nDomain: {domain}\r\nMulai / Began: {}\r\n", printable(notice.started)));
+    put(
+        &mut text,
+        format_args!("Oleh / By: {}\r\nAlasan / Why: {}\r\n", printable(notice.operator), printable(notice.reason)),
+    );
+    match notice.ended_by {
+        None => put(
+            &mut text,
+            format_args!(
+                "Berakhir sendiri / Ends by itself: {}\r\n\r\nMengakhiri sekarang / To end it now:\r\n    segel bypass stop\r\n",
+                printable(notice.until)
+            ),
+        ),
+        Some("time") => put(&mut text, format_args!("Berakhir / Ended: waktunya habis / its time was over\r\n")),
+        Some(by) => put(&mut text, format_args!("Diakhiri oleh / Ended by: {}\r\n", printable(by))),
+    }
+    text.push_str("\r\nSurat yang lewat tanpa tanda tangan / Mail that passed unsigned:\r\n    segel audit search --event signing-bypassed\r\n");
+    letter(notice.hostname, notice.message_id, notice.now, addresses(notice.to), subject.to_owned(), text)
 }
 
 fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
+    letter(request.hostname, request.message_id, request.now, to, subject, body)
+}
+
+fn letter(hostname: &str, message_id: &str, now: Timestamp, to: String, subject: String, body: String) -> Transformed {
     let text = ContentType::new("text/plain").attribute("charset", "us-ascii");
     let mut bytes = Vec::new();
     MessageBuilder::new()
-        .header("From", Raw::new(format!("MAILER-DAEMON <MAILER-DAEMON@{}>", printable(request.hostname))))
+        .header("From", Raw::new(format!("MAILER-DAEMON <MAILER-DAEMON@{}>", printable(hostname))))
         .header("To", Raw::new(to))
         .header("Subject", Raw::new(subject))
-        .header("Date", Raw::new(date(request.now)))
-        .header("Message-ID", Raw::new(format!("<{}>", printable(request.message_id))))
+        .header("Date", Raw::new(date(now)))
+        .header("Message-ID", Raw::new(format!("<{}>", printable(message_id))))
         .header("Auto-Submitted", Raw::new("auto-generated"))
         .body(MimePart::new(text, body.into_bytes()).transfer_encoding("7bit"))
         .serialize(&mut bytes);
@@ -134,6 +207,9 @@ fn one(text: &mut String, held: &HeldMail) {
         put(text, format_args!("... dan {more} penerima lagi / and {more} more\r\n"));
     }
     text.push_str("Alasan / Why:\r\n");
+    if held.reasons.is_empty() {
+        text.push_str("    aturan dalam policy.toml / a rule of policy.toml\r\n");
+    }
     for reason in &held.reasons {
         let (indonesian, english) = words(*reason);
         put(text, format_args!("    {reason}: {indonesian} / {english}\r\n"));

@@ -1,12 +1,13 @@
 //! Copies of outgoing mail: in clear, shared by all who get it so, and encrypted.
 //!
-//! Signed first, encrypted second (O11). Recipients who stand in `To` or `Cc` share an encrypted copy where they read one
+//! Signed first, encrypted second (O11). One signature serves all who get one; who gets none, or a form of his own, has
+//! another copy. Recipients who stand in `To` or `Cc` share an encrypted copy where they read one
 //! algorithm alike; a hidden one has a copy of his own, in which nobody else is named (O35, O40).
 
 use super::{Copies, Copy, PlanError, Source, Transformed, algorithm_for, boundary, mark, trigger};
 use crate::crypto::{ContentCipher, SignatureAlgorithm};
 use crate::mail::canonical::{self, Canonical, Form};
-use crate::policy::{self, Decided, EncryptTo, Signing, Treatment};
+use crate::policy::{self, Decided, EncryptTo, SignedForm, Signing, Treatment};
 use crate::smime::encrypt::{self, To};
 use crate::smime::sign::{self, Prepared};
 use bytes::Bytes;
@@ -21,15 +22,12 @@ struct Group {
     recipients: Vec<usize>,
 }
 
-/// Who gets which copy.
+/// Who gets which copy, of those whose copies are signed alike.
 #[derive(Debug)]
-pub(super) struct Share {
+struct Share {
     /// Places in the envelope of those who get it in clear.
     clear: Vec<usize>,
     groups: Vec<Group>,
-    recipients: usize,
-    /// Octets that all encrypted copies together may have.
-    most: usize,
 }
 
 /// Copies that wait for their signature.
@@ -40,16 +38,17 @@ pub struct ToSign {
     prepared: Prepared,
     outer: Vec<u8>,
     entity: Vec<u8>,
-    form: Form,
     micalg: &'static str,
     boundary: String,
-    share: Share,
+    shares: Vec<(Form, Share)>,
+    /// Those that nobody signs.
+    copies: Copies,
 }
 
 impl Share {
-    pub(super) fn of(decided: &Decided, source: &Source<'_>) -> Self {
+    fn of(decided: &Decided, wanted: impl Fn(Option<SignedForm>) -> bool) -> Self {
         let (mut clear, mut visible, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, recipient) in decided.recipients().iter().enumerate() {
+        for (place, recipient) in decided.recipients().iter().enumerate().filter(|(_, one)| wanted(one.signature)) {
             match &recipient.treatment {
                 Treatment::Deliver(policy::Form::Encrypted(to)) if to.hidden => groups.push(Group::alone(place, to)),
                 Treatment::Deliver(policy::Form::Encrypted(to)) => visible.push((place, &**to)),
@@ -58,30 +57,25 @@ impl Share {
             }
         }
         groups.extend(together(&visible));
-        Self { clear, groups, recipients: decided.recipients().len(), most: source.limits.copies }
+        Self { clear, groups }
     }
 
     fn encrypts(&self) -> bool {
         !self.groups.is_empty()
     }
 
-    /// Base64 makes four octets of three, and a line end of every 76.
-    fn fits(&self, octets: usize) -> Result<(), PlanError> {
-        let each = octets.saturating_add(octets / 5 * 2);
-        match self.groups.len().saturating_mul(each) > self.most {
-            true if self.groups.len() > 1 => Err(PlanError::TooManyCopies(self.groups.len())),
-            _ => Ok(()),
-        }
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.clear.is_empty()
     }
 
     /// `clear` makes the copy in clear; `entity` is what is encrypted, `outer` stays around it.
-    fn copies(
+    fn add_to(
         self,
+        copies: &mut Copies,
         clear: impl FnOnce() -> (Vec<u8>, &'static str),
         outer: &[u8],
         entity: &[u8],
-    ) -> Result<Copies, PlanError> {
-        let mut copies = Copies { copies: Vec::new(), by_recipient: vec![None; self.recipients] };
+    ) -> Result<(), PlanError> {
         if !self.clear.is_empty() {
             let (bytes, treatment) = clear();
             copies.add(Copy { content: Transformed { bytes: Bytes::from(bytes) }, treatment }, &self.clear);
@@ -92,7 +86,17 @@ impl Share {
             let content = Transformed { bytes: Bytes::from(bytes) };
             copies.add(Copy { content, treatment: "encrypted" }, &group.recipients);
         }
-        Ok(copies)
+        Ok(())
+    }
+}
+
+/// Whether so many encrypted copies of so many octets are allowed. Base64 makes four octets of three, and a line end of every
+/// 76.
+fn fits(groups: usize, octets: usize, source: &Source<'_>) -> Result<(), PlanError> {
+    let each = octets.saturating_add(octets / 5 * 2);
+    match groups.saturating_mul(each) > source.limits.copies {
+        true if groups > 1 => Err(PlanError::TooManyCopies(groups)),
+        _ => Ok(()),
     }
 }
 
@@ -153,35 +157,67 @@ fn without_own_dkim<'a>(content: Cow<'a, [u8]>, source: &Source<'_>) -> Cow<'a, 
     }
 }
 
-/// Copies that nobody signs here.
+/// The copies of a mail that nobody signs here.
 pub(super) fn unsigned(decided: &Decided, source: &Source<'_>, treatment: &'static str) -> Result<Copies, PlanError> {
-    let share = Share::of(decided, source);
     let content = without_triggers(decided, source);
+    let share = Share::of(decided, |_| true);
     let content = if share.encrypts() { without_hidden(content) } else { content };
     let content = match share.encrypts() || !decided.removals().is_empty() {
         true => without_own_dkim(content, source),
         false => content,
     };
-    let clear = || (mark::rewrite(&content, source.hostname, source.received, source.limits), treatment);
-    if !share.encrypts() {
-        return share.copies(clear, b"", b"");
-    }
-    let parts = canonical::as_it_is(&content, source.limits).map_err(PlanError::Structure)?;
-    share.fits(parts.entity.len())?;
-    let outer = mark::rewrite(&parts.outer, source.hostname, source.received, source.limits);
-    share.copies(clear, &outer, &parts.entity)
+    let mut copies = none(decided);
+    let groups = share.groups.len();
+    unsigned_copies(share, &mut copies, &content, groups, source, treatment)?;
+    Ok(copies)
 }
 
-/// Copies of one signed mail, up to the point where the key has to act.
-pub(super) fn signed(signing: &Signing, decided: &Decided, source: &Source<'_>) -> Result<ToSign, PlanError> {
+fn none(decided: &Decided) -> Copies {
+    Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] }
+}
+
+/// `groups` is how many encrypted copies the whole mail has.
+fn unsigned_copies(
+    share: Share,
+    copies: &mut Copies,
+    content: &[u8],
+    groups: usize,
+    source: &Source<'_>,
+    treatment: &'static str,
+) -> Result<(), PlanError> {
+    let clear = || (mark::rewrite(content, source.hostname, source.received, source.limits), treatment);
+    if !share.encrypts() {
+        return share.add_to(copies, clear, b"", b"");
+    }
+    let parts = canonical::as_it_is(content, source.limits).map_err(PlanError::Structure)?;
+    fits(groups, parts.entity.len(), source)?;
+    let outer = mark::rewrite(&parts.outer, source.hostname, source.received, source.limits);
+    share.add_to(copies, clear, &outer, &parts.entity)
+}
+
+/// The copies of a mail that is signed for some of its recipients, up to the point where the key has to act. `treatment` is
+/// the name of copies that are neither signed nor encrypted.
+pub(super) fn signed(
+    signing: &Signing,
+    decided: &Decided,
+    source: &Source<'_>,
+    treatment: &'static str,
+) -> Result<ToSign, PlanError> {
     let content = without_triggers(decided, source);
     let Canonical { mut outer, entity, form } =
         canonical::canonical(&content, source.limits).map_err(PlanError::Structure)?;
     if mark::has(&outer, "DKIM-Signature") {
         outer = mark::without_dkim(&outer, source.own);
     }
-    let share = Share::of(decided, source);
-    share.fits(entity.len())?;
+    let (plain, shares) = shares(decided, form);
+    let groups = shares.iter().map(|(_, share)| share).chain([&plain]).map(|share| share.groups.len()).sum();
+    fits(groups, entity.len(), source)?;
+    let mut copies = none(decided);
+    if !plain.is_empty() {
+        // Beside copies that are made anew this one tells no more than they do.
+        let content = without_own_dkim(without_hidden(Cow::Borrowed(&content)), source);
+        unsigned_copies(plain, &mut copies, &content, groups, source, treatment)?;
+    }
     let certificate = &signing.key.certificate;
     let (algorithm, digest) = algorithm_for(&certificate.key_info())
         .ok_or_else(|| PlanError::Key(data_encoding::HEXLOWER.encode(&certificate.sha256())))?;
@@ -192,7 +228,7 @@ pub(super) fn signed(signing: &Signing, decided: &Decided, source: &Source<'_>) 
         algorithm,
         digest,
     };
-    let prepared = sign::prepare(&entity, &signer, source.now, form == Form::Opaque).map_err(PlanError::Encoding)?;
+    let prepared = sign::prepare(&entity, &signer, source.now, false).map_err(PlanError::Encoding)?;
     let mut fields = String::from(source.received);
     if let Some(sender) = &signing.sender {
         outer = mark::without(&outer, "Sender");
@@ -204,11 +240,24 @@ pub(super) fn signed(signing: &Signing, decided: &Decided, source: &Source<'_>) 
         prepared,
         outer: mark::rewrite(&outer, source.hostname, &fields, source.limits),
         entity,
-        form,
         micalg: digest.micalg(),
         boundary: boundary(&source.random),
-        share,
+        shares,
+        copies,
     })
+}
+
+/// Who gets no signature, and who gets one in which form. What can't be signed in clear is signed opaque for all.
+fn shares(decided: &Decided, form: Form) -> (Share, Vec<(Form, Share)>) {
+    let plain = Share::of(decided, |signature| signature.is_none());
+    let shares = match form {
+        Form::Opaque => vec![(Form::Opaque, Share::of(decided, |signature| signature.is_some()))],
+        Form::Clear => vec![
+            (Form::Clear, Share::of(decided, |signature| signature == Some(SignedForm::Clear))),
+            (Form::Opaque, Share::of(decided, |signature| signature == Some(SignedForm::Opaque))),
+        ],
+    };
+    (plain, shares.into_iter().filter(|(_, share)| !share.is_empty()).collect())
 }
 
 impl ToSign {
@@ -229,18 +278,27 @@ impl ToSign {
 
     /// Puts the signature in, then encrypts.
     pub fn finish(self, signature: &[u8]) -> Result<Copies, PlanError> {
-        let Self { prepared, outer, entity, form, micalg, boundary, share, .. } = self;
-        let der = prepared.assemble(signature).map_err(PlanError::Encoding)?;
-        let around = |outer: &[u8]| match form {
-            Form::Clear => canonical::multipart_signed(outer, &entity, &der, micalg, &boundary),
-            Form::Opaque => canonical::pkcs7_mime(outer, "signed-data", &der),
-        };
-        if !share.encrypts() {
-            return share.copies(|| (around(&outer), "signed"), b"", b"");
+        let Self { prepared, outer, mut entity, micalg, boundary, shares, mut copies, .. } = self;
+        let last = shares.len().saturating_sub(1);
+        for (place, (form, share)) in shares.into_iter().enumerate() {
+            let content = (form == Form::Opaque).then_some(entity.as_slice());
+            let der = prepared.assemble_with(signature, content).map_err(PlanError::Encoding)?;
+            let around = |outer: &[u8]| match form {
+                Form::Clear => canonical::multipart_signed(outer, &entity, &der, micalg, &boundary),
+                Form::Opaque => canonical::pkcs7_mime(outer, "signed-data", &der),
+            };
+            if !share.encrypts() {
+                share.add_to(&mut copies, || (around(&outer), "signed"), b"", b"")?;
+                continue;
+            }
+            let signed = around(b"");
+            drop(der);
+            if place == last {
+                // A large mail is in memory once less while it is encrypted.
+                entity = Vec::new();
+            }
+            share.add_to(&mut copies, || ([&outer[..], &signed].concat(), "signed"), &outer, &signed)?;
         }
-        let signed = around(b"");
-        // A large mail is in memory once less while it is encrypted.
-        drop((entity, der));
-        share.copies(|| ([&outer[..], &signed].concat(), "signed"), &outer, &signed)
+        Ok(copies)
     }
 }

@@ -75,6 +75,7 @@ fn copies(entity: &'static [u8]) -> Copies {
         already_encrypted: false,
         passed: false,
         returns_opened: false,
+        bypass: false,
         first_seen: None,
         again: None,
     };

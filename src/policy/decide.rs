@@ -1,15 +1,13 @@
 //! The decision: two tables, one for each side.
 //!
 //! Outgoing mail follows `From` against the reverse-path, then `sign`, then `encrypt` for each recipient
-//! (`super::protect`). Incoming mail follows its reasons (`super::incoming`).
+//! (`super::outgoing`). Incoming mail follows its reasons (`super::incoming`).
 
-use super::protect::{self, EncryptTo, Outcome};
-use super::rule::{Encrypt, Sign, Substitute, Unvouched};
-use super::{DomainPolicy, Facts, Policy, SenderKey, Side, Standing, incoming};
-use crate::mail::header::From;
-use crate::mail::{Address, ReversePath};
+use super::protect::EncryptTo;
+use super::rule::{Encrypt, IncomingTreatment, SignedForm};
+use super::{Facts, Policy, SenderKey, Side, incoming, outgoing};
+use crate::mail::Address;
 use crate::reason::Reason;
-use crate::smime::inspect::Structure;
 use jiff::Timestamp;
 
 /// What `decide` says about a message.
@@ -49,6 +47,8 @@ pub enum RefusalKind {
     OwnStatusUnknown,
     /// Incoming mail that the operator refuses for this reason.
     Rejected(Reason),
+    /// Incoming mail that a rule of the policy file refuses, whatever it is.
+    RejectedByRule,
     /// The status of the signer's certificate can't be known now.
     RevocationUnknown,
     /// The content can't be signed.
@@ -83,17 +83,13 @@ pub struct ForRecipient {
     pub treatment: Treatment,
     /// The name of what decided it for him: a row of DESIGN's tables or a rule of the policy file.
     pub rule: String,
-}
-
-impl ForRecipient {
-    pub(super) fn deliver(address: &Address, form: Form, rule: String) -> Self {
-        Self { address: address.clone(), treatment: Treatment::Deliver(form), rule }
-    }
+    /// Outgoing: in which form his copy is signed; none: it is not.
+    pub signature: Option<SignedForm>,
 }
 
 impl ForRecipient {
     /// Why he has to wait; empty where he does not.
-    fn held_for(&self) -> &[Reason] {
+    pub(super) fn held_for(&self) -> &[Reason] {
         match &self.treatment {
             Treatment::Hold { reasons, .. } => reasons,
             Treatment::Deliver(_) => &[],
@@ -216,6 +212,12 @@ impl Decided {
         self.signing.as_ref()
     }
 
+    /// The same where a copy is made now that has it; not where all who are to get one have to wait.
+    pub fn key_used(&self) -> Option<&Signing> {
+        let signed = |one: &ForRecipient| one.signature.is_some() && one.is_delivered();
+        self.signing.as_ref().filter(|_| self.recipients.iter().any(signed))
+    }
+
     /// Which of our fields are written.
     pub fn mark(&self) -> Mark {
         self.mark
@@ -235,7 +237,7 @@ impl Decided {
 /// Decides what happens to a message. `now` is the time of receipt.
 pub fn decide(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
     match facts.side {
-        Side::Inside => outgoing(facts, policy, now),
+        Side::Inside => outgoing::decide(facts, policy, now),
         Side::Outside => incoming::decide(facts, policy, now),
     }
 }
@@ -256,179 +258,32 @@ pub fn recipient(policy: &Policy, side: Side, address: &Address) -> Result<(), R
     })
 }
 
-/// Whether encryption to this recipient is required whatever the mail turns out to be: a rule that depends on the envelope
-/// alone says so, and no rule before it could still say otherwise. Then a recipient without a certificate is refused at
-/// once.
+/// Whether mail to this recipient is refused whatever it turns out to be: a rule that depends on the envelope alone says so,
+/// and no rule before it could still say otherwise. Outgoing mail that has to be encrypted, to a recipient without a
+/// certificate; incoming mail that a rule rejects.
 ///
 /// # Errors
-/// The refusal, where `known` says that no certificate is known for him.
-pub fn encryption_at_rcpt(policy: &Policy, side: Side, address: &Address, known: bool) -> Result<(), Refusal> {
+/// The refusal. `known` says whether a certificate of the recipient is.
+pub fn rule_at_rcpt(policy: &Policy, side: Side, address: &Address, known: bool) -> Result<(), Refusal> {
     let first = policy.rules.iter().find(|rule| rule.matches_envelope(side, address));
-    let required = first.is_some_and(|rule| rule.needs_envelope_only() && rule.encrypt == Encrypt::Required);
-    if side == Side::Outside || known || !required {
-        return Ok(());
-    }
-    Err(Refusal {
-        kind: RefusalKind::NoRecipientCertificate,
+    let Some(rule) = first.filter(|rule| rule.needs_envelope_only()) else { return Ok(()) };
+    let refusal = |kind, why: &str, row| Refusal {
+        kind,
         addresses: vec![address.clone()],
-        detail: format!(
-            "rule `{}` requires encryption and no certificate is known",
-            first.map_or("", |rule| &rule.name)
-        ),
-        rule: "encrypt-required-refused",
-    })
-}
-
-/// `From` against the reverse-path, then what its domain says about encryption.
-fn outgoing(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
-    let From::Mailbox(from) = &facts.inspected.from else {
-        return Decision::Refuse(Refusal {
-            kind: RefusalKind::AmbiguousSender,
-            addresses: Vec::new(),
-            detail: format!("From is {:?}", facts.inspected.from),
-            rule: "from-not-one-mailbox",
-        });
+        detail: format!("rule `{}` {why}", rule.name),
+        rule: row,
     };
-    let domain = policy.domain(from.domain());
-    if let Some(refusal) = forbidden_login(facts, policy, domain, from) {
-        return Decision::Refuse(refusal);
-    }
-    let (rule, signing) = match domain {
-        Some(domain) => match vouched(facts, policy, domain, from) {
-            Ok(signature) => signature,
-            Err(decision) => return *decision,
-        },
-        // Redirects and lists are never signed for; rules hold for them too.
-        None => ("foreign-from", None),
-    };
-    match protect::recipients(facts, policy, domain, from, now) {
-        Err(Outcome::Refuse(refusal)) => Decision::Refuse(refusal),
-        Err(Outcome::Defer(refusal)) => Decision::Defer(refusal),
-        Ok(recipients) => {
-            let reasons = recipients.iter().flat_map(ForRecipient::held_for).copied();
-            let mut reasons: Vec<Reason> = reasons.collect();
-            reasons.sort_unstable();
-            reasons.dedup();
-            let removals = protect::removals(facts, policy);
-            Decision::Accept(Box::new(Decided { recipients, signing, mark: Mark::None, rule, reasons, removals }))
+    match side {
+        Side::Inside if rule.encrypt == Some(Encrypt::Required) && !known => Err(refusal(
+            RefusalKind::NoRecipientCertificate,
+            "requires encryption and no certificate is known",
+            "encrypt-required-refused",
+        )),
+        Side::Outside if rule.action == Some(IncomingTreatment::Reject) => {
+            Err(refusal(RefusalKind::RejectedByRule, "rejects it", "rule-rejected"))
         }
+        Side::Inside | Side::Outside => Ok(()),
     }
-}
-
-/// S45: an authenticated client writes as who it is, or as whom `[[authorise]]` names for it. A login that stands for a whole
-/// domain is a server: what it sends on for others passes, as from a server known by its address.
-fn forbidden_login(facts: &Facts, policy: &Policy, domain: Option<&DomainPolicy>, from: &Address) -> Option<Refusal> {
-    let login = facts.login.as_deref()?;
-    let allowed = match domain {
-        Some(_) => policy.login_may_use(login, from),
-        None => policy.login_is_server(login),
-    };
-    (!allowed).then(|| Refusal {
-        kind: RefusalKind::SenderNotAuthorised,
-        addresses: vec![from.clone()],
-        detail: format!("login `{login}` may not write as this address"),
-        rule: "login-refused",
-    })
-}
-
-/// A signature to be made or not, and the row that says so.
-type Signature = (&'static str, Option<Signing>);
-
-/// The reverse-path against `From`, then the domain's `sign`.
-fn vouched(facts: &Facts, policy: &Policy, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
-    let vouched = match &facts.envelope.reverse_path {
-        ReversePath::Null => return Ok(("null-reverse-path", None)),
-        ReversePath::Mailbox(path) => {
-            let by_login = || facts.login.as_deref().is_some_and(|login| policy.login_may_use(login, path));
-            path.same_mailbox(from) || policy.authorises(path, from) || by_login()
-        }
-    };
-    match (vouched, domain.unvouched) {
-        (true, _) => sign(facts, domain, from),
-        (false, Unvouched::PassUnsigned) => Ok(("unvouched-passed", None)),
-        (false, Unvouched::Refuse) => Err(Box::new(Decision::Refuse(Refusal {
-            kind: RefusalKind::SenderNotAuthorised,
-            addresses: vec![from.clone()],
-            detail: "the reverse-path does not vouch for From".to_owned(),
-            rule: "unvouched-refused",
-        }))),
-    }
-}
-
-/// The domain's `sign` for a vouched sender.
-fn sign(facts: &Facts, domain: &DomainPolicy, from: &Address) -> Result<Signature, Box<Decision>> {
-    match facts.inspected.structure {
-        Structure::SmimeSigned | Structure::SmimeEncrypted | Structure::PgpMime => {
-            return Ok(("already-protected", None));
-        }
-        _ if facts.passed => return Ok(("passed-before", None)),
-        Structure::Report => return Ok(("report", None)),
-        Structure::Plain | Structure::Broken => {}
-    }
-    if domain.sign == Sign::Never {
-        return Ok(("sign-never", None));
-    }
-    match choose_key(facts, domain) {
-        Choice::Key(rule, signing) => Ok((rule, Some(*signing))),
-        Choice::Unknown => Err(Box::new(Decision::Defer(Refusal {
-            kind: RefusalKind::OwnStatusUnknown,
-            addresses: vec![from.clone()],
-            detail: "the revocation status of the sender's certificate is unknown".to_owned(),
-            rule: "own-status-unknown",
-        }))),
-        Choice::Nothing if domain.sign == Sign::WhenPossible => Ok(("no-key-passed", None)),
-        Choice::Nothing => Err(Box::new(Decision::Refuse(Refusal {
-            kind: RefusalKind::NoSigningKey,
-            addresses: vec![from.clone()],
-            detail: standings(&facts.own_keys),
-            rule: "no-key-refused",
-        }))),
-    }
-}
-
-enum Choice {
-    Key(&'static str, Box<Signing>),
-    /// A key could sign if its status were known.
-    Unknown,
-    Nothing,
-}
-
-/// The sender's own key, else the substitute that the domain names.
-///
-/// An own key whose status is unknown defers: a substitute signing in its place would say that
-/// the sender has none.
-fn choose_key(facts: &Facts, domain: &DomainPolicy) -> Choice {
-    let usable = |key: &&SenderKey| key.standing == Standing::Usable;
-    let unknown = |key: &SenderKey| key.standing == Standing::Unknown;
-    if let Some(key) = facts.own_keys.iter().find(usable) {
-        return Choice::Key("signed", Box::new(Signing { key: key.clone(), sender: None }));
-    }
-    if facts.own_keys.iter().any(unknown) {
-        return Choice::Unknown;
-    }
-    if domain.substitute == Substitute::None {
-        return Choice::Nothing;
-    }
-    if let Some(key) = facts.substitutes.iter().find(usable) {
-        let sender = key.certificate.addresses().first().or_else(|| key.addresses.first()).cloned();
-        return Choice::Key("substitute", Box::new(Signing { key: key.clone(), sender }));
-    }
-    if facts.substitutes.iter().any(unknown) { Choice::Unknown } else { Choice::Nothing }
-}
-
-fn standings(keys: &[SenderKey]) -> String {
-    if keys.is_empty() {
-        return "no key was imported for the sender".to_owned();
-    }
-    let each: Vec<String> = keys
-        .iter()
-        .map(|key| match &key.standing {
-            Standing::Usable => format!("{}: usable", key.id),
-            Standing::Unknown => format!("{}: revocation-unknown", key.id),
-            Standing::Unusable(reasons) => format!("{}: {}", key.id, codes(reasons)),
-        })
-        .collect();
-    each.join("; ")
 }
 
 /// Comma-separated codes, as in header fields and the log.

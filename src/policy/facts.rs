@@ -171,6 +171,8 @@ pub struct Facts {
     pub already_encrypted: bool,
     /// Outgoing: it returns mail that this gateway had opened (a bounce by the server inside).
     pub returns_opened: bool,
+    /// Outgoing: nobody is signed for at the moment, by an operator's emergency bypass.
+    pub bypass: bool,
     /// When this very mail was first deferred for want of a fact.
     pub first_seen: Option<Timestamp>,
     /// It was taken before and is decided again: nothing can be refused or deferred any more.

@@ -3,11 +3,12 @@
 //! "When possible" is not "when convenient": no certificate known means that it is not possible; one that is known and
 //! can't be proven now means a deferral, then a hold, never clear. Going back to clear needs `allow_downgrade`.
 
-use super::decide::{ForRecipient, Form, HoldClass, Refusal, RefusalKind, Removals, Treatment, codes};
+use super::decide::{Refusal, RefusalKind, codes};
 use super::facts::{RecipientCertificate, RecipientFacts, RecipientStanding};
-use super::{DomainPolicy, Encrypt, Facts, Policy, Rule};
+use super::outgoing::{Outcome, Wish};
+use super::rule::SignedForm;
+use super::{DomainPolicy, Encrypt, Facts, Policy};
 use crate::crypto::ContentCipher;
-use crate::mail::header::Comparable;
 use crate::mail::{Address, ReversePath};
 use crate::pki::RecipientKey;
 use crate::reason::Reason;
@@ -33,30 +34,70 @@ pub struct EncryptTo {
 const FLOOR: [ContentCipher; 4] =
     [ContentCipher::Aes256Gcm, ContentCipher::Aes256Cbc, ContentCipher::Aes128Gcm, ContentCipher::Aes128Cbc];
 
-/// The treatment of every recipient, or why the mail can't be taken.
+/// What the certificates that are known for a recipient allow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CertificateMeans {
+    /// One may be encrypted to now.
+    pub(super) usable: bool,
+    /// The status of one can't be established now.
+    pub(super) unknown: bool,
+    /// What stands against those that are known. Empty: none is known.
+    pub(super) reasons: Vec<Reason>,
+    /// Encrypted mail has left for him before.
+    pub(super) encrypted_before: bool,
+}
+
+impl CertificateMeans {
+    pub(super) fn of(known: &RecipientFacts) -> Self {
+        Self {
+            usable: usable(known).is_some(),
+            unknown: known.certificates.iter().any(|one| matches!(one.standing, RecipientStanding::Unknown)),
+            reasons: reasons(known),
+            encrypted_before: known.encrypted_before,
+        }
+    }
+}
+
+/// What becomes of a recipient's copy.
+#[derive(Clone, Debug)]
+pub(super) struct Prospect {
+    pub(super) protected: Protected,
+    /// What decided.
+    pub(super) rule: String,
+    /// In which form it is signed, if it is.
+    pub(super) signature: Option<SignedForm>,
+}
+
+/// Whether it is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Protected {
+    Clear,
+    Encrypted,
+    /// For a certificate that can be used.
+    Waits(Vec<Reason>),
+}
+
+/// The protection of every recipient's copy, or why the mail can't be taken.
 pub(super) fn recipients(
     facts: &Facts,
     policy: &Policy,
-    domain: Option<&DomainPolicy>,
-    from: &Address,
+    wishes: &[Wish<'_>],
+    means: &[CertificateMeans],
     now: Timestamp,
-) -> Result<Vec<ForRecipient>, Outcome> {
-    let fired = fired(facts, policy, from);
+) -> Result<Vec<Prospect>, Outcome> {
     let (mut refused, mut unproven) = (Vec::new(), Vec::new());
-    let mut all = Vec::with_capacity(facts.envelope.recipients.len());
-    for (address, known) in facts.envelope.recipients.iter().zip(&facts.recipients) {
-        let (wanted, by) = wanted(facts, policy, domain, &fired, address);
-        match protection(facts, policy, domain, wanted, address, known) {
-            Protection::Clear(why) => all.push(ForRecipient::deliver(address, Form::Clear, by.unwrap_or(why))),
-            Protection::Encrypted(to) => {
-                all.push(ForRecipient::deliver(address, Form::Encrypted(to), by.unwrap_or("encrypted".to_owned())));
-            }
+    let mut all = Vec::with_capacity(wishes.len());
+    let known = facts.envelope.recipients.iter().zip(&facts.recipients);
+    for (((address, known), wish), means) in known.zip(wishes).zip(means) {
+        match protection(facts, policy, wish.encrypt, address, means) {
+            Protection::Clear(why) => all.push(Prospect::of(Protected::Clear, wish, why)),
+            Protection::Encrypted => all.push(Prospect::of(Protected::Encrypted, wish, "encrypted")),
             // What was taken is not refused: it waits for a certificate that can be used.
-            Protection::Impossible if facts.again.is_some() => all.push(waiting(address, unusable(known))),
+            Protection::Impossible if facts.again.is_some() => all.push(Prospect::waiting(unusable(means))),
             Protection::Impossible => refused.push((address.clone(), standings(&known.certificates))),
             Protection::Unproven(reasons) => {
                 unproven.push((address.clone(), standings(&known.certificates)));
-                all.push(waiting(address, reasons));
+                all.push(Prospect::waiting(reasons));
             }
         }
     }
@@ -70,24 +111,23 @@ pub(super) fn recipients(
     Ok(all)
 }
 
-/// He waits for a certificate of his that can be used.
-fn waiting(address: &Address, reasons: Vec<Reason>) -> ForRecipient {
-    let hold = Treatment::Hold { class: HoldClass::AwaitingKey, reasons };
-    ForRecipient { address: address.clone(), treatment: hold, rule: "recipient-unproven-held".to_owned() }
-}
+impl Prospect {
+    fn of(protected: Protected, wish: &Wish<'_>, why: &str) -> Self {
+        Self { protected, rule: wish.by.clone().unwrap_or_else(|| why.to_owned()), signature: None }
+    }
 
-/// What stands against his certificates; none being known is a reason too.
-fn unusable(known: &RecipientFacts) -> Vec<Reason> {
-    match reasons(known) {
-        none if none.is_empty() => vec![Reason::NoRecipientCertificate],
-        some => some,
+    /// He waits for a certificate of his that can be used.
+    fn waiting(reasons: Vec<Reason>) -> Self {
+        Self { protected: Protected::Waits(reasons), rule: "recipient-unproven-held".to_owned(), signature: None }
     }
 }
 
-/// Why the mail is not taken.
-pub(super) enum Outcome {
-    Refuse(Refusal),
-    Defer(Refusal),
+/// What stands against his certificates; none being known is a reason too.
+fn unusable(means: &CertificateMeans) -> Vec<Reason> {
+    match &means.reasons {
+        none if none.is_empty() => vec![Reason::NoRecipientCertificate],
+        some => some.clone(),
+    }
 }
 
 fn refusal(kind: RefusalKind, who: Vec<(Address, String)>, rule: &'static str) -> Refusal {
@@ -95,59 +135,9 @@ fn refusal(kind: RefusalKind, who: Vec<(Address, String)>, rule: &'static str) -
     Refusal { kind, addresses: who.into_iter().map(|(to, _)| to).collect(), detail, rule }
 }
 
-/// What is wanted for this recipient, and the name of the rule that says so; none for the domain's own setting.
-fn wanted(
-    facts: &Facts,
-    policy: &Policy,
-    domain: Option<&DomainPolicy>,
-    fired: &[&Rule],
-    to: &Address,
-) -> (Encrypt, Option<String>) {
-    // What came encrypted does not leave in clear, whoever sends it on.
-    if facts.returns_opened && policy.domain(to.domain()).is_none() {
-        return (Encrypt::Required, Some("returns-opened-mail".to_owned()));
-    }
-    match fired.iter().find(|rule| rule.matches_envelope(facts.side, to)) {
-        Some(rule) => (rule.encrypt, Some(rule.name.clone())),
-        None => (domain.map_or(Encrypt::Never, |domain| domain.encrypt), None),
-    }
-}
-
-/// The rules that hold for this mail, whoever its recipient is. Looked at once: a subject may be long, recipients many.
-fn fired<'a>(facts: &Facts, policy: &'a Policy, from: &Address) -> Vec<&'a Rule> {
-    let subject = Comparable::of(&facts.triggers.subject);
-    let holds = |rule: &&Rule| {
-        (rule.from.is_empty() || rule.from.iter().any(|one| one.matches(from)))
-            && rule.subject.as_ref().is_none_or(|tag| has_tag(facts, &subject, tag))
-            && rule.field.as_ref().is_none_or(|(name, value)| {
-                let same = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
-                facts.triggers.fields.iter().filter(same).any(|(_, found)| found.trim().eq_ignore_ascii_case(value))
-            })
-    };
-    policy.rules.iter().filter(holds).collect()
-}
-
-fn has_tag(facts: &Facts, subject: &Comparable, tag: &str) -> bool {
-    facts.triggers.cut || subject.contains(&Comparable::of(tag))
-}
-
-/// Every tag and field that a rule looks at leaves the mail, whether or not the rule held for anybody: what it meant is
-/// nobody's business outside (O31).
-pub(super) fn removals(facts: &Facts, policy: &Policy) -> Removals {
-    let mut removals = Removals::default();
-    let subject = Comparable::of(&facts.triggers.subject);
-    for rule in &policy.rules {
-        removals.tags.extend(rule.subject.iter().filter(|tag| has_tag(facts, &subject, tag)).cloned());
-        let names = rule.field.iter().map(|(name, _)| name);
-        let is_there = |name: &&String| facts.triggers.fields.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
-        removals.fields.extend(names.filter(is_there).cloned());
-    }
-    removals
-}
-
 enum Protection {
-    Clear(String),
-    Encrypted(Box<EncryptTo>),
+    Clear(&'static str),
+    Encrypted,
     /// Required, and nothing that is known can be used.
     Impossible,
     /// Something is known and can't be proven now.
@@ -157,48 +147,49 @@ enum Protection {
 fn protection(
     facts: &Facts,
     policy: &Policy,
-    domain: Option<&DomainPolicy>,
     wanted: Encrypt,
     address: &Address,
-    known: &RecipientFacts,
+    means: &CertificateMeans,
 ) -> Protection {
     if facts.already_encrypted && !facts.returns_opened {
-        return Protection::Clear("already-encrypted".to_owned());
+        return Protection::Clear("already-encrypted");
     }
     // Programs write reports without a reverse-path (RFC 3461 section 6, RFC 8098 section 3); people may label anything so.
     let automatic = matches!(facts.envelope.reverse_path, ReversePath::Null);
     let report = automatic && facts.inspected.structure == Structure::Report;
     match wanted {
-        Encrypt::Never => return Protection::Clear("encrypt-never".to_owned()),
+        Encrypt::Never => return Protection::Clear("encrypt-never"),
         // Programs read reports; they leave encrypted only where nothing may leave in clear (O57).
-        Encrypt::WhenPossible if report => return Protection::Clear("report".to_owned()),
+        Encrypt::WhenPossible if report => return Protection::Clear("report"),
         Encrypt::WhenPossible | Encrypt::Required => {}
     }
-    if let Some((certificate, key)) = usable(known) {
-        let capabilities = certificate.capabilities.as_ref();
-        let default = domain.map_or(ContentCipher::Aes256Cbc, |domain| domain.content_encryption);
-        return Protection::Encrypted(Box::new(EncryptTo {
-            id: certificate.id.clone(),
-            key: key.clone(),
-            oaep: capabilities.is_some_and(|announced| announced.oaep),
-            ciphers: ciphers(capabilities.map_or(&[], |announced| &announced.ciphers), default),
-            hidden: known.hidden,
-        }));
+    if means.usable {
+        return Protection::Encrypted;
     }
-    let reasons = reasons(known);
-    let unknown = known.certificates.iter().any(|one| matches!(one.standing, RecipientStanding::Unknown));
     let never_clear = facts.again.as_ref().is_some_and(|again| again.never_clear);
     let clear_is_allowed =
         wanted == Encrypt::WhenPossible && policy.allow_downgrade.iter().any(|pattern| pattern.matches(address));
-    match (wanted, reasons.is_empty()) {
-        _ if clear_is_allowed => Protection::Clear("downgrade-allowed".to_owned()),
-        (Encrypt::Required, _) if !unknown => Protection::Impossible,
-        (_, true) if !known.encrypted_before && !never_clear => {
-            Protection::Clear("no-recipient-certificate".to_owned())
-        }
+    match (wanted, means.reasons.is_empty()) {
+        _ if clear_is_allowed => Protection::Clear("downgrade-allowed"),
+        (Encrypt::Required, _) if !means.unknown => Protection::Impossible,
+        (_, true) if !means.encrypted_before && !never_clear => Protection::Clear("no-recipient-certificate"),
         (_, true) => Protection::Unproven(vec![Reason::NoRecipientCertificate]),
-        (_, false) => Protection::Unproven(reasons),
+        (_, false) => Protection::Unproven(means.reasons.clone()),
     }
+}
+
+/// Encryption to the best of his certificates that may be used.
+pub(super) fn encrypt_to(known: &RecipientFacts, domain: Option<&DomainPolicy>) -> Option<EncryptTo> {
+    let (certificate, key) = usable(known)?;
+    let capabilities = certificate.capabilities.as_ref();
+    let default = domain.map_or(ContentCipher::Aes256Cbc, |domain| domain.content_encryption);
+    Some(EncryptTo {
+        id: certificate.id.clone(),
+        key: key.clone(),
+        oaep: capabilities.is_some_and(|announced| announced.oaep),
+        ciphers: ciphers(capabilities.map_or(&[], |announced| &announced.ciphers), default),
+        hidden: known.hidden,
+    })
 }
 
 fn usable(known: &RecipientFacts) -> Option<(&RecipientCertificate, &RecipientKey)> {

@@ -2,11 +2,12 @@
 
 use super::Side;
 use crate::crypto::ContentCipher;
+use crate::mail::header::Comparable;
 use crate::mail::{Address, Domain};
 use crate::reason::Reason;
 use std::time::Duration;
 
-/// `sign` of a domain: whether mail of its senders must leave signed.
+/// `sign` of a domain or rule: whether mail of its senders must leave signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// A sender without a usable key is refused.
@@ -26,6 +27,49 @@ pub enum Encrypt {
     WhenPossible,
     /// Always in clear.
     Never,
+}
+
+impl Sign {
+    /// The words in the configuration.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("required", Self::Required), ("when-possible", Self::WhenPossible), ("never", Self::Never)];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::WhenPossible => "when-possible",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl Encrypt {
+    /// The words in the configuration.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("required", Self::Required), ("when-possible", Self::WhenPossible), ("never", Self::Never)];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::WhenPossible => "when-possible",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl SignedForm {
+    /// The words in the configuration.
+    pub const WORDS: [(&'static str, Self); 2] = [("clear", Self::Clear), ("opaque", Self::Opaque)];
+
+    /// The word in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Opaque => "opaque",
+        }
+    }
 }
 
 /// `substitute` of a domain: who signs for a sender without a key of his own.
@@ -60,6 +104,10 @@ pub enum IncomingTreatment {
 }
 
 impl IncomingTreatment {
+    /// The words in the configuration.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("deliver", Self::Deliver), ("quarantine", Self::Quarantine), ("reject", Self::Reject)];
+
     /// The word in the configuration and in `inspect --json`'s `action`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -144,6 +192,15 @@ impl Pattern {
         }
     }
 
+    /// Whether everybody whom `other` means is meant by this.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (one, Self::Mailbox(mailbox)) => one.matches(mailbox),
+            (Self::Domain(domain), Self::Domain(other)) => domain.same(other),
+            (Self::Mailbox(_), Self::Domain(_)) => false,
+        }
+    }
+
     /// As it is compared, for the policy's hash.
     pub fn key(&self) -> String {
         match self {
@@ -153,34 +210,75 @@ impl Pattern {
     }
 }
 
+/// `then.form`: how a signature is put on the mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedForm {
+    /// `multipart/signed`: every program shows the text.
+    Clear,
+    /// `application/pkcs7-mime`: nobody on the way can take the text apart, and only programs with S/MIME show it.
+    Opaque,
+}
+
 /// A `[[rule]]` of the policy file. All that is written must match; the first rule that matches a recipient holds for him.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Its name, in records and in `explain`.
     pub name: String,
-    /// The side it is for; outgoing mail where it looks at `Subject` or a field.
-    pub side: Option<Side>,
+    /// The side that its mail comes from.
+    pub side: Side,
     /// The mailbox in `From`; empty: any.
     pub from: Vec<Pattern>,
     /// The recipient; empty: any.
     pub to: Vec<Pattern>,
-    /// A tag in `Subject`, without regard to case. It is removed from the mail.
+    /// Inside: a tag in `Subject`, without regard to case. It is removed from the mail.
     pub subject: Option<String>,
-    /// A field and its value, without regard to case. It is removed from the mail.
+    /// Inside: a field and its value, without regard to case. It is removed from the mail.
     pub field: Option<(String, String)>,
-    /// What follows.
-    pub encrypt: Encrypt,
+    /// Outside: one of these was found; empty: whatever was.
+    pub reasons: Vec<Reason>,
+    /// Inside: in the place of the domain's `sign`.
+    pub sign: Option<Sign>,
+    /// Inside: in which form it is signed, where it is.
+    pub form: Option<SignedForm>,
+    /// Inside: in the place of the domain's `encrypt`.
+    pub encrypt: Option<Encrypt>,
+    /// Outside: the treatment of the reasons that it names; without any, of the whole mail.
+    pub action: Option<IncomingTreatment>,
 }
 
 impl Rule {
     /// Whether it can be decided when the recipient is named, before the mail is there.
     pub fn needs_envelope_only(&self) -> bool {
-        self.from.is_empty() && self.subject.is_none() && self.field.is_none()
+        self.from.is_empty() && self.subject.is_none() && self.field.is_none() && self.reasons.is_empty()
     }
 
     /// Whether side and recipient, the parts known at `RCPT`, match.
     pub fn matches_envelope(&self, side: Side, to: &Address) -> bool {
-        self.side.is_none_or(|own| own == side) && (self.to.is_empty() || self.to.iter().any(|one| one.matches(to)))
+        self.side == side && (self.to.is_empty() || self.to.iter().any(|one| one.matches(to)))
+    }
+
+    /// Whether all mail that `other` matches is matched by this rule already.
+    pub fn catches_all_of(&self, other: &Self) -> bool {
+        let covers = |own: &[Pattern], theirs: &[Pattern]| {
+            own.is_empty() || (!theirs.is_empty() && theirs.iter().all(|one| own.iter().any(|own| own.covers(one))))
+        };
+        let tag = |tag: &String| {
+            other.subject.as_ref().is_some_and(|theirs| Comparable::of(theirs).contains(&Comparable::of(tag)))
+        };
+        let field = |(name, value): &(String, String)| {
+            let same = |(other, found): &(String, String)| {
+                other.eq_ignore_ascii_case(name) && found.eq_ignore_ascii_case(value)
+            };
+            other.field.as_ref().is_some_and(same)
+        };
+        let reasons = self.reasons.is_empty()
+            || (!other.reasons.is_empty() && other.reasons.iter().all(|one| self.reasons.contains(one)));
+        self.side == other.side
+            && covers(&self.from, &other.from)
+            && covers(&self.to, &other.to)
+            && self.subject.iter().all(tag)
+            && self.field.iter().all(field)
+            && reasons
     }
 }
 
@@ -233,6 +331,30 @@ impl Policy {
 }
 
 impl IncomingPolicy {
+    /// Whether a rule may deliver mail for this reason. Not where the house itself has said no, where nobody could judge what a
+    /// reader would see, and where opened text may have been rigged to send itself away.
+    pub const fn may_be_delivered_by_rule(reason: Reason) -> bool {
+        !matches!(
+            reason,
+            Reason::SenderNotAuthorised
+                | Reason::BlockedLocally
+                | Reason::IntegrityUnproven
+                | Reason::Malformed
+                | Reason::TooComplex
+        )
+    }
+
+    /// The treatment of one reason where a rule holds for the recipient: the rule's for the reasons that it names, and never
+    /// weaker than the table's for those that no rule delivers.
+    pub fn treatment_under(&self, reason: Reason, rule: Option<&Rule>) -> IncomingTreatment {
+        let table = self.treatment(reason);
+        match rule.filter(|rule| rule.reasons.contains(&reason)).and_then(|rule| rule.action) {
+            Some(action) if Self::may_be_delivered_by_rule(reason) => action,
+            Some(action) => action.max(table),
+            None => table,
+        }
+    }
+
     /// What a reason means where the operator said nothing.
     ///
     /// `revocation-unknown` stands for what follows after `defer_for`.

@@ -107,6 +107,14 @@ impl Prepared {
     /// # Errors
     /// The structure could not be written.
     pub fn assemble(self, signature: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.assemble_with(signature, self.content.as_deref())
+    }
+
+    /// The same with this eContent, or detached: the signature is one for both. `content` is the entity that was prepared.
+    ///
+    /// # Errors
+    /// The structure could not be written.
+    pub fn assemble_with(&self, signature: &[u8], content: Option<&[u8]>) -> Result<Vec<u8>, SignError> {
         let end_entity = &self.signer.certificate;
         let mut certificates = vec![end_entity.der().to_vec()];
         for certificate in self.signer.preferred().into_iter().chain(&self.signer.chain) {
@@ -118,7 +126,7 @@ impl Prepared {
         Assembly {
             digest_algorithm: &self.digest_algorithm,
             signature_algorithm: &self.signature_algorithm,
-            content: self.content.as_deref(),
+            content,
             certificates,
             issuer: end_entity.issuer().der(),
             serial: end_entity.serial(),

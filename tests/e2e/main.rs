@@ -21,6 +21,7 @@ mod support;
 
 mod auth;
 mod authentication;
+mod bypass;
 mod canary;
 mod commands;
 mod compose;
@@ -46,6 +47,7 @@ mod oracle;
 mod outgoing;
 mod package;
 mod quarantine;
+mod policy;
 mod queue;
 mod queue_operations;
 mod release;

@@ -8,11 +8,6 @@ use crate::policy::{IncomingPolicy, IncomingTreatment};
 use crate::reason::Reason;
 use toml::Spanned;
 
-const TREATMENTS: [(&str, IncomingTreatment); 3] = [
-    ("deliver", IncomingTreatment::Deliver),
-    ("quarantine", IncomingTreatment::Quarantine),
-    ("reject", IncomingTreatment::Reject),
-];
 const OTHER_KEYS: [&str; 6] = ["own-domain", "list_posts", "lists", "defer_for", "hold_for", "authenticate"];
 
 pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> (IncomingPolicy, Authenticate) {
@@ -41,10 +36,12 @@ pub(super) fn incoming(file: &File, findings: &mut Findings<'_>) -> (IncomingPol
         match (reason, name.get_ref().as_str()) {
             (Some(reason), _) => {
                 let default = IncomingTreatment::Quarantine;
-                policy.treatments.push((reason, choice(findings, &key, Some(&text), &TREATMENTS, default)));
+                policy
+                    .treatments
+                    .push((reason, choice(findings, &key, Some(&text), &IncomingTreatment::WORDS, default)));
             }
             (None, "own-domain") => {
-                policy.own_domain = choice(findings, &key, Some(&text), &TREATMENTS, policy.own_domain)
+                policy.own_domain = choice(findings, &key, Some(&text), &IncomingTreatment::WORDS, policy.own_domain)
             }
             (None, "defer_for") => policy.defer_for = duration(findings, &key, Some(&text), 3600),
             (None, "hold_for") => policy.hold_for = duration(findings, &key, Some(&text), 86_400),

@@ -78,15 +78,8 @@ fn domain(
     };
     let dkim = table.dkim.iter().filter_map(|key| dkim(key, directory, findings)).collect();
     let verify_recipients = table.verify_recipients.as_ref().is_none_or(|on| *on.get_ref());
-    let sign = choice(
-        findings,
-        "domain.sign",
-        table.sign.as_ref(),
-        &[("required", Sign::Required), ("when-possible", Sign::WhenPossible), ("never", Sign::Never)],
-        Sign::Required,
-    );
-    let words = [("required", Encrypt::Required), ("when-possible", Encrypt::WhenPossible), ("never", Encrypt::Never)];
-    let encrypt = choice(findings, "domain.encrypt", table.encrypt.as_ref(), &words, Encrypt::WhenPossible);
+    let sign = choice(findings, "domain.sign", table.sign.as_ref(), &Sign::WORDS, Sign::Required);
+    let encrypt = choice(findings, "domain.encrypt", table.encrypt.as_ref(), &Encrypt::WORDS, Encrypt::WhenPossible);
     let ciphers = [ContentCipher::Aes256Cbc, ContentCipher::Aes256Gcm].map(|cipher| (cipher.name(), cipher));
     let written = table.content_encryption.as_ref();
     let content_encryption = choice(findings, "domain.content_encryption", written, &ciphers, ContentCipher::Aes256Cbc);

@@ -2,100 +2,221 @@
 
 use super::super::file::{self, File, HeaderField, OneOrMore, PolicyFile};
 use super::super::parse::{self, Findings};
-use super::{choice, key, missing, must_be_default, not_yet, text};
-use crate::policy::{Encrypt, Pattern, Rule, Side};
+use super::trials::{self, Trials};
+use super::{choice, key, missing, text};
+use crate::policy::{BYPASS, Encrypt, IncomingPolicy, IncomingTreatment, Pattern, Rule, Side, Sign, SignedForm};
+use crate::reason::Reason;
 use std::path::Path;
 use toml::Spanned;
 
 /// Rules that look at the same mail one after the other, for every recipient: a thousand is a mistake.
 const RULES: usize = 1000;
 
-/// `[policy] file`. Whoever writes the name means a file: only where the key is absent may there be none.
+/// `[policy] file`: its rules, and its tests, which are run when the whole policy is there. Whoever writes the name means a
+/// file: only where the key is absent may there be none.
 #[expect(clippy::disallowed_methods, reason = "this module is part of the reader of the operator's files")]
-pub(super) fn rules(file: &File, directory: &Path, findings: &mut Findings<'_>) -> Vec<Rule> {
+pub(super) fn rules(file: &File, directory: &Path, findings: &mut Findings<'_>) -> (Vec<Rule>, Trials) {
     let written = key(&file.policy, |policy| &policy.file);
     let path = directory.join(text(written).unwrap_or("policy.toml"));
     let content = match std::fs::read_to_string(&path) {
         Ok(content) => content,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && written.is_none() => return Vec::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && written.is_none() => return Default::default(),
         Err(error) => {
             let offset = written.map_or(0, |written| written.span().start);
             let problem = format!("expected a readable file `{}`, found: {error}", path.display());
             findings.error(offset, "policy.file", problem, "leave the key out if there are no rules");
-            return Vec::new();
+            return Default::default();
         }
     };
     let mut found = Findings::new(&path, &content);
-    let rules = parse::file::<PolicyFile>(&content, "policy.toml", &mut found);
-    let rules = rules.map(|file| checked(&file, &mut found)).unwrap_or_default();
-    findings.extend(found.into_errors());
-    rules
+    let parsed = parse::file::<PolicyFile>(&content, "policy.toml", &mut found);
+    let (rules, trials) = match &parsed {
+        Some(parsed) => {
+            let rules = checked(parsed, &mut found);
+            let trials = trials::read(parsed, &path, &rules, &mut found);
+            (rules, trials)
+        }
+        None => Default::default(),
+    };
+    findings.extend(found);
+    (rules, trials)
 }
 
 fn checked(file: &PolicyFile, found: &mut Findings<'_>) -> Vec<Rule> {
-    if let Some(test) = file.test.first() {
-        let hint = "take the [[test]] tables out; `segel explain` shows what a rule does";
-        not_yet(found, test.span().start, "test", "no [[test]]", "one", hint);
-    }
     if let Some(rule) = file.rule.get(RULES) {
         found.error(rule.span().start, "rule", format!("expected at most {RULES} rules, found more"), "join rules");
+        return Vec::new();
     }
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<(usize, Rule)> = Vec::new();
     for table in &file.rule {
+        let start = table.span().start;
         let Some(rule) = rule(table, found) else { continue };
-        if rules.iter().any(|other| other.name == rule.name) {
+        if rules.iter().any(|(_, other)| other.name == rule.name) {
             let problem = format!("expected a name of its own, found `{}` twice", rule.name);
-            found.error(table.span().start, "rule.name", problem, "names tell rules apart in records and `explain`");
+            found.error(start, "rule.name", problem, "names tell rules apart in records and `explain`");
         }
-        rules.push(rule);
+        if let Some((earlier, before)) = rules.iter().find(|(_, before)| before.catches_all_of(&rule)) {
+            let line = found.line(*earlier);
+            let text = format!(
+                "rule `{}` never decides: rule `{}` (line {line}) comes first and matches all its mail; put the narrower rule first",
+                rule.name, before.name
+            );
+            found.warn_at(start, &text);
+        }
+        rules.push((start, rule));
     }
-    rules
+    rules.into_iter().map(|(_, rule)| rule).collect()
 }
 
 fn rule(table: &Spanned<file::Rule>, found: &mut Findings<'_>) -> Option<Rule> {
     let (start, table) = (table.span().start, table.get_ref());
-    let name = table.name.as_ref().map(|name| name.get_ref().clone()).filter(|name| !name.trim().is_empty());
-    if name.is_none() {
-        missing(found, start, "rule.name", "a name", "any word; it stands in records and in `explain`");
+    let name = name(table, start, found);
+    let no_conditions = file::Match::default();
+    let conditions = table.conditions.as_ref().map_or(&no_conditions, Spanned::get_ref);
+    let none = file::Then::default();
+    let then = table.then.as_ref().map_or(&none, Spanned::get_ref);
+    if [&then.sign, &then.form, &then.encrypt, &then.action].iter().all(|key| key.is_none()) {
+        let hint = "write then = { encrypt = \"required\" }, or sign, form, or action for mail from outside";
+        missing(found, start, "rule.then", "what follows", hint);
     }
-    let then = |select: fn(&file::Then) -> &file::Value<String>| key(&table.then, select);
-    let hint = "the sender's domain says whether mail is signed: leave the key out";
-    must_be_default(found, "rule.then.sign", then(|then| &then.sign), "", hint);
-    must_be_default(found, "rule.then.action", then(|then| &then.action), "", "use the tables of [incoming]");
-    if then(|then| &then.encrypt).is_none() {
-        let hint = "write then = { encrypt = \"required\" }, \"when-possible\" or \"never\"";
-        missing(found, start, "rule.then.encrypt", "what follows", hint);
-    }
-    let words = [("required", Encrypt::Required), ("when-possible", Encrypt::WhenPossible), ("never", Encrypt::Never)];
-    let encrypt = choice(found, "rule.then.encrypt", then(|then| &then.encrypt), &words, Encrypt::Required);
-    let none = file::Match::default();
-    let conditions = table.conditions.as_ref().map_or(&none, Spanned::get_ref);
-    let reasons = "outgoing mail has no reasons: use the tables of [incoming]";
-    if let Some(first) = conditions.reasons.as_ref().and_then(|list| list.get_ref().first()) {
-        let (offset, text) = (first.span().start, format!("`{}`", first.get_ref()));
-        not_yet(found, offset, "rule.match.reasons", "an empty list", &text, reasons);
-    }
-    Some(Rule {
+    let side = side(conditions, then, found)?;
+    let rule = Rule {
         name: name?,
-        side: side(conditions, found),
+        side,
         from: patterns("rule.match.from", conditions.from.as_ref(), found),
         to: patterns("rule.match.to", conditions.to.as_ref(), found),
         subject: tag(conditions.subject.as_ref(), found),
-        field: conditions.header.as_ref().and_then(|field| header(field, found)),
-        encrypt,
-    })
+        field: conditions.header.as_ref().and_then(|field| header("rule.match.header", field, found)),
+        reasons: reasons("rule.match.reasons", conditions.reasons.as_ref(), found),
+        sign: word("rule.then.sign", then.sign.as_ref(), &Sign::WORDS, found),
+        form: word("rule.then.form", then.form.as_ref(), &SignedForm::WORDS, found),
+        encrypt: word("rule.then.encrypt", then.encrypt.as_ref(), &Encrypt::WORDS, found),
+        action: word("rule.then.action", then.action.as_ref(), &IncomingTreatment::WORDS, found),
+    };
+    contradictions(&rule, conditions, then, found);
+    Some(rule)
 }
 
-/// Rules are about encryption, and that is about outgoing mail.
-fn side(conditions: &file::Match, found: &mut Findings<'_>) -> Option<Side> {
-    let written = conditions.side.as_ref();
-    let words = [("inside", Some(Side::Inside)), ("outside", Some(Side::Outside))];
-    let side = choice(found, "rule.match.side", written, &words, None);
-    if let Some(written) = written.filter(|_| side == Some(Side::Outside)) {
-        let hint = "a tag or field from outside is never obeyed; leave the key out, or write \"inside\"";
-        not_yet(found, written.span().start, "rule.match.side", "`inside`", "`outside`", hint);
+fn name(table: &file::Rule, start: usize, found: &mut Findings<'_>) -> Option<String> {
+    let written = table.name.as_ref().filter(|name| !name.get_ref().trim().is_empty());
+    let Some(written) = written else {
+        missing(found, start, "rule.name", "a name", "any word; it stands in records and in `explain`");
+        return None;
+    };
+    if written.get_ref() == BYPASS || written.get_ref().chars().any(char::is_control) {
+        let problem = format!("expected a name of its own, found `{}`", written.get_ref().escape_debug());
+        found.error(
+            written.span().start,
+            "rule.name",
+            problem,
+            "records call the emergency bypass so; use another word",
+        );
     }
-    side
+    Some(written.get_ref().clone())
+}
+
+/// One of some words, if anything was written.
+pub(super) fn word<T: Copy>(
+    key: &str,
+    written: Option<&Spanned<String>>,
+    words: &[(&str, T)],
+    found: &mut Findings<'_>,
+) -> Option<T> {
+    let (_, first) = words.first()?;
+    written.map(|written| choice(found, key, Some(written), words, *first))
+}
+
+/// What is written says which side a rule is for, where `side` does not; it may not say both.
+fn side(conditions: &file::Match, then: &file::Then, found: &mut Findings<'_>) -> Option<Side> {
+    let offset = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.span().start);
+    let inside = [
+        ("rule.match.subject", offset(&conditions.subject)),
+        ("rule.match.header", conditions.header.as_ref().map(|value| value.span().start)),
+        ("rule.then.sign", offset(&then.sign)),
+        ("rule.then.form", offset(&then.form)),
+        ("rule.then.encrypt", offset(&then.encrypt)),
+    ];
+    let outside = [
+        ("rule.match.reasons", conditions.reasons.as_ref().map(|value| value.span().start)),
+        ("rule.then.action", offset(&then.action)),
+    ];
+    let first = |keys: &[(&'static str, Option<usize>)]| keys.iter().find_map(|(key, at)| Some((*key, (*at)?)));
+    let words = [("inside", Side::Inside), ("outside", Side::Outside)];
+    let written = word("rule.match.side", conditions.side.as_ref(), &words, found);
+    match (written, first(&inside), first(&outside)) {
+        (Some(Side::Outside), Some((key, at)), _) => {
+            let hint = match key {
+                "rule.match.subject" | "rule.match.header" => {
+                    "a tag or field from outside is never obeyed: anybody can write it; leave the key out"
+                }
+                _ => "mail from outside is neither signed nor encrypted here; `action` says what happens to it",
+            };
+            found.error(at, key, "expected a key for mail from outside, found one for mail from inside", hint);
+            None
+        }
+        (Some(Side::Inside), _, Some((key, at))) => {
+            let hint = "reasons are found in mail from outside, and `action` is for that; write side = \"outside\"";
+            found.error(at, key, "expected a key for mail from inside, found one for mail from outside", hint);
+            None
+        }
+        (None, Some((one, _)), Some((other, at))) => {
+            let problem = format!("expected keys for one side, found `{one}` (inside) and this one (outside)");
+            found.error(at, other, problem, "write two rules, one for each side");
+            None
+        }
+        (Some(side), _, _) => Some(side),
+        (None, None, Some(_)) => Some(Side::Outside),
+        (None, _, None) => Some(Side::Inside),
+    }
+}
+
+/// What can be written and can not be meant.
+fn contradictions(rule: &Rule, conditions: &file::Match, then: &file::Then, found: &mut Findings<'_>) {
+    if let (Some(Sign::Never), Some(form)) = (rule.sign, &then.form) {
+        let problem = "expected no form where `sign` is `never`, found one";
+        found.error(form.span().start, "rule.then.form", problem, "leave one of the two keys out");
+    }
+    let listed = conditions.reasons.iter().flat_map(|list| list.get_ref());
+    for written in listed.filter(|_| rule.action == Some(IncomingTreatment::Deliver)) {
+        let reason = Reason::from_code(written.get_ref());
+        if reason.is_some_and(|reason| !IncomingPolicy::may_be_delivered_by_rule(reason)) {
+            let problem = format!("expected a reason that a rule may deliver, found `{}`", written.get_ref());
+            let hint = "no rule lets this through; [incoming] and [[authorise]] say what holds for it, and an operator \
+                        can release single mails from quarantine";
+            found.error(written.span().start, "rule.match.reasons", problem, hint);
+        }
+    }
+}
+
+/// Reason codes of incoming mail.
+pub(super) fn reasons(
+    key: &str,
+    written: Option<&Spanned<Vec<Spanned<String>>>>,
+    found: &mut Findings<'_>,
+) -> Vec<Reason> {
+    let Some(written) = written else { return Vec::new() };
+    if written.get_ref().is_empty() {
+        let hint = "leave the key out where the reasons don't matter";
+        found.error(written.span().start, key, "expected at least one reason code, found an empty list", hint);
+    }
+    let outgoing = |reason: &Reason| matches!(reason, Reason::NoRecipientCertificate | Reason::NoSigningKey);
+    let mut reasons = Vec::new();
+    for one in written.get_ref() {
+        match Reason::from_code(one.get_ref()) {
+            Some(reason) if !outgoing(&reason) => reasons.push(reason),
+            known => {
+                let codes = Reason::ALL.into_iter().filter(|reason| !outgoing(reason)).map(Reason::code);
+                let hint = match (known, parse::nearest(one.get_ref(), codes.clone())) {
+                    (Some(_), _) => "this one is about mail from inside, which is not delivered then".to_owned(),
+                    (None, Some(near)) => format!("did you mean \"{near}\"?"),
+                    (None, None) => format!("the codes are {}", codes.collect::<Vec<_>>().join(", ")),
+                };
+                let problem = format!("expected a reason code of mail from outside, found `{}`", one.get_ref());
+                found.error(one.span().start, key, problem, hint);
+            }
+        }
+    }
+    reasons
 }
 
 fn tag(written: Option<&Spanned<String>>, found: &mut Findings<'_>) -> Option<String> {
@@ -109,11 +230,11 @@ fn tag(written: Option<&Spanned<String>>, found: &mut Findings<'_>) -> Option<St
 }
 
 /// Fields that mail can't do without are no triggers: a trigger is removed from the mail.
-fn header(field: &Spanned<HeaderField>, found: &mut Findings<'_>) -> Option<(String, String)> {
+pub(super) fn header(key: &str, field: &Spanned<HeaderField>, found: &mut Findings<'_>) -> Option<(String, String)> {
     let (start, field) = (field.span().start, field.get_ref());
     let hint = "write header = { name = \"X-Encrypt\", value = \"yes\" }";
     let (Some(name), Some(value)) = (&field.name, &field.value) else {
-        missing(found, start, "rule.match.header", "name and value", hint);
+        missing(found, start, key, "name and value", hint);
         return None;
     };
     let is_name = |octet: u8| (b'!'..=b'~').contains(&octet) && octet != b':';
@@ -140,7 +261,7 @@ fn header(field: &Spanned<HeaderField>, found: &mut Findings<'_>) -> Option<(Str
         || lower.starts_with("content-")
     {
         let problem = format!("expected the name of a field that may be removed, found `{}`", name.get_ref());
-        found.error(name.span().start, "rule.match.header.name", problem, hint);
+        found.error(name.span().start, &format!("{key}.name"), problem, hint);
     }
     Some((name.get_ref().clone(), value.get_ref().trim().to_owned()))
 }

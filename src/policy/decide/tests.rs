@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::crypto::ContentCipher;
-use crate::mail::header::FromTexts;
-use crate::mail::{BodyType, Domain, Envelope};
+use crate::mail::header::{From, FromTexts};
+use crate::mail::{BodyType, Domain, Envelope, ReversePath};
 use crate::policy::{
-    Again, Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Triggers,
+    Again, Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Sign, Substitute,
+    Triggers, Unvouched,
 };
-use crate::smime::inspect::{Evidence, Opened};
+use crate::smime::inspect::{Evidence, Opened, Structure};
 use crate::smime::{Inspected, Verdict};
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
         already_encrypted: false,
         passed: false,
         returns_opened: false,
+        bypass: false,
         first_seen: None,
         again: None,
     }

@@ -1,7 +1,7 @@
 //! "When possible" against "required", certificate by certificate.
 
 use super::super::decide::tests::{address, facts, from, policy};
-use super::super::{Decision, Form, Pattern, decide};
+use super::super::{Decision, ForRecipient, Form, HoldClass, Pattern, Rule, Treatment, decide};
 use super::*;
 use crate::limits::Limits;
 use crate::pki::path::{AnchorSource, Harvesting, TrustAnchor};
@@ -140,12 +140,16 @@ fn o30_after_encrypted_mail_no_certificate_is_no_reason_for_clear() {
 fn o30_rules_fire_by_tag_field_sender_and_recipient_first_match_first() {
     let rule = |name: &str, to: &[&str], subject: Option<&str>, field: Option<(&str, &str)>, encrypt| Rule {
         name: name.to_owned(),
-        side: None,
+        side: Side::Inside,
         from: Vec::new(),
         to: to.iter().map(|to| Pattern::parse(to).unwrap()).collect(),
         subject: subject.map(str::to_owned),
         field: field.map(|(name, value)| (name.to_owned(), value.to_owned())),
-        encrypt,
+        reasons: Vec::new(),
+        sign: None,
+        form: None,
+        encrypt: Some(encrypt),
+        action: None,
     };
     let mut policy = policy();
     policy.domains[0].encrypt = Encrypt::Never;
