@@ -195,7 +195,7 @@ impl Bypass {
         operator: String,
         now: Timestamp,
     ) -> Result<Status, BypassError> {
-        let _changing = self.0.changing.lock().await;
+        let (now, _changing) = (whole(now), self.0.changing.lock().await);
         if let Some(entry) = self.entries().iter().find(|entry| entry.is_in_force() && entry.is_for(domain.as_ref())) {
             let scope = entry.row.domain.as_ref().map_or("all own domains", Domain::as_str).to_owned();
             return Err(BypassError::InForce { scope, until: entry.row.until });
@@ -244,7 +244,7 @@ impl Bypass {
     }
 
     async fn end(&self, mut entry: Entry, by: &str, now: Timestamp) -> Result<Status, StoreError> {
-        entry.row.ended = Some(now);
+        entry.row.ended = Some(whole(now));
         entry.row.ended_by = Some(by.to_owned());
         let (status, event) = (entry.row.status(), entry.row.ended_event());
         self.put(entry, Some(event)).await?;
@@ -315,6 +315,11 @@ impl Bypass {
         }
         Ok(())
     }
+}
+
+/// Whole seconds, as people read them.
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn entry(row: &sqlx::sqlite::SqliteRow, now: Timestamp) -> Result<Entry, sqlx::Error> {

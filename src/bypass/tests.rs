@@ -44,7 +44,7 @@ async fn start(bypass: &Bypass, of: Option<&str>, now: Timestamp) -> Result<Stat
 
 #[tokio::test]
 async fn one_at_a_time_for_a_domain_and_it_outlives_a_restart() {
-    let (site, now) = (Site::new().await, crate::clock::now());
+    let (site, now) = (Site::new().await, whole(crate::clock::now()));
     let (a, b) = (domain("a.example"), domain("b.example"));
     let bypass = site.open(now).await;
     assert!(!bypass.is_in_force(&a) && bypass.until().is_none());
@@ -66,7 +66,7 @@ async fn one_at_a_time_for_a_domain_and_it_outlives_a_restart() {
 
 #[tokio::test]
 async fn it_ends_by_itself_and_whoever_has_to_hear_hears_once() {
-    let (site, now) = (Site::new().await, crate::clock::now());
+    let (site, now) = (Site::new().await, whole(crate::clock::now()));
     let bypass = site.open(now).await;
     // Begun two hours ago, by the clock.
     start(&bypass, None, now.checked_sub(hours(2)).unwrap()).await.unwrap();
@@ -87,7 +87,7 @@ async fn it_ends_by_itself_and_whoever_has_to_hear_hears_once() {
 /// P33: neither a clock that is set back nor a restart after that gives it more time than it was given.
 #[tokio::test]
 async fn p33_a_clock_that_is_set_back_does_not_lengthen_it() {
-    let (site, now) = (Site::new().await, crate::clock::now());
+    let (site, now) = (Site::new().await, whole(crate::clock::now()));
     let bypass = site.open(now).await;
     // An hour of its two has passed, and it was written down.
     start(&bypass, None, now.checked_sub(hours(1)).unwrap()).await.unwrap();

@@ -178,7 +178,7 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
             ("signer", record.signer.clone().unwrap_or_default()),
             ("serial", record.serial.clone().unwrap_or_default()),
             ("revocation", revocations(&shown.details)),
-            ("rule", record.rule.clone()),
+            ("rule", rules(&record.rule, &shown.details)),
             ("policy", shown.policy.clone()),
             ("RET", shown.returned.clone().unwrap_or_default()),
             ("ENVID", shown.envelope_id.clone().unwrap_or_default()),
@@ -219,6 +219,15 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
         out.labelled(0, &[(reason.code(), wrapped(&said(reason)))])?;
     }
     Ok(())
+}
+
+/// What fired for the mail, and for recipients for whom something else did.
+fn rules(of_mail: &str, details: &serde_json::Value) -> String {
+    let text = |one: &serde_json::Value, name: &str| one.get(name).and_then(|text| text.as_str()).map(str::to_owned);
+    let each = details.get("recipients").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let each = each.filter_map(|one| Some((text(one, "address")?, text(one, "rule")?)));
+    let other = each.filter(|(_, rule)| rule != of_mail).map(|(address, rule)| format!("{rule} (for {address})"));
+    std::iter::once(of_mail.to_owned()).chain(other).collect::<Vec<_>>().join("\n")
 }
 
 /// What the sender asked for, and what he was told.

@@ -437,7 +437,7 @@ fn rules_of_the_policy_file_are_read_and_what_they_can_not_do_is_an_error() {
         (format!("{a}match = {{ side = \"outside\" }}\nthen = {{ sign = \"never\" }}\n"), 4, "rule.then.sign"),
         (format!("{a}match = {{ side = \"inside\" }}\nthen = {{ action = \"reject\" }}\n"), 4, "rule.then.action"),
         (format!("{a}match = {{ side = \"inside\", reasons = [\"revoked\"] }}\n{then}"), 3, "rule.match.reasons"),
-        (format!("{a}match = {{ reasons = [\"revoked\"] }}\n{then}"), 4, "rule.match.reasons"),
+        (format!("{a}match = {{ reasons = [\"revoked\"] }}\n{then}"), 3, "rule.match.reasons"),
         (
             format!("{a}match = {{ side = \"outside\", subject = \"[x]\" }}\nthen = {{ action = \"reject\" }}\n"),
             3,

@@ -357,6 +357,7 @@ fn a_described_mail_is_decided_as_mail_is() {
     let outside = |reasons: &[Reason]| Given {
         side: Side::Outside,
         from: address(STRANGER),
+        reverse_path: ReversePath::Mailbox(address(STRANGER)),
         reasons: reasons.to_vec(),
         ..given.clone()
     };

@@ -63,7 +63,7 @@ fn mail_flows_unsigned_for_a_while_and_never_less_encrypted() {
     assert!(well["status"] == "degraded" && well["bypass"]["until"].is_string(), "{well}");
 
     // Who has no key and who has one leave unsigned; the bytes are theirs.
-    for (from, id) in [(TONO, "no-key"), (SITI, "key")] {
+    for (from, id) in [(TONO, "keyless"), (SITI, "bypassed")] {
         assert!(write(&gateway, from, RINA, id).starts_with("250"));
         assert!(below_trace(&outside.find(id).content) == letter(from, RINA, id, id));
     }

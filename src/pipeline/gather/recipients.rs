@@ -84,7 +84,8 @@ fn is_pgp_encrypted(content: &[u8], limits: &Limits) -> bool {
 pub(super) fn may_encrypt(snapshot: &Snapshot, from: &Address, facts: &Facts) -> bool {
     let policy = &snapshot.config.policy;
     let own = policy.domain(from.domain());
-    facts.returns_opened || !policy.rules.is_empty() || own.is_some_and(|domain| domain.encrypt != Encrypt::Never)
+    let by_rule = policy.rules.iter().any(|rule| rule.encrypt.is_some_and(|encrypt| encrypt != Encrypt::Never));
+    facts.returns_opened || by_rule || own.is_some_and(|domain| domain.encrypt != Encrypt::Never)
 }
 
 /// Certificates of every recipient with their standing, in the envelope's order.
