@@ -177,7 +177,7 @@ async fn what_may_wait_shares_a_flush_and_does_not_wait_for_ever() {
 #[tokio::test]
 async fn a_defect_in_a_job_closes_the_store_and_nobody_hangs() {
     let (_folder, store) = store().await;
-    let (other, third) = (store.clone(), store.clone());
+    let other = store.clone();
     let defect = |_: &mut Tx<'_>| -> Result<(), TxError> { panic!("a defect") };
     let ended = tokio::time::timeout(Duration::from_secs(10), async move {
         assert!(matches!(store.write(Do(defect, Urgency::Now)).await, Err(StoreError::Closed)));
@@ -186,7 +186,6 @@ async fn a_defect_in_a_job_closes_the_store_and_nobody_hangs() {
         other.close().await;
     });
     ended.await.unwrap();
-    assert!(names(&third).await.is_empty() || third.readers().is_closed());
 }
 
 #[test]

@@ -305,7 +305,9 @@ impl<W: Write> Group for Jobs<W> {
     }
 
     fn fail(self: Box<Self>, error: &StoreError) {
-        for (_, reply) in self.jobs {
+        for (job, reply) in self.jobs {
+            // What it had put on disk beside the database is gone when the caller hears of it.
+            drop(job);
             // Nobody listens any more: then nobody was promised anything either.
             reply.send(Err(error.clone())).ok();
         }
