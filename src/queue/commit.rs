@@ -320,24 +320,20 @@ pub(super) fn insert_records(tx: &mut Tx<'_>, records: &[&Prepared]) -> Result<V
 
 fn insert_contents(tx: &mut Tx<'_>, rows: &[(i64, &Sealed)]) -> Result<(), TxError> {
     for group in groups(rows) {
-        let sql = format!(
-            "INSERT INTO content (id, size, master, wrapped, sealed, file) VALUES {}",
-            placeholders(group.len(), 6)
-        );
-        let values: Vec<_> = group
-            .iter()
-            .flat_map(|(id, sealed)| {
-                values![
-                    *id,
-                    sealed.size,
-                    &sealed.wrapped.master,
-                    &sealed.wrapped.bytes,
-                    sealed.row.as_deref(),
-                    sealed.file.as_ref().map(|file| &file.name),
-                ]
-            })
-            .collect();
+        let sql =
+            format!("INSERT INTO content (id, size, master, wrapped, file) VALUES {}", placeholders(group.len(), 5));
+        let mut values = Vec::with_capacity(group.len() * 5);
+        for (id, sealed) in group {
+            let file = sealed.file.as_ref().map(|file| &file.name);
+            values.extend(values![*id, sealed.size, &sealed.wrapped.master, &sealed.wrapped.bytes, file]);
+        }
         tx.execute(&sql, &values)?;
+    }
+    // One by one: a statement over many rows that could fail in between keeps a copy of every page that it writes on.
+    for (id, sealed) in rows {
+        if let Some(octets) = &sealed.row {
+            tx.execute("INSERT INTO sealed (content, octets) VALUES (?, ?)", &values![*id, &octets[..]])?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Sealed content: in a row up to 128 KiB, in a file of its own above that.
+//! Sealed content: in a row of the table `sealed` up to 128 KiB, in a file of its own above that.
 //!
 //! A copy that is its original with something on top, as all mail that is only relayed, is stored as just that: what stands
 //! on top, sealed with the original's key, and the place from which the original follows. The original is kept as long
@@ -158,11 +158,14 @@ impl Shared {
         open: impl FnOnce(&MasterKey, &WrappedKey, &[u8]) -> Result<Bytes, SealError> + Send + 'static,
     ) -> Result<Bytes, Missing> {
         type Row = (String, Option<Vec<u8>>, Option<Vec<u8>>, Option<String>);
-        let row: Option<Row> = sqlx::query_as("SELECT master, wrapped, sealed, file FROM content WHERE id = ?")
-            .bind(content)
-            .fetch_optional(self.store.readers())
-            .await
-            .map_err(|error| Missing::Failed(error.into()))?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT c.master, c.wrapped, coalesce(s.octets, c.sealed), c.file FROM content c \
+             LEFT JOIN sealed s ON s.content = c.id WHERE c.id = ?",
+        )
+        .bind(content)
+        .fetch_optional(self.store.readers())
+        .await
+        .map_err(|error| Missing::Failed(error.into()))?;
         let Some((master, wrapped, sealed, file)) = row else {
             return Err(Missing::Damaged("no row".to_owned()));
         };

@@ -371,6 +371,7 @@ fn destroy(tx: &mut Tx<'_>, contents: &[(i64,)], files: &mut Vec<String>) -> Res
         "UPDATE content SET wrapped = NULL, sealed = NULL, file = NULL WHERE wrapped IS NOT NULL AND id IN ({list})"
     );
     tx.execute(&sql, &values)?;
+    tx.delete_as_it_lies(&format!("DELETE FROM sealed WHERE content IN ({list})"), &values)?;
     Ok(())
 }
 

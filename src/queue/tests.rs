@@ -457,7 +457,7 @@ async fn c45_crash_table_13_damage_is_set_aside() {
             std::fs::write(&path, octets).unwrap();
         } else {
             fixture
-                .sql("UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE id = 2")
+                .sql("UPDATE sealed SET octets = substr(octets, 1, length(octets) - 1) || x'00' WHERE content = 2")
                 .await;
         }
         fixture.queue.release(&bad).await.unwrap();

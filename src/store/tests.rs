@@ -89,7 +89,7 @@ async fn the_measured_settings_hold() {
             let mut values = Vec::new();
             for name in ["journal_mode", "synchronous", "page_size", "wal_autocheckpoint", "auto_vacuum"]
                 .into_iter()
-                .chain(["secure_delete", "foreign_keys"])
+                .chain(["secure_delete", "foreign_keys", "temp_store"])
             {
                 let sql = format!("PRAGMA {name}");
                 let number = tx.one(&sql, &[]).map(|(number,): (i64,)| number.to_string());
@@ -98,7 +98,7 @@ async fn the_measured_settings_hold() {
             Ok(values)
         }
     }
-    assert_eq!(store.write(Pragmas).await.unwrap(), ["wal", "2", "4096", "4000", "2", "1", "1"]);
+    assert_eq!(store.write(Pragmas).await.unwrap(), ["wal", "2", "4096", "4000", "2", "1", "1", "2"]);
 }
 
 #[test]
@@ -158,6 +158,21 @@ async fn values_come_back_as_they_went_and_to_the_place_of_their_number() {
         let StoreError::Sql(cause) = store.write(Do(job, Urgency::Now)).await.unwrap_err() else { panic!("{text}") };
         assert_eq!(cause.to_string(), text);
     }
+}
+
+#[tokio::test]
+async fn overwriting_begins_again_after_what_is_deleted_as_it_lies() {
+    let (_folder, store) = store().await;
+    store.write(Insert("a")).await.unwrap();
+    let scrubs = |tx: &mut Tx<'_>| tx.one::<(i64,)>("PRAGMA secure_delete", &[]);
+    let deletes = |tx: &mut Tx<'_>| tx.delete_as_it_lies("DELETE FROM setting", &[]);
+    assert_eq!(store.write(Do(deletes, Urgency::Now)).await.unwrap(), 1);
+    assert_eq!(store.write(Do(scrubs, Urgency::Now)).await.unwrap(), (1,));
+    let fails = |tx: &mut Tx<'_>| tx.delete_as_it_lies("DELETE FROM nothing", &[]);
+    assert!(store.write(Do(fails, Urgency::Now)).await.is_err());
+    // Another text: a prepared pragma would say what it said before.
+    let scrubs = |tx: &mut Tx<'_>| tx.one::<(i64,)>("PRAGMA main.secure_delete", &[]);
+    assert_eq!(store.write(Do(scrubs, Urgency::Now)).await.unwrap(), (1,));
 }
 
 #[tokio::test]

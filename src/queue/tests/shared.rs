@@ -59,7 +59,11 @@ async fn c04_the_content_of_relayed_mail_goes_with_its_last_recipient() {
         assert_eq!(fixture.queue.original(&id).await.unwrap(), message(size));
         fixture.queue.settle(&last, all(&last, &delivered())).await.unwrap();
         assert_eq!(
-            fixture.count("SELECT count(*) FROM content WHERE wrapped IS NOT NULL OR sealed IS NOT NULL").await,
+            fixture
+                .count(
+                    "SELECT (SELECT count(*) FROM content WHERE wrapped IS NOT NULL) + (SELECT count(*) FROM sealed)"
+                )
+                .await,
             0
         );
         assert_eq!(fixture.files(), 0);
@@ -95,7 +99,7 @@ async fn c46_relayed_mail_that_an_operator_holds_keeps_what_it_needs() {
 #[tokio::test]
 async fn c45_crash_table_13_relayed_mail_that_is_damaged_is_set_aside() {
     for damage in [
-        "UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) WHERE id = 1",
+        "UPDATE sealed SET octets = substr(octets, 1, length(octets) - 1) WHERE content = 1",
         "UPDATE copy SET top = substr(top, 1, length(top) - 1) WHERE id = 1",
         "UPDATE copy SET below = 100000 WHERE id = 1",
         "UPDATE copy SET below = -1 WHERE id = 1",
@@ -159,4 +163,47 @@ async fn p44_nothing_of_relayed_mail_lies_in_clear() {
             assert!(!octets.windows(text.len()).any(|window| window == text.as_bytes()), "{}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn c04_a_destroyed_key_lies_nowhere_in_the_database() {
+    let fixture = Fixture::new().await;
+    let path = fixture.folder.path().join("segel.db");
+    let mut deliveries = Vec::new();
+    for number in 0..60 {
+        let size = [300, 20_000][number % 2];
+        deliveries.extend(fixture.queue.commit(relay(size, &["a@example.org"], None)).await.unwrap());
+        deliveries.extend(fixture.queue.commit(record(size, &["b@example.org"])).await.unwrap());
+    }
+    let keys: Vec<Vec<u8>> =
+        query_scalar("SELECT wrapped FROM content").fetch_all(fixture.store.readers()).await.unwrap();
+    assert_eq!(keys.len(), 180);
+    let found = || {
+        // All of the log into the database, and the log emptied.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let busy: i64 = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+        assert_eq!(busy, 0);
+        let octets = std::fs::read(&path).unwrap();
+        let there: std::collections::HashSet<&[u8]> = octets.windows(76).collect();
+        keys.iter().filter(|key| there.contains(&key[..])).count()
+    };
+    assert_eq!((keys[0].len(), found()), (76, 180), "the search would find them");
+    for delivery in deliveries {
+        fixture.queue.settle(&delivery, all(&delivery, &delivered())).await.unwrap();
+    }
+    assert_eq!(found(), 0);
+}
+
+#[tokio::test]
+async fn octets_that_an_older_version_stored_open_and_go() {
+    let fixture = Fixture::new().await;
+    let first = fixture.queue.commit(record(500, &["a@example.org"])).await.unwrap().remove(0);
+    fixture.sql("UPDATE content SET sealed = (SELECT octets FROM sealed WHERE sealed.content = content.id)").await;
+    fixture.sql("DELETE FROM sealed").await;
+    assert_eq!(fixture.queue.original(&first.queue_id).await.unwrap(), message(500));
+    let fixture = fixture.restart().await;
+    let again = fixture.queue.claim(10).await.unwrap().remove(0);
+    assert_eq!(again.content, first.content);
+    fixture.queue.settle(&again, all(&again, &delivered())).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM content WHERE wrapped IS NOT NULL OR sealed IS NOT NULL").await, 0);
 }
