@@ -332,7 +332,10 @@ fn entry(row: &sqlx::sqlite::SqliteRow, now: Timestamp) -> Result<Entry, sqlx::E
     let row = Row {
         id: row.try_get("id")?,
         // None means all domains: what can't be read must not become that.
-        domain: domain.map(|text| Domain::parse(&text)).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        domain: domain
+            .map(|text| Domain::parse(&text))
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         reason: row.try_get("reason")?,
         operator: row.try_get("operator")?,
         started: time(row.try_get("started")?),

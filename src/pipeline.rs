@@ -148,7 +148,7 @@ pub async fn accept(
 ) -> Reply {
     let (id, watch) = (QueueId::random(), Stopwatch::start());
     let now = clock::now();
-    let grid = Arc::new(grid::Grid::of(arrival.content.len()));
+    let (grid, arrival) = (Arc::new(grid::Grid::of(arrival.content.len())), Arc::new(arrival));
     let reply = match take(gateway, snapshot, &arrival, commitment, &grid, &id, now).await {
         Ok(summary) => {
             told::accepted(snapshot, &arrival, &id, &summary, watch);
@@ -170,18 +170,17 @@ pub async fn accept(
 async fn take(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
-    arrival: &Arrival,
+    arrival: &Arc<Arrival>,
     commitment: &Commitment,
     grid: &Arc<grid::Grid>,
     id: &QueueId,
     now: Timestamp,
 ) -> Result<told::Summary, AcceptError> {
-    let ready = async {
-        stop_loops(snapshot, arrival)?;
-        make(gateway, snapshot, arrival, grid, None, id, now).await
-    };
+    let ready =
+        ready(Arc::clone(gateway), Arc::clone(snapshot), Arc::clone(arrival), Arc::clone(grid), id.clone(), now);
+    let ready = gateway.begin_on_worker(ready);
     let deadline = snapshot.config.accept_deadline;
-    let mut made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)??;
+    let mut made = tokio::time::timeout(deadline, ready).await.map_err(|_| AcceptError::Deadline)???;
     // Storing the copies takes memory too.
     let room = std::mem::take(&mut made.room);
     let learned = harvest::of(snapshot, &made);
@@ -196,6 +195,19 @@ async fn take(
     gateway.directory.remember_encrypted(&encrypted_to);
     harvest::keep(gateway, snapshot, learned, now);
     Ok(summary)
+}
+
+/// What has to be done before the commit.
+async fn ready(
+    gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
+    arrival: Arc<Arrival>,
+    grid: Arc<grid::Grid>,
+    id: QueueId,
+    now: Timestamp,
+) -> Result<Made, AcceptError> {
+    stop_loops(&snapshot, &arrival)?;
+    make(&gateway, &snapshot, &arrival, &grid, None, &id, now).await
 }
 
 /// Inspect, gather, decide, transform: the same for mail that arrives and for mail that was taken and is decided again.

@@ -111,14 +111,20 @@ impl MasterKey {
     /// Seals under a new random key. `context` (purpose and id) is authenticated with it: a sealed thing can't be moved
     /// elsewhere.
     pub fn seal(&self, context: &str, plain: &[u8]) -> (WrappedKey, Bytes) {
+        let (wrapped, sealed, _) = self.seal_with_key(context, plain);
+        (wrapped, sealed)
+    }
+
+    /// The same, and the key, for what stands and falls with this content ([`ContentKey::seal_small`]).
+    pub fn seal_with_key(&self, context: &str, plain: &[u8]) -> (WrappedKey, Bytes, ContentKey) {
         let key = random_key();
         let sealed = key.seal_chunks(plain);
-        (self.wrap(context, &key), sealed.into())
+        (self.wrap(context, &key), sealed.into(), key)
     }
 
     /// Opens what [`Self::seal`] made. All of it or nothing.
     pub fn open_sealed(&self, context: &str, key: &WrappedKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.unwrap_key(context, key)?.open_chunks(sealed)
+        self.unwrap_key(context, key)?.open(sealed)
     }
 
     /// A new random key, and the same wrapped.
@@ -271,7 +277,8 @@ impl ContentKey {
         sealed
     }
 
-    fn open_chunks(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    /// Opens what [`MasterKey::seal_with_key`] sealed under this key. All of it or nothing.
+    pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let Some((&VERSION, mut rest)) = sealed.split_first() else { return Err(SealError::Altered) };
         let key = aes_256_gcm(&self.0);
         let chunks = rest.len().div_ceil(CHUNK + TAG).max(1);

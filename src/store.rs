@@ -16,7 +16,9 @@ pub(crate) use tx::values;
 pub use tx::{Column, Read, Row, Tx, TxError, Value};
 pub use writer::{Urgency, Write};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -140,7 +142,7 @@ impl Store {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(reading(database));
+            .connect_lazy_with(options(database).pragma("query_only", "1"));
         Ok(Self { readers: Db::Sqlite(readers), writer })
     }
 
@@ -180,16 +182,21 @@ impl Store {
     }
 }
 
-/// How the readers open what the writer has made.
-fn reading(database: &Path) -> SqliteConnectOptions {
+/// The settings that were measured (DESIGN section 6), as the writer has them ([`writer::connect`]), for connections beside
+/// it. `secure_delete`: a destroyed content key must not stay in a free page.
+fn options(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
         .foreign_keys(true)
+        .page_size(4096)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(200)
-        .pragma("query_only", "1")
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("secure_delete", "ON")
 }
 
 const READERS: u32 = 4;

@@ -30,15 +30,13 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let data_dir = directory.join(text(gateway(file, |gateway| &gateway.data_dir)).unwrap_or("/var/lib/segel"));
     let hostname = hostname(file, findings);
-    let accept_deadline =
-        duration(findings, "gateway.accept_deadline", gateway(file, |gateway| &gateway.accept_deadline), 120);
     let database = database(file, &data_dir, findings);
     let master_key = master_key(file, directory, &data_dir, findings);
     let (tls, tls_ca) = network::tls(file, directory, findings);
     let logins = network::logins(file, findings);
     let listeners = listener::listeners(file, directory, &tls, &logins, findings);
     let console = console(file, &listeners, findings);
-    let drain_delay = duration(findings, "gateway.drain_delay", gateway(file, |gateway| &gateway.drain_delay), 0);
+    let periods = Periods::of(file, findings);
     let log = log(file, findings);
     let own = OwnAddresses { listeners: &listeners, hostname: hostname.as_deref().unwrap_or_default() };
     let domains = mail::domains(file, directory, &own, findings);
@@ -50,15 +48,10 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let (incoming, authenticate) = incoming::incoming(file, findings);
     let limits = limits::limits(file, findings);
     let rates = limits::rates(file, findings);
-    let status_grace =
-        duration(findings, "signing.status_grace", key(&file.signing, |signing| &signing.status_grace), DAY);
     let trust::Trusted { anchors, crls, urls: crl_urls } = trust::trust(file, directory, &limits, findings);
     let (dns, fetch) = (network::dns(file, findings), network::fetch(file, findings));
     let (rules, trials) = rules::rules(file, directory, findings);
     let allow_downgrade = rules::allow_downgrade(file, findings);
-    let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
-    let queue_warn = duration(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), 4 * 3600);
-    let quarantine_keep = duration(findings, "quarantine.keep", key(&file.quarantine, |table| &table.keep), 30 * DAY);
     let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
     let postmaster = postmaster(file, &domains, findings);
     let security = security(file, findings);
@@ -68,7 +61,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let dkim = means.into_iter().map(|means| means.dkim).collect();
     let hostname = hostname?;
     let mut policy = Policy { hostname, domains, authorise, rules, allow_downgrade, incoming, hash: String::new() };
-    policy.hash = hash::policy(&policy, &anchors, status_grace);
+    policy.hash = hash::policy(&policy, &anchors, periods.status_grace);
     // Of a policy that has errors no test says anything.
     if findings.is_empty() {
         findings.extend_errors(trials.run(&policy));
@@ -77,7 +70,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         file: path.to_owned(),
         hostname: policy.hostname.clone(),
         data_dir,
-        accept_deadline,
+        accept_deadline: periods.accept_deadline,
         database,
         master_key,
         listeners,
@@ -100,18 +93,46 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         authenticate,
         anchors,
         crls,
-        status_grace,
+        status_grace: periods.status_grace,
         limits,
-        queue_expire,
-        queue_warn,
-        quarantine_keep,
+        queue_expire: periods.queue_expire,
+        queue_warn: periods.queue_warn,
+        quarantine_keep: periods.quarantine_keep,
         tell_recipients,
         notify: Notify { postmaster: postmaster?, security },
         console,
-        drain_delay,
+        drain_delay: periods.drain_delay,
         log,
         warnings: Vec::new(),
     })
+}
+
+/// How long this and that may take, or is kept.
+struct Periods {
+    accept_deadline: Duration,
+    drain_delay: Duration,
+    status_grace: Duration,
+    queue_expire: Duration,
+    queue_warn: Duration,
+    quarantine_keep: Duration,
+}
+
+impl Periods {
+    fn of(file: &File, findings: &mut Findings<'_>) -> Self {
+        let (deadline, delay) =
+            (gateway(file, |gateway| &gateway.accept_deadline), gateway(file, |gateway| &gateway.drain_delay));
+        let grace = key(&file.signing, |signing| &signing.status_grace);
+        let (expire, warn) = (key(&file.queue, |queue| &queue.expire), key(&file.queue, |queue| &queue.warn));
+        let keep = key(&file.quarantine, |quarantine| &quarantine.keep);
+        Self {
+            accept_deadline: duration(findings, "gateway.accept_deadline", deadline, 120),
+            drain_delay: duration(findings, "gateway.drain_delay", delay, 0),
+            status_grace: duration(findings, "signing.status_grace", grace, DAY),
+            queue_expire: duration(findings, "queue.expire", expire, 5 * DAY),
+            queue_warn: duration(findings, "queue.warn", warn, 4 * 3600),
+            quarantine_keep: duration(findings, "quarantine.keep", keep, 30 * DAY),
+        }
+    }
 }
 
 /// What mail must not be sent to: it would come back for ever.

@@ -479,6 +479,20 @@ fn rules_of_the_policy_file_are_read_and_what_they_can_not_do_is_an_error() {
         let first = (errors[0].file.as_path(), errors[0].line, errors[0].key.as_str());
         assert_eq!(first, (policy.as_path(), line, key), "{text}: {errors:#?}");
     }
+}
+
+#[test]
+fn tests_of_the_policy_file_pass_or_say_what_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, policy) = (folder.path().join("segel.toml"), folder.path().join("policy.toml"));
+    let rules = |text: &str| {
+        std::fs::write(&policy, text).unwrap();
+        from_text(&path, GOOD)
+    };
+    let then = "then = { encrypt = \"required\" }\n";
+    let a = "[[rule]]\nname = \"a\"\n";
+    let test = |given: &str, expect: &str| format!("{a}{then}[[test]]\ngiven = {{{given}}}\nexpect = {{{expect}}}\n");
+    let mail = "from = \"s@kabupaten.go.id\", to = \"r@mitra.example\"";
     let passed =
         test(&format!("{mail}, certificate = \"usable\""), "rule = \"a\", action = \"deliver\", encrypted = true");
     assert_eq!(rules(&passed).unwrap_or_else(|errors| panic!("{errors:#?}")).policy_tests, 1);

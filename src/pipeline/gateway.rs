@@ -20,9 +20,11 @@ use crate::seal::{MasterKey, PseudonymKey, SealError};
 use crate::store::{Store, StoreError};
 use crate::tls::server::{Listeners, TlsError};
 use crate::{metrics, systemd};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// One consistent view of configuration and trust. A session keeps the one it began with.
@@ -320,12 +322,35 @@ impl Gateway {
         self.budget.held()
     }
 
+    /// Runs a future on a worker's thread as far as it goes without waiting, and only what is left on the caller's: a mail
+    /// that needs nothing from anybody changes threads once, not at every step. Its work for a CPU ([`Self::cpu`]) is done
+    /// right there. Nobody waits on a worker's thread.
+    pub(super) async fn begin_on_worker<F>(&self, future: F) -> Result<F::Output, AcceptError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut future = Box::pin(future);
+        let begin = move || {
+            let _here = OnWorker::enter();
+            // Nobody is to be woken: what is not done yet is asked again by who waits for it.
+            let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            (polled, future)
+        };
+        match self.cpu(begin).await? {
+            (Poll::Ready(done), _) => Ok(done),
+            (Poll::Pending, future) => Ok(future.await),
+        }
+    }
+
     /// Runs work for a CPU on its own thread, at most one for each CPU at a time.
     pub async fn cpu<T, F>(&self, work: F) -> Result<T, AcceptError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        if ON_WORKER.get() {
+            return Ok(work());
+        }
         let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| AcceptError::Worker)?;
         let task = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -351,6 +376,27 @@ impl Gateway {
             tracing::error!(%error, "a commit ended without an answer.");
             Err(QueueError::Interrupted)
         })
+    }
+}
+
+thread_local! {
+    /// This thread is a worker's, and holds its place.
+    static ON_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says so until it is dropped.
+struct OnWorker;
+
+impl OnWorker {
+    fn enter() -> Self {
+        ON_WORKER.set(true);
+        Self
+    }
+}
+
+impl Drop for OnWorker {
+    fn drop(&mut self) {
+        ON_WORKER.set(false);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Leases for what is due: after a restart, for retries, and for what a dead holder left.
 
-use super::content::{Missing, copy_context};
+use super::content::Missing;
 use super::hold::{Hold, Holds, Room};
 use super::record::{body_from_name, dsn_from_text};
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
@@ -78,9 +78,10 @@ impl Queue {
         };
         let damaged = |what: &str| Trouble::SetAside { queue_id: first.queue_id.clone(), what: what.to_owned() };
         let queue_id = QueueId::parse(&first.queue_id).ok_or_else(|| damaged("queue id"))?;
+        let on_top = first.top.clone().zip(first.below);
         let content = match opened {
             Some(opened) => opened.content,
-            None => match self.0.open_content(first.content, copy_context(&queue_id, first.number)).await {
+            None => match self.0.open_copy(first.content, &queue_id, first.number, on_top).await {
                 Ok(content) => content,
                 Err(Missing::Failed(error)) => return Err(Trouble::Later(error)),
                 Err(Missing::Destroyed) => return Err(damaged("the copy's key is destroyed")),
@@ -160,6 +161,8 @@ from_row! {
     envelope_id: Option<String>,
     number: i64,
     content: i64,
+    top: Option<Vec<u8>>,
+    below: Option<i64>,
     size: i64,
 }
 }
@@ -211,7 +214,8 @@ impl Claim {
     fn due(&self, tx: &mut Tx<'_>, full: &HashSet<String>, limit: i64) -> Result<Vec<Claimed>, TxError> {
         let sql = format!(
             "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
-             m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, k.size \
+             m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, c.top, c.below, \
+             k.size - coalesce(c.below, 0) + coalesce(length(c.top), 0) AS size \
              FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
              JOIN content k ON k.id = c.content \
              WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \

@@ -1,6 +1,6 @@
 //! From accepted mail to rows: sealing on the caller's side, multi-row statements in the writer.
 
-use super::content::{self, Sealed};
+use super::content::{self, Sealed, StoredCopy};
 use super::hold::{Hold, Holds, Room, Token};
 use super::record::{NewRecipient, NewRecord, NewState, body_name, dsn_text, keep_discreet, reasons_text};
 use super::release::postpone;
@@ -59,7 +59,7 @@ pub(super) struct Prepared {
     pub(super) token: Option<[u8; 16]>,
     lease_micros: i64,
     original: Sealed,
-    copies: Vec<Sealed>,
+    copies: Vec<StoredCopy>,
     pub(super) details: (WrappedKey, Bytes),
     evidence: Vec<EvidenceRow>,
 }
@@ -93,10 +93,17 @@ impl Shared {
     fn prepare_now(&self, mut record: NewRecord) -> Result<Prepared, QueueError> {
         keep_discreet(&mut record);
         let seal = |context: &str, plain: &[u8]| content::seal(&self.master, &self.folder, context, plain);
-        let original = seal(&content::original_context(&record.id), &record.original)?;
+        let (original, key) = seal(&content::original_context(&record.id), &record.original)?;
         let mut copies = Vec::with_capacity(record.copies.len());
         for (number, copy) in (0..).zip(&record.copies) {
-            copies.push(seal(&content::copy_context(&record.id, number), copy.content.bytes())?);
+            let (context, bytes) = (content::copy_context(&record.id, number), copy.content.bytes());
+            copies.push(match content::on_top(bytes, &record.original) {
+                Some((top, below)) => StoredCopy::OnTop {
+                    top: key.seal_small(&context, top),
+                    below: i64::try_from(below).unwrap_or(i64::MAX),
+                },
+                None => StoredCopy::Whole(seal(&context, bytes)?.0),
+            });
         }
         let details = record.details.to_string();
         let details = self.master.seal(&content::details_context(&record.id), details.as_bytes());
@@ -255,7 +262,11 @@ impl Write for Commit {
 impl Prepared {
     /// The rows that name the files are on disk.
     pub(super) fn keep_files(&mut self) {
-        for sealed in std::iter::once(&mut self.original).chain(&mut self.copies) {
+        let copies = self.copies.iter_mut().filter_map(|copy| match copy {
+            StoredCopy::Whole(sealed) => Some(sealed),
+            StoredCopy::OnTop { .. } => None,
+        });
+        for sealed in std::iter::once(&mut self.original).chain(copies) {
             if let Some(file) = &mut sealed.file {
                 file.keep();
             }
@@ -277,14 +288,20 @@ pub(super) fn insert_records(tx: &mut Tx<'_>, records: &[&Prepared]) -> Result<V
         record += 1;
         content += 1;
         ids.push(Ids { record, first_copy: copy + 1, first_recipient: recipient + 1 });
-        let first_copy = copy + 1;
-        contents.push((content, &prepared.original));
-        rows.push((record, content, *prepared));
-        for (number, (sealed, new)) in (0_i64..).zip(prepared.copies.iter().zip(&prepared.record.copies)) {
-            content += 1;
+        let (first_copy, original) = (copy + 1, content);
+        contents.push((original, &prepared.original));
+        rows.push((record, original, *prepared));
+        for (number, (stored, new)) in (0_i64..).zip(prepared.copies.iter().zip(&prepared.record.copies)) {
             copy += 1;
-            contents.push((content, sealed));
-            copies.push((copy, record, content, number, new.treatment.as_str()));
+            let (of, on_top) = match stored {
+                StoredCopy::Whole(sealed) => {
+                    content += 1;
+                    contents.push((content, sealed));
+                    (content, None)
+                }
+                StoredCopy::OnTop { top, below } => (original, Some((top, *below))),
+            };
+            copies.push(CopyRow { id: copy, record, content: of, number, treatment: &new.treatment, on_top });
         }
         for new in &prepared.record.recipients {
             recipient += 1;
@@ -303,24 +320,20 @@ pub(super) fn insert_records(tx: &mut Tx<'_>, records: &[&Prepared]) -> Result<V
 
 fn insert_contents(tx: &mut Tx<'_>, rows: &[(i64, &Sealed)]) -> Result<(), TxError> {
     for group in groups(rows) {
-        let sql = format!(
-            "INSERT INTO content (id, size, master, wrapped, sealed, file) VALUES {}",
-            placeholders(group.len(), 6)
-        );
-        let values: Vec<_> = group
-            .iter()
-            .flat_map(|(id, sealed)| {
-                values![
-                    *id,
-                    sealed.size,
-                    &sealed.wrapped.master,
-                    &sealed.wrapped.bytes,
-                    sealed.row.as_deref(),
-                    sealed.file.as_ref().map(|file| &file.name),
-                ]
-            })
-            .collect();
+        let sql =
+            format!("INSERT INTO content (id, size, master, wrapped, file) VALUES {}", placeholders(group.len(), 5));
+        let mut values = Vec::with_capacity(group.len() * 5);
+        for (id, sealed) in group {
+            let file = sealed.file.as_ref().map(|file| &file.name);
+            values.extend(values![*id, sealed.size, &sealed.wrapped.master, &sealed.wrapped.bytes, file]);
+        }
         tx.execute(&sql, &values)?;
+    }
+    // One by one: a statement over many rows that could fail in between keeps a copy of every page that it writes on.
+    for (id, sealed) in rows {
+        if let Some(octets) = &sealed.row {
+            tx.execute("INSERT INTO sealed (content, octets) VALUES (?, ?)", &values![*id, &octets[..]])?;
+        }
     }
     Ok(())
 }
@@ -380,16 +393,26 @@ fn insert_record_rows(tx: &mut Tx<'_>, rows: &[(i64, i64, &Prepared)]) -> Result
     Ok(())
 }
 
-fn insert_copies(tx: &mut Tx<'_>, rows: &[(i64, i64, i64, i64, &str)]) -> Result<(), TxError> {
+struct CopyRow<'a> {
+    id: i64,
+    record: i64,
+    content: i64,
+    number: i64,
+    treatment: &'a str,
+    on_top: Option<(&'a Vec<u8>, i64)>,
+}
+
+fn insert_copies(tx: &mut Tx<'_>, rows: &[CopyRow<'_>]) -> Result<(), TxError> {
     for group in groups(rows) {
         let sql = format!(
-            "INSERT INTO copy (id, record, content, number, treatment) VALUES {}",
-            placeholders(group.len(), 5)
+            "INSERT INTO copy (id, record, content, number, treatment, top, below) VALUES {}",
+            placeholders(group.len(), 7)
         );
-        let values: Vec<_> = group
-            .iter()
-            .flat_map(|(id, record, content, number, treatment)| values![*id, *record, *content, *number, *treatment])
-            .collect();
+        let mut values = Vec::with_capacity(group.len() * 7);
+        for row in group {
+            let (top, below) = row.on_top.unzip();
+            values.extend(values![row.id, row.record, row.content, row.number, row.treatment, top, below]);
+        }
         tx.execute(&sql, &values)?;
     }
     Ok(())

@@ -63,7 +63,7 @@ fn copies(tx: &mut Tx<'_>, rotation: &Rotation, count: &mut Rewrapped) -> Result
         let rows: Vec<(i64, String, i64, i64, String, Vec<u8>)> = tx.rows(
             "SELECT copy.id, queue_id, number, content.id, master, wrapped FROM copy \
              JOIN record ON record.id = copy.record JOIN content ON content.id = copy.content \
-             WHERE copy.id > ? AND wrapped IS NOT NULL ORDER BY copy.id LIMIT ?",
+             WHERE copy.id > ? AND below IS NULL AND wrapped IS NOT NULL ORDER BY copy.id LIMIT ?",
             &values![after, PAGE],
         )?;
         let Some(&(last, ..)) = rows.last() else { return Ok(()) };

@@ -337,8 +337,8 @@ fn codes(diagnostic: &str) -> String {
     format!("{kind}{code}{status}")
 }
 
-/// Destroys the keys of what is final among these records: copies whose recipients are all final, and originals of
-/// records that are. Gives the files that held them.
+/// Destroys the keys of what is final among these records: originals of records that are, and the contents of copies whose
+/// recipients are. A copy on top of its original has none: it goes with the original. Gives the files that held them.
 pub(super) fn finish(tx: &mut Tx<'_>, records: &[i64], now: i64) -> Result<Vec<String>, TxError> {
     let mut files = Vec::new();
     for group in groups(records) {
@@ -348,7 +348,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, records: &[i64], now: i64) -> Result<Vec<S
              WHERE r.record = record.id AND r.state IN ('pending', 'held')) RETURNING original"
         );
         let final_copies = format!(
-            "SELECT c.content FROM copy c WHERE c.record IN ({list}) AND NOT EXISTS (SELECT 1 FROM recipient r \
+            "SELECT c.content FROM copy c WHERE c.record IN ({list}) AND c.below IS NULL AND NOT EXISTS (SELECT 1 FROM recipient r \
              WHERE r.record = c.record AND r.copy = c.id AND r.state IN ('pending', 'held'))"
         );
         let list = || group.iter().copied().map(Value::from);
@@ -371,6 +371,7 @@ fn destroy(tx: &mut Tx<'_>, contents: &[(i64,)], files: &mut Vec<String>) -> Res
         "UPDATE content SET wrapped = NULL, sealed = NULL, file = NULL WHERE wrapped IS NOT NULL AND id IN ({list})"
     );
     tx.execute(&sql, &values)?;
+    tx.delete_as_it_lies(&format!("DELETE FROM sealed WHERE content IN ({list})"), &values)?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 mod dsn;
 mod held;
 mod operator;
+mod shared;
 mod told;
 
 use super::*;
@@ -97,6 +98,11 @@ fn message(size: usize) -> Bytes {
     text.into()
 }
 
+/// A copy that is not its original with something on top, as signed mail is not.
+fn copied(size: usize) -> Bytes {
+    [&message(size)[..], b"signed\r\n"].concat().into()
+}
+
 fn record(size: usize, recipients: &[&str]) -> NewRecord {
     let id = QueueId::random();
     let event = Event::Accepted {
@@ -132,7 +138,7 @@ fn record(size: usize, recipients: &[&str]) -> NewRecord {
         signer: None,
         serial: None,
         original: message(size),
-        copies: vec![NewCopy { content: Transformed::for_test(message(size)), treatment: "plain".to_owned() }],
+        copies: vec![NewCopy { content: Transformed::for_test(copied(size)), treatment: "signed".to_owned() }],
         encrypted_to: Vec::new(),
         outer_verdict: None,
         recipients: recipients
@@ -188,7 +194,7 @@ async fn c01_crash_table_1_and_2_orphan_content_is_removed() {
     std::fs::write(fixture.folder.path().join("content").join("0123"), b"half").unwrap();
     let fixture = fixture.restart().await;
     assert_eq!(fixture.files(), 2, "those with rows stay");
-    assert_eq!(fixture.queue.claim(10).await.unwrap()[0].content, message(LARGE));
+    assert_eq!(fixture.queue.claim(10).await.unwrap()[0].content, copied(LARGE));
 }
 
 #[tokio::test]
@@ -451,7 +457,7 @@ async fn c45_crash_table_13_damage_is_set_aside() {
             std::fs::write(&path, octets).unwrap();
         } else {
             fixture
-                .sql("UPDATE content SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE id = 2")
+                .sql("UPDATE sealed SET octets = substr(octets, 1, length(octets) - 1) || x'00' WHERE content = 2")
                 .await;
         }
         fixture.queue.release(&bad).await.unwrap();

@@ -5,6 +5,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection};
 use std::borrow::Cow;
 
+/// Whatever is deleted is overwritten.
+pub(super) const SCRUB: &str = "PRAGMA secure_delete = ON";
+
 /// The transaction that a job writes in. Jobs run on the writer's own thread, one after the other: statements wait for
 /// the database, and for nothing else.
 pub struct Tx<'c>(&'c Connection);
@@ -59,6 +62,19 @@ impl<'c> Tx<'c> {
     pub fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, TxError> {
         let changed = self.bound(sql, values)?.raw_execute()?;
         Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+    }
+
+    /// The same, and what the rows held is not overwritten where it lay. Only for octets that are worth nothing without a key:
+    /// the pages of their table are given free as they are, instead of being written once more, full of zeros.
+    ///
+    /// # Errors
+    /// The database's. The transaction ends then, and overwriting begins again.
+    pub fn delete_as_it_lies(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, TxError> {
+        // The pragma acts when it is prepared: so it is never taken from the cache.
+        self.0.execute_batch("PRAGMA secure_delete = OFF")?;
+        let deleted = self.execute(sql, values)?;
+        self.0.execute_batch(SCRUB)?;
+        Ok(deleted)
     }
 
     /// All rows.

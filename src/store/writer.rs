@@ -4,7 +4,7 @@
 //! multi-row statements. A batch that fails is rolled back and its jobs are tried one by one: a bad job hurts only itself.
 
 use super::inbox::{Receiver, Sender, inbox};
-use super::tx::{Tx, TxError};
+use super::tx::{SCRUB, Tx, TxError};
 use super::{StoreError, migrations};
 use crate::metrics::{self, Stopwatch};
 use rusqlite::{Connection, OpenFlags};
@@ -81,7 +81,8 @@ impl Handle {
 }
 
 /// Opens the one connection that writes, with the settings that were measured (DESIGN section 6). `secure_delete`: a
-/// destroyed content key must not stay in a free page.
+/// destroyed content key must not stay in a free page. `temp_store`: what a statement might have to take back stays in
+/// memory, it is no larger than a group of rows.
 pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
@@ -91,7 +92,7 @@ pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
     connection.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
          PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000; \
-         PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON;",
+         PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
     )?;
     Ok(connection)
 }
@@ -193,7 +194,8 @@ impl Writer {
                 let error = StoreError::from(error);
                 metrics::not_committed();
                 // SQLite rolls back by itself after some errors; then nothing is left to roll back, and that is fine.
-                let ended = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+                let ended = (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
+                    && connection.execute_batch(SCRUB).is_ok();
                 if ended && connection.is_autocommit() && !matches!(error, StoreError::Io(_)) {
                     self.connection = Some(connection);
                 } else {
@@ -309,7 +311,9 @@ impl<W: Write> Group for Jobs<W> {
     }
 
     fn fail(self: Box<Self>, error: &StoreError) {
-        for (_, reply) in self.jobs {
+        for (job, reply) in self.jobs {
+            // What it had put on disk beside the database is gone when the caller hears of it.
+            drop(job);
             // Nobody listens any more: then nobody was promised anything either.
             reply.send(Err(error.clone())).ok();
         }

@@ -83,5 +83,5 @@ fn one(target: &str, seconds: &str) -> Result<(), Failure> {
     let material = std::path::absolute(root.join(WORK).join("seeds/pki"));
     let material = material.map_err(|error| Failure::File(WORK.into(), error))?;
     let material = material.to_string_lossy();
-    process::run("cargo", &line, &[("RUSTC_BOOTSTRAP", "1"), ("SEGEL_FUZZ_PKI", &material)])
+    process::run("cargo", &line, &[("RUSTC_BOOTSTRAP", "1".to_owned()), ("SEGEL_FUZZ_PKI", material.into_owned())])
 }
