@@ -16,8 +16,6 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Own certificates that are shown one by one: those that end soonest.
 const CERTIFICATES: usize = 200;
-/// What ends within this time is shown one by one.
-const SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
 
 /// The whole page.
 pub(super) async fn text(watched: &Watched) -> Result<String, Error> {
@@ -147,11 +145,8 @@ fn certificates(page: &Page, gateway: &Gateway, snapshot: &Snapshot, now: Timest
     let soonest = keys.iter().map(|key| key.certificate.not_after()).find(|end| *end > now);
     let help = "When the next of the own certificates ends; those that have ended are not looked at.";
     page.gauge("segel_own_certificate_next_expiry_timestamp_seconds", help, soonest.map_or(0.0, seconds))?;
-    let help = "When an own certificate ends, by key id: those that have 90 days or less and are not over.";
-    let soon = keys.iter().filter(|key| {
-        let left = key.certificate.not_after().duration_since(now);
-        left.is_positive() && left < SOON
-    });
+    let help = "When an own certificate ends, by key id: the 200 that end next.";
+    let soon = keys.iter().filter(|key| key.certificate.not_after() > now);
     let soon = soon.take(CERTIFICATES).map(|key| ([key.id.as_str()], seconds(key.certificate.not_after())));
     page.gauges("segel_own_certificate_expiry_timestamp_seconds", help, &["key"], soon)?;
     let shown = snapshot.config.tls.iter().filter_map(|identity| Certificate::from_der(identity.chain.first()?).ok());

@@ -22,6 +22,7 @@ const RECIPIENTS: &str = "Recipients of accepted messages: deliver, or what thei
 const SIGNED_BODIES: &str =
     "Copies of mail that others had signed, compared with what came. Changed ones are a defect.";
 const LIMITED: &str = "Clients that were turned away or put off because of a limit.";
+const LOGINS: &str = "Logins with a name and a password.";
 const DELIVERIES: &str = "Recipients by how a try to deliver to them ended. Next hops that DNS names count as mx.";
 const DELIVERY: &str = "One delivery: connecting where needed, and the dialogue.";
 const COMMIT: &str = "One transaction, flush included.";
@@ -73,6 +74,13 @@ impl Maker {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
+    /// Lines that are there from the start, so that a rate can be had of the first one.
+    fn words(&self, name: &str, help: &str, label: &str, words: &[&str]) -> Result<IntCounterVec, Error> {
+        let counters = self.counters(name, help, &[label])?;
+        words.iter().for_each(|word| drop(counters.with_label_values(&[word])));
+        Ok(counters)
+    }
+
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
         self.keep(IntGaugeVec::new(Opts::new(name, help), labels))
     }
@@ -107,12 +115,17 @@ impl Set {
             not_accepted: make.counters("segel_not_accepted_total", NOT_ACCEPTED, &["side", "reply", "rule"])?,
             copies: make.counters("segel_copies_total", "Copies made, by what was done.", &["side", "treatment"])?,
             recipients: make.counters("segel_recipients_total", RECIPIENTS, &["side", "treatment"])?,
-            signed_bodies: make.counters("segel_signed_bodies_total", SIGNED_BODIES, &["result"])?,
+            signed_bodies: make.words(
+                "segel_signed_bodies_total",
+                SIGNED_BODIES,
+                "result",
+                &["unchanged", "changed"],
+            )?,
             connections: make.counters("segel_connections_total", "Connections let in.", &["listener"])?,
             connected: make.gauges("segel_connections", "Open connections.", &["listener"])?,
             sessions: IntGauge::new("segel_sessions", "Open connections of all listeners.")?,
             limited: make.counters("segel_limited_total", LIMITED, &["listener", "limit"])?,
-            logins: make.counters("segel_logins_total", "Logins with a name and a password.", &["result"])?,
+            logins: make.words("segel_logins_total", LOGINS, "result", &["good", "failed"])?,
             under_way: make.gauge("segel_deliveries_under_way", "Deliveries at a next hop just now.")?,
             deliveries: make.counters("segel_deliveries_total", DELIVERIES, &["next_hop", "result"])?,
             delivery_seconds: make.times("segel_delivery_seconds", DELIVERY, &["next_hop"])?,
@@ -122,9 +135,19 @@ impl Set {
             ))?,
             transactions_failed: make
                 .keep(IntCounter::new("segel_store_failures_total", "Transactions that were rolled back."))?,
-            crl_fetches: make.counters("segel_crl_fetches_total", "Places asked for a CRL.", &["result"])?,
+            crl_fetches: make.words(
+                "segel_crl_fetches_total",
+                "Places asked for a CRL.",
+                "result",
+                &["good", "failed"],
+            )?,
             checkpoint: make.gauge("segel_audit_checkpoint_timestamp_seconds", CHECKPOINT)?,
-            reloads: make.counters("segel_reloads_total", "Reloads of the configuration.", &["result"])?,
+            reloads: make.words(
+                "segel_reloads_total",
+                "Reloads of the configuration.",
+                "result",
+                &["good", "failed"],
+            )?,
             last_reload: make.gauge("segel_last_good_reload_timestamp_seconds", LAST_RELOAD)?,
             last_reload_good: make.gauge("segel_last_reload_good", "1: the last reload (or the start) took effect.")?,
             registry: make.0,

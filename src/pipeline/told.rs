@@ -124,7 +124,7 @@ pub(super) fn not_accepted(
         client = %arrival.peer,
         recipients = arrival.envelope.recipients.len(),
         rule = %error.rule(),
-        reply = %format_args!("{} {}", reply.code(), reply.status()),
+        reply = format!("{} {}", reply.code(), reply.status()),
         detail,
         size = arrival.content.len(),
         ms = millis(took),

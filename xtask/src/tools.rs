@@ -35,6 +35,7 @@ const NEIGHBOURS: &str = "exim4-daemon-light exim4-base opensmtpd libevent-2.1-7
 pub(crate) fn install() {
     install_tools();
     unpack_neighbours();
+    unpack_promtool();
 }
 
 /// Into `target/peers`, without root. What is missing is said; the tests that need it are skipped.
@@ -46,6 +47,16 @@ fn unpack_neighbours() {
     );
     if let Err(failure) = process::run("sh", &["-c", &script], &[]) {
         println!("skipped: Exim and OpenSMTPD could not be unpacked ({failure}); the tests beside them cannot run");
+    }
+}
+
+/// Prometheus's own judge of metrics, rules and expressions, without its server. Likewise.
+fn unpack_promtool() {
+    let script = "set -e; folder=\"${CARGO_TARGET_DIR:-target}/peers\"; mkdir -p \"$folder\"; cd \"$folder\"; \
+         test -x usr/bin/promtool && exit 0; apt-get download -qq prometheus; \
+         dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool; rm -f -- prometheus_*.deb";
+    if let Err(failure) = process::run("sh", &["-c", script], &[]) {
+        println!("skipped: promtool could not be unpacked ({failure}); metrics and alerts are judged by us alone");
     }
 }
 

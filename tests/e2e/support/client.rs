@@ -1,7 +1,7 @@
 //! Clients: a raw one that reads like the protocol, and swaks.
 
 use super::PATIENCE;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -102,6 +102,18 @@ impl Client {
 /// One mail through a connection of its own.
 pub fn send(address: SocketAddr, from: &str, to: &[&str], content: &[u8]) -> String {
     Client::hello(address).transaction(from, to, content)
+}
+
+/// What an HTTP server answers: its code and the body.
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{text}"));
+    (code, body.to_owned())
 }
 
 /// Dot-stuffed, with a final line end.

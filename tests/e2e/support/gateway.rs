@@ -18,6 +18,8 @@ pub struct Setup {
     pub own: &'static str,
     /// The policy file, if there is to be one.
     pub policy: String,
+    /// In `[gateway]`, after `hostname` and `data_dir`.
+    pub gateway: String,
     /// In `[[domain]]`, after `name` and `deliver_to`.
     pub domain: String,
     /// In `[outbound]` in place of the route, if there is something.
@@ -47,6 +49,7 @@ impl Setup {
             route: outside,
             own: "kabupaten.go.id",
             policy: String::new(),
+            gateway: String::new(),
             domain: String::new(),
             outbound: String::new(),
             more: String::new(),
@@ -85,7 +88,7 @@ impl Setup {
 
     fn text(&self) -> String {
         format!(
-            "[gateway]\nhostname = \"gerbang.{own}\"\ndata_dir = \"{data}\"\n\n\
+            "[gateway]\nhostname = \"gerbang.{own}\"\ndata_dir = \"{data}\"\n{gateway}\n\
              [[listener]]\nname = \"dalam\"\nbind = \"{bind}\"\nside = \"inside\"\nclients = [\"127.0.0.1/32\"]\n\n\
              [[listener]]\nname = \"luar\"\nbind = \"{outside}\"\nside = \"outside\"\n\n\
              [[domain]]\nname = \"{own}\"\ndeliver_to = \"smtp://{deliver_to}\"\n{verify}{domain}\n\n\
@@ -94,6 +97,7 @@ impl Setup {
              [notify]\npostmaster = \"postmaster@{own}\"\n\n\
              {policy}[console]\nbind = \"127.0.0.1:0\"\n{more}\n",
             own = self.own,
+            gateway = self.gateway,
             policy = if self.policy.is_empty() { "" } else { "[policy]\nfile = \"policy.toml\"\n" },
             bind = self.inside,
             outside = self.outside,
@@ -340,7 +344,10 @@ impl Gateway {
 
 fn wait_for_address(server: &Process, before: &str) -> SocketAddr {
     let find = |lines: &[String]| {
-        lines.iter().find_map(|line| line.split_once(before)?.1.split_whitespace().next()?.parse().ok())
+        lines.iter().find_map(|line| {
+            // In JSON the text ends with a quote.
+            line.split_once(before)?.1.split(|c: char| c.is_whitespace() || c == '"').next()?.parse().ok()
+        })
     };
     server
         .stderr

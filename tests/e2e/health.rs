@@ -1,0 +1,94 @@
+//! `/health` and `segel health`: what load balancers and containers ask.
+
+use crate::support::client::{get, send};
+use crate::support::pki::{RINA, SITI};
+use crate::support::{Client, Setup, Sink, letter};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+fn health(address: std::net::SocketAddr) -> (u16, Value) {
+    let (code, body) = get(address, "/health");
+    (code, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+#[test]
+fn a_gateway_that_takes_mail_says_so() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).start();
+    let (code, body) = health(gateway.console());
+    assert_eq!(code, 200);
+    for (key, expected) in
+        [("status", "ok"), ("store", "ok"), ("disk", "ok"), ("listeners", "ok"), ("clock", "settled")]
+    {
+        assert_eq!(body[key], expected, "{body}");
+    }
+    assert_eq!((&body["queue"]["pending"], &body["crls"]["failing"]), (&0.into(), &serde_json::json!([])));
+    assert!(!body.to_string().contains('@') && !body.to_string().contains(env!("CARGO_PKG_VERSION")), "{body}");
+    assert_eq!(get(gateway.console(), "/health/live"), (200, "{\"status\":\"alive\"}".to_owned()));
+    let address = gateway.console().to_string();
+    let answer = gateway.segel(&["health", "--address", &address]);
+    assert_eq!((answer.code, answer.output.trim()), (0, "ok"), "{answer:?}");
+    let answer = gateway.segel(&["health", "--json", "--address", &address]);
+    assert_eq!(answer.json()[0]["store"], "ok");
+    // Nobody there, and nothing to be found out from the configuration.
+    assert_eq!(gateway.segel(&["health", "--address", "127.0.0.1:1"]).code, 3);
+    assert_eq!(gateway.segel(&["health"]).code, 2);
+    // Of the configuration only the address counts: a file that is being changed makes no running gateway ill.
+    gateway.edit("[console]\nbind = \"127.0.0.1:0\"", &format!("[console]\nbind = \"{address}\"\nnonsense = 1"));
+    assert_eq!(gateway.segel(&["health"]).code, 0);
+}
+
+#[test]
+fn s65_without_space_it_is_not_ready() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).more("[limits]\nfree_space = \"900000GiB\"\n").start();
+    let (code, body) = health(gateway.console());
+    assert_eq!((code, &body["status"], &body["disk"]), (503, &"disk-full".into(), &"full".into()), "{body}");
+    assert_eq!(get(gateway.console(), "/health/live").0, 200);
+    let answer = gateway.segel(&["health", "--address", &gateway.console().to_string()]);
+    assert_eq!((answer.code, answer.output.trim()), (1, "disk-full"), "{answer:?}");
+    let reply = send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "full", "x"));
+    assert!(reply.starts_with("452"), "{reply}");
+}
+
+#[test]
+fn s16_health_says_503_before_the_listeners_close() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let mut setup = Setup::new(inside.address, outside.address);
+    setup.gateway = "drain_delay = \"3s\"\n".to_owned();
+    let mut gateway = setup.start();
+    let console = gateway.console();
+    gateway.server().signal("TERM");
+    let since = Instant::now();
+    while health(console).1["status"] != "draining" {
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", health(console));
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(health(console).0, 503);
+    // Who has not heard of it yet is served.
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "late", "x")).starts_with("250"));
+    outside.find("late");
+    // One in the middle of a mail keeps the gateway; the answer stays the same when the listeners have closed.
+    let mut busy = Client::hello(gateway.inside);
+    for (line, reply) in
+        [(format!("MAIL FROM:<{SITI}>"), "250"), (format!("RCPT TO:<{RINA}>"), "250"), ("DATA".into(), "354")]
+    {
+        busy.send(&line);
+        busy.expect(reply);
+    }
+    busy.raw(b"From: ");
+    while std::net::TcpStream::connect(gateway.inside).is_ok() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the listeners stay open");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(since.elapsed() >= Duration::from_secs(3));
+    assert_eq!(health(console).0, 503);
+    // Told again: it ends at once, not after the grace of 30 s.
+    gateway.server().signal("TERM");
+    assert_eq!(gateway.server().wait(), Some(0));
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    assert!(gateway.log().iter().any(|line| line.contains("a second time")), "{:?}", gateway.log());
+}
