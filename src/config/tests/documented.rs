@@ -10,8 +10,8 @@ const INCOMING: &str = include_str!("../check/incoming.rs");
 /// Keys that are shown with an example, because their default is that nothing is there.
 const EXAMPLES: [&str; 6] =
     ["listener.client_ca", "listener.client_crls", "listener.tls", "outbound.own", "trust.crls", "policy.file"];
-/// Keys of `[incoming]` that stand in prose: any value is another behaviour than none.
-const IN_PROSE: [&str; 1] = ["incoming.revocation-unknown"];
+/// Keys that stand in prose: any value is another behaviour than none, or an error in this version.
+const IN_PROSE: [&str; 2] = ["incoming.revocation-unknown", "authorise.header"];
 
 /// A line of the documented file.
 enum Line<'t> {
