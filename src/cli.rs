@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error. Nothing is decided here: `operations` and the pure modules do that.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod explain;
@@ -75,6 +76,10 @@ enum Subcommands {
     /// The audit log: verify, search, export
     #[command(subcommand)]
     Audit(audit::Subcommands),
+    /// Puts all data but the master key into one file, also while the gateway runs; `backup verify FILE` proves one good
+    Backup(backup::Arguments),
+    /// Puts a backup in the place of lost data; the mail that waited in it is held
+    Restore(backup::RestoreArguments),
     /// Prints the lines of the configuration that let somebody log in with a password
     Login(login::Arguments),
     /// Makes the running gateway read certificates, keys and policy again, all or nothing
@@ -190,6 +195,8 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Queue(command) => queue::queue(command, load(&config_path(given))?, out),
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
+        Subcommands::Backup(arguments) => backup::backup(arguments, given, out),
+        Subcommands::Restore(arguments) => backup::run_restore(arguments, given, out),
         Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
     }

@@ -20,11 +20,12 @@ mod rotation;
 pub mod settle;
 mod settlement;
 
+pub use content::KEPT_FOR_BACKUP;
 pub use hold::Hold;
 pub use id::QueueId;
 pub use list::{Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown};
 pub use notice::Notices;
-pub use operator::{Change, ChangeError, Changed, OperatorRequest};
+pub use operator::{Change, ChangeError, Changed, OperatorRequest, RESTORED};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
 pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
 pub use rotation::rewrap;

@@ -4,7 +4,7 @@
 //! If a part can't start, nothing starts; if a listener ends, the server ends with an error instead of running deaf.
 
 use crate::config::{self, Config, ConfigError};
-use crate::operations::control;
+use crate::operations::{backup, control};
 use crate::pipeline::{Gateway, OpenError, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, outbound};
@@ -48,6 +48,9 @@ pub enum StartError {
     /// The store, keys or queue could not be opened.
     #[error("cannot open the gateway")]
     Open(#[from] OpenError),
+    /// The audit log could not be told of a restore.
+    #[error("cannot go on after a restore")]
+    Restored(#[source] crate::operations::OperationError),
     /// An address could not be bound.
     #[error("cannot listen on `{address}` for {what}")]
     Bind {
@@ -91,6 +94,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         sockets.push((listener.clone(), socket, address));
     }
     let gateway = Arc::new(Gateway::open(config).await?);
+    backup::clear_left(&gateway.snapshot().config.data_dir);
+    backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
     gateway.queue.recover().await.map_err(OpenError::from)?;
     gateway.queue.reroute().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);

@@ -4,6 +4,7 @@
 //! reply comes only after the commit was flushed. Failure policy: what could not be committed is rolled back whole and
 //! reported; the error says whether trying again later makes sense.
 
+pub mod backup;
 mod lock;
 mod migrations;
 pub mod rows;

@@ -101,6 +101,7 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
         let voided = gateway.queue.void_leases().await;
         voided.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
     }
+    crate::operations::backup::tell_restored(&gateway).await?;
     let done = execute(&gateway, command).await;
     // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
     gateway.store.clone().close().await;

@@ -23,7 +23,7 @@ pub(super) enum QueueSubcommands {
     /// Keeps the waiting recipients of a mail from being tried, until they are released
     Hold(change::Arguments),
     /// Lets recipients that an operator has held go on: the same mail, tried now
-    Release(change::Arguments),
+    Release(change::ReleaseArguments),
     /// Ends the delivery to waiting recipients, and to those that an operator has held; the sender is not told
     Delete(change::DeleteArguments),
 }
@@ -77,7 +77,7 @@ pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
         QueueSubcommands::Hold(arguments) => change::change(&config, arguments, Change::Hold, out),
-        QueueSubcommands::Release(arguments) => change::change(&config, arguments, Change::Release, out),
+        QueueSubcommands::Release(arguments) => change::release(&config, arguments, out),
         QueueSubcommands::Delete(arguments) => change::delete(&config, arguments, out),
     }
 }
