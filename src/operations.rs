@@ -12,6 +12,7 @@ mod queue;
 mod revocation;
 pub mod rewrap;
 pub mod row;
+pub mod upkeep;
 
 use crate::keys::{Custody, ImportRequest, KeyError, import};
 use crate::mail::{Address, Domain};

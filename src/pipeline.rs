@@ -6,6 +6,7 @@
 
 mod alert;
 mod budget;
+pub mod expiry;
 pub mod explain;
 pub mod gateway;
 pub mod gather;

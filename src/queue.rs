@@ -7,6 +7,7 @@
 mod claim;
 mod commit;
 mod content;
+mod damage;
 mod hold;
 mod id;
 mod list;
@@ -16,6 +17,7 @@ mod record;
 mod recover;
 mod release;
 mod reroute;
+mod retention;
 mod rotation;
 pub mod settle;
 mod settlement;
@@ -28,6 +30,7 @@ pub use notice::Notices;
 pub use operator::{Change, ChangeError, Changed, OperatorRequest, RESTORED};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
 pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
+pub use retention::{Removed, remove_final};
 pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 

@@ -4,7 +4,7 @@
 //! If a part can't start, nothing starts; if a listener ends, the server ends with an error instead of running deaf.
 
 use crate::config::{self, Config, ConfigError};
-use crate::operations::{backup, control};
+use crate::operations::{backup, control, upkeep};
 use crate::pipeline::{Gateway, OpenError, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, outbound};
@@ -111,6 +111,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(gateway.revocation.clone().run(stopping.clone()));
     tasks.spawn(clock(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(checkpoints(Arc::clone(&gateway), stopping.clone()));
+    tasks.spawn(upkeep::run(Arc::clone(&gateway), stopping.clone()));
     tasks.spawn(console::serve(Arc::clone(&gateway), console_socket, stopping.clone()));
     let control = control::bind(&snapshot.config.data_dir).map_err(StartError::Control)?;
     tasks.spawn(control::serve(Arc::clone(&gateway), control, stopping.clone()));

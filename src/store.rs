@@ -55,6 +55,29 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// An older Segel wrote it, and whoever asks may not change it.
+    #[error("database has schema {found}, this version works with {known}: it is brought up to date when the gateway starts")]
+    OlderSchema {
+        /// In the file.
+        found: i64,
+        /// The one this program works with.
+        known: i64,
+    },
+    /// The copy that is made before the schema changes could not be made; the database is as it was.
+    #[error("no copy of the database could be made at `{path}` before its schema changes; nothing was changed")]
+    Copy {
+        /// The copy.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// Its octets are not what was written: a disk's doing, or another program's.
+    #[error(
+        "the database is damaged, what it holds can not be relied on: stop the gateway, keep a copy of the data \
+         directory, and restore the last backup (`segel restore FILE --move-aside`, docs/backup.md)"
+    )]
+    Damaged(#[source] Arc<sqlx::Error>),
     /// No space left.
     #[error("no space left for the database")]
     Full(#[source] Arc<sqlx::Error>),
@@ -92,8 +115,10 @@ impl From<sqlx::Error> for StoreError {
         const LOCKED: i32 = 6;
         const READONLY: i32 = 8;
         const IOERR: i32 = 10;
+        const CORRUPT: i32 = 11;
         const FULL: i32 = 13;
         const CANTOPEN: i32 = 14;
+        const NOTADB: i32 = 26;
         let code = match &error {
             sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
             _ => None,
@@ -103,6 +128,7 @@ impl From<sqlx::Error> for StoreError {
             Some(BUSY | LOCKED) => Self::Busy(error),
             Some(READONLY | IOERR | CANTOPEN) => Self::Io(error),
             Some(FULL) => Self::Full(error),
+            Some(CORRUPT | NOTADB) => Self::Damaged(error),
             _ => match &*error {
                 sqlx::Error::Io(_) => Self::Io(error),
                 sqlx::Error::PoolTimedOut => Self::Busy(error),
@@ -117,10 +143,28 @@ impl Store {
     /// Opens or makes the database, brings its schema up to date and starts the writer task. The caller holds the
     /// data directory's [`Lock`] if it means to write.
     pub async fn open(database: &Path) -> Result<Self, StoreError> {
-        let failed = |source: sqlx::Error| StoreError::Open { path: database.to_owned(), source: Arc::new(source) };
+        Self::open_as(database, true).await
+    }
+
+    /// The same, but a database of an older schema is left as it is and refused: for whoever reads beside a server.
+    ///
+    /// # Errors
+    /// `OlderSchema`, and those of [`Self::open`].
+    pub async fn open_current(database: &Path) -> Result<Self, StoreError> {
+        Self::open_as(database, false).await
+    }
+
+    async fn open_as(database: &Path, migrate: bool) -> Result<Self, StoreError> {
+        let failed = |source: sqlx::Error| match StoreError::from(source) {
+            damaged @ StoreError::Damaged(_) => damaged,
+            StoreError::Io(source) | StoreError::Busy(source) | StoreError::Full(source) | StoreError::Sql(source) => {
+                StoreError::Open { path: database.to_owned(), source }
+            }
+            other => other,
+        };
         let options = options(database);
         let mut connection = writer::connect(&options).await.map_err(failed)?;
-        migrations::run(&mut connection).await?;
+        migrations::run(&mut connection, database, migrate).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)

@@ -55,6 +55,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let allow_downgrade = rules::allow_downgrade(file, findings);
     let queue_expire = duration(findings, "queue.expire", key(&file.queue, |queue| &queue.expire), 5 * DAY);
     let queue_warn = duration(findings, "queue.warn", key(&file.queue, |queue| &queue.warn), 4 * 3600);
+    let store_keep = duration(findings, "store.keep", key(&file.store, |store| &store.keep), 365 * DAY);
     let quarantine_keep = duration(findings, "quarantine.keep", key(&file.quarantine, |table| &table.keep), 30 * DAY);
     let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
     let postmaster = postmaster(file, &domains, findings);
@@ -96,6 +97,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         limits,
         queue_expire,
         queue_warn,
+        store_keep,
         quarantine_keep,
         tell_recipients,
         notify: Notify { postmaster: postmaster?, security },

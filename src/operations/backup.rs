@@ -8,7 +8,7 @@
 //!   manifest.sha256     SHA-256 of manifest.json, as `sha256sum` writes it
 //! ```
 //! The manifest comes last: an archive that was cut off has none. A backup is written under another name and renamed when
-//! it is on disk; a restore puts everything beside what is there and ends with one rename (decision 0017).
+//! it is on disk; a restore puts everything beside what is there and ends with one rename (decision 0019).
 
 mod archive;
 mod create;

@@ -70,7 +70,7 @@ pub fn alert(request: &AlertRequest<'_>) -> Transformed {
     message(request, to, subject, body(request))
 }
 
-fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
+pub(super) fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
     let text = ContentType::new("text/plain").attribute("charset", "us-ascii");
     let mut bytes = Vec::new();
     MessageBuilder::new()
@@ -189,7 +189,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 }
 
 /// ASCII on one line, without control characters; others as RFC 6533 section 3 writes them.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in line(text).trim().chars() {
         if out.len() >= TEXT {
@@ -204,7 +204,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Writing to a `String` cannot fail.
-fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).unwrap_or_default();
 }
 

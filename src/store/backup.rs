@@ -45,6 +45,16 @@ pub async fn change(database: &Path) -> Result<SqliteConnection, StoreError> {
     options(database).create_if_missing(false).connect().await.map_err(failed)
 }
 
+/// A connection that changes a database beside its writer, without checking foreign keys: for whoever removes rows with all
+/// that belongs to them. Its transactions are short, or mail waits.
+///
+/// # Errors
+/// It can't be opened.
+pub async fn unchecked(database: &Path) -> Result<SqliteConnection, StoreError> {
+    let failed = |source| StoreError::Open { path: database.to_owned(), source: Arc::new(source) };
+    options(database).create_if_missing(false).foreign_keys(false).connect().await.map_err(failed)
+}
+
 /// The version of a database's schema.
 ///
 /// # Errors
