@@ -308,3 +308,15 @@ mod itself {
         assert_eq!(blank("a /* b\n c */ \"d\" 'e' 'f // g"), "a \n \"\" '' 'f ");
     }
 }
+
+/// RUSTSEC-2023-0071: what is done with a private key by that crate can be timed.
+#[test]
+fn i61_no_private_key_is_used_by_the_crate_that_can_be_timed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(manifest.lines().any(|line| line.starts_with("aws-lc-rs = ")));
+    assert!(!manifest.lines().any(|line| line.trim_start().starts_with("rsa =")), "a dependency of ours");
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let own = lock.split("\n\n").find(|package| package.contains("name = \"segel\"")).unwrap();
+    assert!(!own.contains("\"rsa\"") && own.contains("\"aws-lc-rs\""), "{own}");
+}

@@ -28,9 +28,9 @@ pub(super) struct SearchArguments {
     /// The mail it is about
     #[arg(long, value_name = "ID")]
     queue_id: Option<String>,
-    /// What happened: accepted, refused, held, delivered, deferred, failed, notice, damaged, key-used, key-imported,
+    /// What happened: accepted, refused, held, delivered, deferred, failed, notice, key-used, key-imported,
     /// key-blocked, key-unblocked, key-destroyed, master-rotated, anchor-imported, anchor-removed, reloaded,
-    /// started, stopped, operator-retry, operator-held, operator-released, operator-deleted, operator-read
+    /// started, stopped, damaged, backup-made, restored, expiry-told, records-removed, operator-retry, operator-held, operator-released, operator-deleted, operator-read
     #[arg(long, value_name = "NAME")]
     event: Option<String>,
     /// Whose personal fields it holds: sender, recipient

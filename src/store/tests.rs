@@ -60,9 +60,9 @@ async fn a_newer_schema_is_refused() {
     store.close().await;
     let path = folder.path().join("segel.db");
     let mut connection = writer::connect(&options(&path)).await.unwrap();
-    sqlx::query("PRAGMA user_version = 7").execute(&mut connection).await.unwrap();
+    sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await.unwrap();
     drop(connection);
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 7, known: 5 })));
+    assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 99, .. })));
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Certificates that end are told of in time, once, and not when there is a successor (P26).
 
-use crate::support::pki::{BUDI, SITI, openssl};
-use crate::support::{Gateway, Pki, Setup, Sink};
+use crate::support::client::send;
+use crate::support::gateway::inspect;
+use crate::support::pki::{BUDI, RINA, SITI, openssl};
+use crate::support::{Gateway, Pki, Setup, Sink, letter};
 use std::path::Path;
 
 const POSTMASTER: &str = "postmaster@kabupaten.go.id";
@@ -94,7 +96,11 @@ fn p26_the_end_of_a_certificate_is_told_in_time_once_and_not_with_a_successor() 
     day(&mut gateway, clock.path(), 203);
     assert!(!inside.mails().iter().skip(3).any(|mail| String::from_utf8_lossy(&mail.content).contains(&budi)));
     assert_eq!(gateway.segel(&["audit", "search", "--event", "expiry-told", "--json"]).json().len(), inside.mails().len());
-    // The newer one signs.
-    let keys = gateway.segel(&["explain", "--from", SITI, "--to", "x@mitra.example"]);
-    assert!(keys.output.contains(&Pki::shared().serial("siti-next")[..2]), "{keys:?}");
+    // While both hold, the newer one signs.
+    std::fs::write(clock.path(), "+0").unwrap();
+    gateway.start();
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "p26", "x")).starts_with("250"));
+    let root = Pki::shared().path("root.pem");
+    let judged = inspect(&outside.find("p26").content, &["--trust", &root]);
+    assert_eq!(judged["layers"][0]["signers"][0]["serial"], "63", "{judged}");
 }

@@ -48,6 +48,7 @@ mod outgoing;
 mod quarantine;
 mod queue;
 mod queue_operations;
+mod record;
 mod release;
 mod retention;
 mod revocation;
