@@ -160,7 +160,7 @@ fn make_folder(path: &Path) -> Result<(), OperationError> {
 
 /// Links what is there into a folder of its own. Nothing is taken away yet.
 async fn set_aside(request: &Restore) -> Result<PathBuf, OperationError> {
-    let time = clock::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let time = clock::now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string();
     let aside = request.data_dir.join(format!("before-restore-{time}"));
     make_folder(&aside)?;
     let database = &request.database;

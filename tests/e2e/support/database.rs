@@ -36,6 +36,7 @@ for table in tables:
     c.execute("INSERT INTO main.%s (%s) SELECT %s FROM new.%s" % (table, columns, columns, table))
 c.execute("DETACH new")
 c.execute("PRAGMA user_version = %d" % schema)
+c.execute("PRAGMA journal_mode = WAL").fetchall()
 c.close()
 for end in ("-wal", "-shm"):
     if os.path.exists(path + end): os.remove(path + end)
