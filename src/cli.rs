@@ -5,6 +5,7 @@
 
 mod audit;
 mod bypass;
+mod backup;
 mod cert;
 mod check;
 mod explain;
@@ -81,6 +82,10 @@ enum Subcommands {
     /// Emergency: lets mail leave unsigned for some hours: start, stop, status
     #[command(subcommand)]
     Bypass(bypass::Subcommands),
+    /// Puts all data but the master key into one file, also while the gateway runs; `backup verify FILE` proves one good
+    Backup(backup::Arguments),
+    /// Puts a backup in the place of lost data; the mail that waited in it is held
+    Restore(backup::RestoreArguments),
     /// Prints the lines of the configuration that let somebody log in with a password
     Login(login::Arguments),
     /// Asks the running gateway whether it can take mail
@@ -199,6 +204,8 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Quarantine(command) => quarantine::run(command, load(&config_path(given))?, out),
         Subcommands::Audit(command) => audit::run(command, load(&config_path(given))?, out),
         Subcommands::Bypass(command) => bypass::run(command, load(&config_path(given))?, out),
+        Subcommands::Backup(arguments) => backup::backup(arguments, given, out),
+        Subcommands::Restore(arguments) => backup::run_restore(arguments, given, out),
         Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Health(arguments) => health::run(&arguments, &config_path(given), out),
         Subcommands::Reload => local::reload(&load(&config_path(given))?, out),

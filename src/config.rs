@@ -122,6 +122,8 @@ pub struct Config {
     pub queue_expire: Duration,
     /// When a sender is told of a delay.
     pub queue_warn: Duration,
+    /// How long records are kept once every recipient is final.
+    pub store_keep: Duration,
     /// When quarantined mail is destroyed.
     pub quarantine_keep: Duration,
     /// Whether recipients inside hear that a mail to them is held.

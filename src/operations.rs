@@ -5,6 +5,7 @@
 //! Every change is audited by the room that makes it, in the transaction that makes it. Secrets are never logged.
 
 mod bypass;
+pub mod backup;
 mod certificate;
 pub mod control;
 pub mod quarantine;
@@ -12,6 +13,7 @@ mod queue;
 mod revocation;
 pub mod rewrap;
 pub mod row;
+pub mod upkeep;
 
 use crate::keys::{Custody, ImportRequest, KeyError, import};
 use crate::mail::{Address, Domain};
@@ -101,6 +103,15 @@ pub enum Command {
         operator: String,
         /// `original` or `evidence`.
         what: String,
+    },
+    /// Notes in the audit log that a backup was made.
+    BackupMade {
+        /// Octets of the archive.
+        size: u64,
+        /// SHA-256 of the database in it.
+        database: String,
+        /// Who made it.
+        operator: String,
     },
     /// Reads configuration, certificates and policy again, all or nothing.
     Reload,
@@ -414,6 +425,7 @@ async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, Oper
             noted.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
             Ok(Output::Noted)
         }
+        Command::BackupMade { size, database, operator } => backup::note(gateway, size, database, operator).await,
         Command::Reload => reload(gateway).await,
         Command::QuarantineRelease { choice, accept } => quarantine::release(gateway, &choice, &accept).await,
         Command::QuarantineReject { choice } => quarantine::reject(gateway, &choice).await,

@@ -7,6 +7,7 @@
 mod alert;
 mod budget;
 pub mod bypass;
+pub mod expiry;
 pub mod explain;
 pub mod gateway;
 pub mod gather;

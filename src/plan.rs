@@ -5,6 +5,7 @@
 //! forged ones removed, nothing else.
 
 pub mod alert;
+pub mod expiry;
 pub mod mark;
 pub mod notice;
 mod opened;

@@ -7,6 +7,7 @@
 mod claim;
 mod commit;
 mod content;
+mod damage;
 mod hold;
 mod id;
 mod list;
@@ -16,19 +17,22 @@ mod record;
 mod recover;
 mod release;
 mod reroute;
+mod retention;
 mod rotation;
 pub mod settle;
 mod settlement;
 
+pub use content::KEPT_FOR_BACKUP;
 pub use hold::Hold;
 pub use id::QueueId;
 pub use list::{
     Counts, EvidenceBundle, EvidenceFile, Filter, Page, RecipientView, RecordView, ReleasedView, Shown, Stock,
 };
 pub use notice::Notices;
-pub use operator::{Change, ChangeError, Changed, OperatorRequest};
+pub use operator::{Change, ChangeError, Changed, OperatorRequest, RESTORED};
 pub use record::{Delivery, DeliveryRecipient, Direction, NewCopy, NewRecipient, NewRecord, NewState};
 pub use release::{Alarm, Becomes, Postponed, Step, Taken, TakenRecipient};
+pub use retention::{Removed, remove_final};
 pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 

@@ -8,7 +8,7 @@ mod stop;
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::console::{Listening, Watched};
-use crate::operations::control;
+use crate::operations::{backup, control, upkeep};
 use crate::pipeline::{Gateway, OpenError, bypass, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, metrics, outbound, systemd};
@@ -55,6 +55,9 @@ pub enum StartError {
     /// The store, keys or queue could not be opened.
     #[error("cannot open the gateway")]
     Open(#[from] OpenError),
+    /// The audit log could not be told of a restore.
+    #[error("cannot go on after a restore")]
+    Restored(#[source] crate::operations::OperationError),
     /// An address could not be bound.
     #[error("cannot listen on `{address}` for {what}")]
     Bind {
@@ -100,6 +103,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         sockets.push((listener.clone(), socket, address));
     }
     let gateway = Arc::new(Gateway::open(config).await?);
+    backup::clear_left(&gateway.snapshot().config.data_dir);
+    backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
     gateway.queue.recover().await.map_err(OpenError::from)?;
     gateway.queue.reroute().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);
@@ -157,6 +162,7 @@ fn begin(gateway: &Arc<Gateway>, tasks: &mut Tasks, stopping: &watch::Receiver<b
     spawn(tasks, "the bypass", bypass::run(Arc::clone(gateway), stopping.clone()));
     spawn(tasks, "refreshing CRLs", gateway.revocation.clone().run(stopping.clone()));
     spawn(tasks, "the clock", settled(Arc::clone(gateway), stopping.clone()));
+    spawn(tasks, "upkeep", upkeep::run(Arc::clone(gateway), stopping.clone()));
     spawn(tasks, "checkpoints", checkpoints(Arc::clone(gateway), stopping.clone()));
     if let Some(every) = systemd::watchdog_interval() {
         spawn(tasks, "the watchdog", watchdog(Arc::clone(gateway), every, stopping.clone()));

@@ -4,6 +4,7 @@
 //! reply comes only after the commit was flushed. Failure policy: what could not be committed is rolled back whole and
 //! reported; the error says whether trying again later makes sense.
 
+pub mod backup;
 mod inbox;
 mod lock;
 mod migrations;
@@ -61,6 +62,31 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// An older Segel wrote it, and whoever asks may not change it.
+    #[error(
+        "database has schema {found}, this version works with {known}: it is brought up to date when the gateway starts"
+    )]
+    OlderSchema {
+        /// In the file.
+        found: i64,
+        /// The one this program works with.
+        known: i64,
+    },
+    /// The copy that is made before the schema changes could not be made; the database is as it was.
+    #[error("no copy of the database could be made at `{path}` before its schema changes; nothing was changed")]
+    Copy {
+        /// The copy.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// Its octets are not what was written: a disk's doing, or another program's.
+    #[error(
+        "the database is damaged, what it holds can not be relied on: stop the gateway, keep a copy of the data \
+         directory, and restore the last backup (`segel restore FILE --move-aside`, docs/backup.md)"
+    )]
+    Damaged(#[source] Cause),
     /// No space left.
     #[error("no space left for the database")]
     Full(#[source] Cause),
@@ -123,12 +149,15 @@ impl StoreError {
         const LOCKED: i32 = 6;
         const READONLY: i32 = 8;
         const IOERR: i32 = 10;
+        const CORRUPT: i32 = 11;
         const FULL: i32 = 13;
         const CANTOPEN: i32 = 14;
+        const NOTADB: i32 = 26;
         match code.map(|code| code & 0xff) {
             Some(BUSY | LOCKED) => Self::Busy(cause),
             Some(READONLY | IOERR | CANTOPEN) => Self::Io(cause),
             Some(FULL) => Self::Full(cause),
+            Some(CORRUPT | NOTADB) => Self::Damaged(cause),
             _ => Self::Sql(cause),
         }
     }
@@ -138,7 +167,19 @@ impl Store {
     /// Opens or makes the database, brings its schema up to date and starts the writer's thread. The caller holds the
     /// data directory's [`Lock`] if it means to write.
     pub async fn open(database: &Path) -> Result<Self, StoreError> {
-        let writer = writer::start(database).await?;
+        Self::open_as(database, true).await
+    }
+
+    /// The same, but a database of an older schema is left as it is and refused: for whoever reads beside a server.
+    ///
+    /// # Errors
+    /// `OlderSchema`, and those of [`Self::open`].
+    pub async fn open_current(database: &Path) -> Result<Self, StoreError> {
+        Self::open_as(database, false).await
+    }
+
+    async fn open_as(database: &Path, migrate: bool) -> Result<Self, StoreError> {
+        let writer = writer::start(database, migrate).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)

@@ -86,6 +86,9 @@ pub enum Event {
     Started { version: String, policy: String },
     /// The gateway stopped in order.
     Stopped,
+    /// What was done to the store as a whole, and about certificates that end: `backup-made`, `restored`, `expiry-told`,
+    /// `records-removed`. Holds nothing personal.
+    Maintenance { name: &'static str, public: Value },
     /// An operator asked for another try now.
     OperatorRetry { queue_id: String, operator: String, recipients: u64 },
     /// An operator held, let go or deleted mail for a recipient: `operator-held`, `operator-released`, `operator-deleted`.
@@ -275,6 +278,7 @@ impl Event {
             }
             Self::Reloaded { policy } => ("reloaded", None, json!({"policy": policy}), None),
             Self::Started { version, policy } => ("started", None, json!({"version": version, "policy": policy}), None),
+            Self::Maintenance { name, public } => (*name, None, public.clone(), None),
             Self::OperatorRetry { queue_id, operator, recipients } => (
                 "operator-retry",
                 Some(queue_id.clone()),

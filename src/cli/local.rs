@@ -5,7 +5,7 @@ use super::{CliError, Exit};
 use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
 use crate::pipeline::{Gateway, OpenError};
-use crate::store::{Lock, LockError};
+use crate::store::{Lock, LockError, StoreError};
 use std::sync::Arc;
 
 /// Runs a future to its end.
@@ -50,7 +50,7 @@ pub(super) fn open_if_there(config: &Config) -> Result<Option<Opened>, CliError>
     }
     need_master_key(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let gateway = runtime.block_on(Gateway::open(config.clone())).map_err(|error| not_opened(&error))?;
+    let gateway = runtime.block_on(Gateway::open_to_read(config.clone())).map_err(|error| not_opened(&error))?;
     Ok(Some(Opened { runtime, gateway: Arc::new(gateway) }))
 }
 
@@ -74,6 +74,9 @@ const NOT_OPENED: &str = "run this as the gateway's user or as root; the log of 
 
 fn not_opened(error: &OpenError) -> OperationError {
     match error {
+        OpenError::Store(damaged @ StoreError::Damaged(_)) => OperationError::from_error(ErrorKind::Store, damaged),
+        OpenError::Store(older @ StoreError::OlderSchema { .. }) => OperationError::from_error(ErrorKind::Store, older)
+            .hint("start the gateway of this version; it keeps a copy of the database as it was (docs/backup.md)"),
         OpenError::OtherMasterKey(other) => OperationError::from_error(ErrorKind::Store, other).hint(other.hint()),
         other => OperationError::from_error(ErrorKind::Store, other).hint(NOT_OPENED),
     }
@@ -101,6 +104,7 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
         let voided = gateway.queue.void_leases().await;
         voided.map_err(|error| OperationError::from_error(ErrorKind::Store, &error))?;
     }
+    crate::operations::backup::tell_restored(&gateway).await?;
     let done = execute(&gateway, command).await;
     // Not `Gateway::close`: that says that the gateway stopped, and it never ran.
     gateway.store.clone().close().await;

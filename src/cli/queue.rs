@@ -23,7 +23,7 @@ pub(super) enum QueueSubcommands {
     /// Keeps the waiting recipients of a mail from being tried, until they are released
     Hold(change::Arguments),
     /// Lets recipients that an operator has held go on: the same mail, tried now
-    Release(change::Arguments),
+    Release(change::ReleaseArguments),
     /// Ends the delivery to waiting recipients, and to those that an operator has held; the sender is not told
     Delete(change::DeleteArguments),
 }
@@ -77,7 +77,7 @@ pub(super) fn queue(command: QueueSubcommands, config: Config, out: &mut Printer
         QueueSubcommands::Show(arguments) => show(&config, &arguments, out),
         QueueSubcommands::Retry(arguments) => retry(&config, arguments, out),
         QueueSubcommands::Hold(arguments) => change::change(&config, arguments, Change::Hold, out),
-        QueueSubcommands::Release(arguments) => change::change(&config, arguments, Change::Release, out),
+        QueueSubcommands::Release(arguments) => change::release(&config, arguments, out),
         QueueSubcommands::Delete(arguments) => change::delete(&config, arguments, out),
     }
 }
@@ -351,6 +351,7 @@ fn write_bundle(dir: &Path, bundle: &EvidenceBundle) -> Result<Vec<&'static str>
         true => format!("Verify it again with OpenSSL alone:\n\n    {}\n\n{REFUSED}\n", openssl(bundle)),
         false => "Outermost there is no signature that OpenSSL could verify.\n".to_owned(),
     });
+    readme.push_str(&format!("Or with Segel, layer by layer, without its store:\n\n    {}\n", inspect(bundle)));
     let mut files =
         vec![("original.eml", bundle.original.to_vec()), ("record.json", record), ("README.txt", readme.into_bytes())];
     for (name, label, list) in [
@@ -386,6 +387,22 @@ fn pem(label: &str, file: &EvidenceFile) -> String {
 fn is_signed(bundle: &EvidenceBundle) -> bool {
     let kind = bundle.shown.details.pointer("/report/layers/0/kind").and_then(serde_json::Value::as_str);
     kind.is_some_and(|kind| kind.starts_with("signed-"))
+}
+
+/// The command line that comes to the same verdict again. (Mail that was opened with a key of the gateway stays closed.)
+fn inspect(bundle: &EvidenceBundle) -> String {
+    let mut command = format!("segel inspect --revocation hard-fail --at {}", bundle.shown.record.received);
+    for (list, option) in [
+        (&bundle.anchors, " --trust anchors.pem"),
+        (&bundle.certificates, " --untrusted certificates.pem"),
+        (&bundle.crls, " --crl crls.pem"),
+    ] {
+        if !list.is_empty() {
+            command.push_str(option);
+        }
+    }
+    command.push_str(" original.eml");
+    command
 }
 
 /// The command line that verifies the bundle; as of the time of arrival.

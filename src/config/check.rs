@@ -97,6 +97,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         limits,
         queue_expire: periods.queue_expire,
         queue_warn: periods.queue_warn,
+        store_keep: periods.store_keep,
         quarantine_keep: periods.quarantine_keep,
         tell_recipients,
         notify: Notify { postmaster: postmaster?, security },
@@ -114,6 +115,7 @@ struct Periods {
     status_grace: Duration,
     queue_expire: Duration,
     queue_warn: Duration,
+    store_keep: Duration,
     quarantine_keep: Duration,
 }
 
@@ -130,6 +132,7 @@ impl Periods {
             status_grace: duration(findings, "signing.status_grace", grace, DAY),
             queue_expire: duration(findings, "queue.expire", expire, 5 * DAY),
             queue_warn: duration(findings, "queue.warn", warn, 4 * 3600),
+            store_keep: duration(findings, "store.keep", key(&file.store, |store| &store.keep), 365 * DAY),
             quarantine_keep: duration(findings, "quarantine.keep", keep, 30 * DAY),
         }
     }

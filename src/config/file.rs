@@ -64,6 +64,7 @@ pub(super) struct Gateway {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub url: Value<String>,
+    pub keep: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -36,16 +36,14 @@ impl OtherMasterKey {
 /// # Errors
 /// The store cannot be read.
 pub async fn stored_id(store: &Store) -> Result<Option<String>, StoreError> {
-    let found = query_scalar(
-        "SELECT coalesce((SELECT value FROM setting WHERE name = 'master-key'), \
-         (SELECT master FROM secret LIMIT 1), (SELECT master FROM own_key WHERE wrapped IS NOT NULL LIMIT 1), \
-         (SELECT master FROM audit_subject WHERE wrapped IS NOT NULL LIMIT 1), \
-         (SELECT master FROM content WHERE wrapped IS NOT NULL LIMIT 1))",
-    )
-    .fetch_one(store.readers())
-    .await?;
-    Ok(found)
+    Ok(query_scalar(STORED_ID).fetch_one(store.readers()).await?)
 }
+
+/// What [`stored_id`] asks.
+pub const STORED_ID: &str = "SELECT coalesce((SELECT value FROM setting WHERE name = 'master-key'), \
+     (SELECT master FROM secret LIMIT 1), (SELECT master FROM own_key WHERE wrapped IS NOT NULL LIMIT 1), \
+     (SELECT master FROM audit_subject WHERE wrapped IS NOT NULL LIMIT 1), \
+     (SELECT master FROM content WHERE wrapped IS NOT NULL LIMIT 1))";
 
 /// Whether the store opens with this master key.
 ///

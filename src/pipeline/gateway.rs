@@ -92,6 +92,17 @@ pub enum OpenError {
         /// Where the key should be.
         key: PathBuf,
     },
+    /// Contents without the database that names them: it was lost, and a new one would be an empty queue.
+    #[error(
+        "store `{store}` is gone or empty, but `{content}` holds the contents of mail: put the database back, or restore \
+         the last backup (`segel restore FILE --move-aside`, docs/backup.md)"
+    )]
+    StoreGone {
+        /// The database.
+        store: PathBuf,
+        /// The folder of content files.
+        content: PathBuf,
+    },
     /// Another key was put in the place of the store's, or a change of keys was interrupted.
     #[error("{0}\n  hint: {hint}", hint = .0.hint())]
     OtherMasterKey(keys::master::OtherMasterKey),
@@ -161,14 +172,36 @@ impl Gateway {
     /// Opens the store. Changes nothing in it: a command that only reads does this beside a server that runs. Who delivers
     /// or changes anything holds the data directory's lock first, and who delivers recovers the queue then.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        keep_master_key(&config)?;
+        let store = Self::store_of(&config, true).await?;
+        Self::with(config, store).await
+    }
+
+    /// The same for a command that only reads: a store of an older schema stays as it is, and is refused.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub async fn open_to_read(config: Config) -> Result<Self, OpenError> {
+        let store = Self::store_of(&config, false).await?;
+        Self::with(config, store).await
+    }
+
+    async fn store_of(config: &Config, migrate: bool) -> Result<(MasterKey, Store), OpenError> {
+        keep_master_key(config)?;
+        keep_contents(config)?;
         let (master, made) = MasterKey::open(&config.master_key)?;
         if made {
             let path = config.master_key.path().display();
             tracing::warn!(%path, "made a new master key; keep a copy of it apart from the data.");
         }
+        let store = match migrate {
+            true => Store::open(&config.database).await?,
+            false => Store::open_current(&config.database).await?,
+        };
+        Ok((master, store))
+    }
+
+    async fn with(config: Config, (master, store): (MasterKey, Store)) -> Result<Self, OpenError> {
         let master = Arc::new(master);
-        let store = Store::open(&config.database).await?;
         keys::master::check(&store, &master, config.master_key.path().to_owned())
             .await?
             .map_err(OpenError::OtherMasterKey)?;
@@ -432,6 +465,16 @@ fn keep_master_key(config: &Config) -> Result<(), OpenError> {
     let there = std::fs::metadata(&config.database).is_ok_and(|store| store.len() > 0);
     if there && !key.try_exists().unwrap_or(true) {
         return Err(OpenError::MasterKeyGone { store: config.database.clone(), key: key.clone() });
+    }
+    Ok(())
+}
+
+/// A database is made where nothing of an old one lies.
+fn keep_contents(config: &Config) -> Result<(), OpenError> {
+    let content = config.data_dir.join("content");
+    let there = std::fs::metadata(&config.database).is_ok_and(|store| store.len() > 0);
+    if !there && std::fs::read_dir(&content).is_ok_and(|mut files| files.next().is_some()) {
+        return Err(OpenError::StoreGone { store: config.database.clone(), content });
     }
     Ok(())
 }

@@ -139,7 +139,7 @@ pub fn bypass(notice: &BypassNotice<'_>) -> Transformed {
     letter(notice.hostname, notice.message_id, notice.now, addresses(notice.to), subject.to_owned(), text)
 }
 
-fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
+pub(super) fn message(request: &AlertRequest<'_>, to: String, subject: String, body: String) -> Transformed {
     letter(request.hostname, request.message_id, request.now, to, subject, body)
 }
 
@@ -265,7 +265,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 }
 
 /// ASCII on one line, without control characters; others as RFC 6533 section 3 writes them.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in line(text).trim().chars() {
         if out.len() >= TEXT {
@@ -280,7 +280,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Writing to a `String` cannot fail.
-fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).unwrap_or_default();
 }
 

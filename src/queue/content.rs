@@ -102,13 +102,25 @@ fn write_file(folder: &Path, sealed: &[u8]) -> Result<ContentFile, QueueError> {
     Ok(guard)
 }
 
+/// While a backup is made, this folder of the data directory stands and takes what would be removed: the backup shows an
+/// instant that is past, and may have to read it yet.
+pub const KEPT_FOR_BACKUP: &str = "backup.tmp";
+
 /// Removes a file whose key is destroyed or was never promised. What cannot be removed now goes at the next start.
 pub(super) fn remove(path: &Path) {
+    if keep_for_backup(path) {
+        return;
+    }
     if let Err(error) = std::fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(path = %path.display(), %error, "a content file could not be removed");
     }
+}
+
+fn keep_for_backup(path: &Path) -> bool {
+    let Some((folder, name)) = path.parent().and_then(Path::parent).zip(path.file_name()) else { return false };
+    std::fs::rename(path, folder.join(KEPT_FOR_BACKUP).join(name)).is_ok()
 }
 
 /// Why stored content could not be had.

@@ -97,6 +97,9 @@ pub struct RecipientView {
     pub original_recipient: Option<String>,
     /// When the sender was told of the delay, RFC 3339.
     pub warned: Option<String>,
+    /// Whether its finished copy is there: what is held without one is decided again before it leaves.
+    #[serde(skip)]
+    pub copied: bool,
 }
 
 /// Part of a list.
@@ -354,7 +357,8 @@ impl Queue {
     async fn recipients(&self, record: i64) -> Result<Vec<RecipientView>, QueueError> {
         let sql = format!(
             "SELECT address, state, class, reasons, due, tries, status, diagnostic, next_hop, \
-             coalesce(lease > {DB_NOW}, 0) AS leased, host, changed, released, dsn, warned FROM recipient WHERE record = ? \
+             coalesce(lease > {DB_NOW}, 0) AS leased, host, changed, released, dsn, warned, \
+             copy IS NOT NULL AS copied FROM recipient WHERE record = ? \
              ORDER BY id"
         );
         let rows: Vec<RecipientRow> =
@@ -470,6 +474,7 @@ from_row! {
     host: Option<String>,
     dsn: Option<String>,
     warned: Option<i64>,
+    copied: bool,
     changed: i64,
     released: Option<String>,
 }
@@ -495,6 +500,7 @@ impl RecipientRow {
             host: self.host,
             changed: time_text(self.changed),
             released: None,
+            copied: self.copied,
         }
     }
 }

@@ -79,7 +79,7 @@ fn the_newest_of_an_issuer_comes_first() {
 }
 
 #[test]
-fn an_older_crl_never_replaces_a_newer_one() {
+fn i29_an_older_crl_never_replaces_a_newer_one() {
     let (bench, root) = bench();
     let one = crl(&bench, "root", Some("01"), "20260101000000Z");
     let two = crl(&bench, "root", Some("02"), "20260102000000Z");

@@ -99,12 +99,12 @@ pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
 
 /// Opens the database, brings its schema up to date and starts the writer's thread; it ends when it is closed or all
 /// handles are gone.
-pub(super) async fn start(database: &Path) -> Result<Handle, StoreError> {
+pub(super) async fn start(database: &Path, migrate: bool) -> Result<Handle, StoreError> {
     let (jobs, queue) = inbox();
     let (reply, opened) = oneshot::channel();
     let (database, counters) = (database.to_owned(), Counters::default());
     let mut writer = Writer { connection: None, database: database.clone(), counters: counters.clone() };
-    let run = move || match writer.open() {
+    let run = move || match writer.open(migrate) {
         Ok(()) => {
             // Without a listener the handle is gone, and the writer ends at once.
             reply.send(Ok(())).ok();
@@ -127,10 +127,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn open(&mut self) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Open { path: self.database.clone(), source: Arc::new(source) };
+    fn open(&mut self, migrate: bool) -> Result<(), StoreError> {
+        let failed = |source| match StoreError::from(TxError::from(source)) {
+            damaged @ StoreError::Damaged(_) => damaged,
+            StoreError::Io(source) | StoreError::Busy(source) | StoreError::Full(source) | StoreError::Sql(source) => {
+                StoreError::Open { path: self.database.clone(), source }
+            }
+            other => other,
+        };
         let connection = connect(&self.database).map_err(failed)?;
-        migrations::run(&connection)?;
+        migrations::run(&connection, &self.database, migrate)?;
         self.connection = Some(connection);
         Ok(())
     }

@@ -133,7 +133,7 @@ fn i10_signed_outside_too() {
 }
 
 #[test]
-fn i11_an_old_key_still_opens() {
+fn i11_p26_an_old_key_still_opens() {
     need!("openssl", "aiosmtpd");
     let site = site();
     site.gateway.own_key(WATI, WATI_OLD);

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod crl;
+pub mod database;
 pub mod der;
 pub mod dns;
 pub mod gateway;

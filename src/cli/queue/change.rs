@@ -1,10 +1,10 @@
 //! `segel queue hold`, `release` and `delete`.
 
-use super::super::print::Printer;
+use super::super::print::{Printer, warning_line};
 use super::super::{CliError, Exit, local};
 use crate::config::Config;
 use crate::operations::{Command, Output};
-use crate::queue::{Change, Changed};
+use crate::queue::{Change, Changed, Filter, RESTORED, RecipientView};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -22,6 +22,25 @@ pub(in crate::cli) struct Arguments {
 }
 
 #[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ReleaseArguments {
+    /// For this recipient only; may be repeated [default: all to whom it applies]
+    #[arg(long = "recipient", value_name = "ADDR", conflicts_with = "restored")]
+    recipients: Vec<String>,
+    /// All mail that is held because it came from a backup
+    #[arg(long, conflicts_with = "id")]
+    restored: bool,
+    /// Why; it stands in the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Prints one JSON object per recipient
+    #[arg(long)]
+    json: bool,
+    /// Queue id
+    #[arg(required_unless_present = "restored")]
+    id: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DeleteArguments {
     #[command(flatten)]
     common: Arguments,
@@ -32,6 +51,51 @@ pub(in crate::cli) struct DeleteArguments {
 
 pub(super) fn delete(config: &Config, arguments: DeleteArguments, out: &mut Printer) -> Result<Exit, CliError> {
     change(config, arguments.common, Change::Delete { notify: arguments.notify }, out)
+}
+
+pub(super) fn release(config: &Config, arguments: ReleaseArguments, out: &mut Printer) -> Result<Exit, CliError> {
+    let ReleaseArguments { recipients, restored, reason, json, id } = arguments;
+    let one = |id: String, recipients: Vec<String>, reason: String| Arguments { recipients, reason, json, id };
+    if !restored {
+        return change(config, one(id.unwrap_or_default(), recipients, reason), Change::Release, out);
+    }
+    let mut left = 0_usize;
+    let waiting = held_by_restore(config)?;
+    if waiting.is_empty() && !json {
+        out.line("no mail is held because of a restore")?;
+    }
+    for (id, recipients, judged) in waiting {
+        left += judged;
+        if !recipients.is_empty() {
+            change(config, one(id, recipients, reason.clone()), Change::Release, out)?;
+        }
+    }
+    if left > 0 {
+        let text = "waited for a certificate or a CRL: `segel quarantine list` shows them, `segel quarantine release` judges them again";
+        warning_line(&format!("{left} recipients {text}"));
+    }
+    Ok(Exit::Yes)
+}
+
+/// Queue id, recipients whose copy is there, and how many others have none.
+type Waiting = (String, Vec<String>, usize);
+
+fn held_by_restore(config: &Config) -> Result<Vec<Waiting>, CliError> {
+    let opened = local::open(config)?;
+    let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Held, usize::MAX)).map_err(super::failed)?;
+    let is = |one: &&RecipientView| {
+        one.state == "held" && one.diagnostic.as_deref().is_some_and(|text| text.starts_with(RESTORED))
+    };
+    let mut waiting = Vec::new();
+    for record in page.records.iter().rev() {
+        let held: Vec<&RecipientView> = record.recipients.iter().filter(is).collect();
+        let (copied, judged): (Vec<&RecipientView>, Vec<&RecipientView>) = held.into_iter().partition(|one| one.copied);
+        if !copied.is_empty() || !judged.is_empty() {
+            let addresses = copied.into_iter().map(|one| one.address.clone()).collect();
+            waiting.push((record.queue_id.clone(), addresses, judged.len()));
+        }
+    }
+    Ok(waiting)
 }
 
 pub(super) fn change(

@@ -1,0 +1,126 @@
+//! What a disk does to the store is reported and kept apart; mail around it goes on (C07).
+
+use crate::backup::{long, octets, settled};
+use crate::support::client::send;
+use crate::support::database::sql;
+use crate::support::pki::{RINA, SITI};
+use crate::support::process::run;
+use crate::support::{Gateway, Setup, Sink, letter};
+use std::path::PathBuf;
+
+/// A stopped gateway with three small mails and a large one that are due, whose next hop takes them at the next start.
+fn stopped(inside: &Sink, closed: &Sink, open: &Sink) -> (Gateway, PathBuf) {
+    let mut gateway = Setup::new(inside.address, closed.address).start();
+    for (id, text) in [("satu", "x".to_owned()), ("dua", "y".to_owned()), ("tiga", "z".to_owned()), ("besar", long())] {
+        assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, id, &text)).starts_with("250"));
+    }
+    settled(&gateway, 4);
+    gateway.stop();
+    let database = gateway.data().join("segel.db");
+    sql(&database, "UPDATE recipient SET due = 1; PRAGMA wal_checkpoint(TRUNCATE)");
+    gateway.edit(&closed.address.to_string(), &open.address.to_string());
+    (gateway, database)
+}
+
+fn wait_held(gateway: &Gateway, count: usize) -> Vec<serde_json::Value> {
+    for _ in 0..600 {
+        let held = gateway.held();
+        if held.len() == count {
+            return held;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    panic!("{:?}", gateway.held());
+}
+
+#[test]
+fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    // The files of the large mail: one octet in the middle of each.
+    for entry in std::fs::read_dir(gateway.data().join("content")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut content = octets(&path);
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        std::fs::write(path, content).unwrap();
+    }
+    // One octet of a sealed copy in its row, and a state that nobody writes.
+    sql(
+        &database,
+        "UPDATE content SET sealed = CAST(substr(sealed, 1, 100) || x'00' || substr(sealed, 102) AS BLOB) WHERE id = \
+         (SELECT content FROM copy WHERE record = 1); UPDATE recipient SET state = 'pendyng' WHERE record = 2",
+    );
+    gateway.start();
+    open.find("tiga");
+    let held = wait_held(&gateway, 3);
+    assert!(held.iter().all(|row| row["class"] == "operator"), "{held:?}");
+    let said: Vec<String> =
+        held.iter().map(|row| row["recipients"][0]["diagnostic"].as_str().unwrap().to_owned()).collect();
+    assert!(said.iter().all(|text| text.contains("damaged")), "{said:?}");
+    assert_eq!(said.iter().filter(|text| text.contains("the seal is broken")).count(), 2, "{said:?}");
+    gateway.wait_log("stored mail is damaged and was set aside");
+    let events = gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json();
+    assert_eq!(events.len(), 3, "{events:?}");
+    assert_eq!(gateway.segel(&["audit", "verify"]).code, 0);
+    // New mail passes, and another start neither reports it again nor loses it.
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "baru", "x")).starts_with("250"));
+    open.find("baru");
+    gateway.kill();
+    gateway.start();
+    gateway.wait_log("the daily round is done");
+    assert_eq!((gateway.held().len(), open.mails().len()), (3, 2));
+    assert_eq!(gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json().len(), 3);
+}
+
+/// Starts, and says what an operator sees: everything it logs until it ends or every mail has left.
+fn outcome(gateway: &mut Gateway, open: &Sink, before: usize) -> String {
+    let mut command = std::process::Command::new("timeout");
+    command.args(["-s", "TERM", "6", env!("CARGO_BIN_EXE_segel"), "serve", "-c"]).arg(gateway.home.configuration());
+    let output = run(&mut command, b"");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!log.contains("panicked"), "{log}");
+    let left = open.mails().len() - before;
+    if left == 4 { format!("all left\n{log}") } else { log }
+}
+
+#[test]
+fn c07_a_damaged_database_is_never_a_silent_empty_queue() {
+    need!("openssl", "aiosmtpd", "timeout");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    let good = octets(&database);
+    let roots = "SELECT rootpage FROM sqlite_schema WHERE name IN ('record', 'recipient', 'recipient_due', 'setting')";
+    let mut places: Vec<usize> =
+        sql(&database, roots).iter().map(|page| (page.parse::<usize>().unwrap() - 1) * 4096).collect();
+    assert_eq!(places.len(), 4);
+    places.push(0);
+    let mut reported = 0;
+    for at in places {
+        let mut bad = good.clone();
+        // The kind of a page, or the mark of a database.
+        bad[at] = 0x55;
+        std::fs::write(&database, bad).unwrap();
+        let before = open.mails().len();
+        let log = outcome(&mut gateway, &open, before);
+        let told = log.contains("the database is damaged") && log.contains("segel restore");
+        assert!(told || log.starts_with("all left"), "octet {at}: {log}");
+        reported += usize::from(told);
+        for end in ["-wal", "-shm"] {
+            std::fs::remove_file(gateway.data().join(format!("segel.db{end}"))).ok();
+        }
+    }
+    assert!(reported >= 4, "{reported}");
+    // Gone, or cut down to nothing: no new one is made beside what is left of it.
+    std::fs::write(&database, good).unwrap();
+    for gone in [false, true] {
+        if gone {
+            std::fs::remove_file(&database).unwrap();
+        } else {
+            std::fs::write(&database, "").unwrap();
+        }
+        let answer = gateway.segel(&["serve"]);
+        assert!(answer.code == 3 && answer.errors.contains("restore the last backup"), "{answer:?}");
+    }
+}
