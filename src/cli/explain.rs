@@ -196,17 +196,27 @@ fn recipient(one: &ExplainedRecipient, explanation: &Explanation, out: &mut Prin
     };
     let mut rows = vec![("decided by", wrapped(&decided))];
     if let Some(rules) = &one.rules {
-        rows.push(("rule", rules.fired.as_ref().map_or("none holds".to_owned(), |rule| format!("`{rule}` holds"))));
+        // Rules for the other side are never asked.
+        let missed: Vec<String> = rules.missed.iter().filter(|one| one.condition != "side").map(missed).collect();
+        let none = if missed.is_empty() { String::new() } else { "none holds".to_owned() };
+        rows.push(("rule", rules.fired.as_ref().map_or(none, |rule| format!("`{rule}` holds"))));
         let from = |key| if rules.by_rule.contains(&key) { "the rule" } else { "the domain" };
         let wants = [("sign", rules.sign), ("encrypt", rules.encrypt)];
         let wants = wants.iter().filter_map(|(key, value)| Some(format!("{key} {} ({})", (*value)?, from(key))));
         rows.push(("wanted", wants.collect::<Vec<_>>().join(", ")));
         rows.push(("found", rules.reasons.join(", ")));
-        rows.push(("not met", rules.missed.iter().map(missed).collect::<Vec<_>>().join("\n")));
+        rows.push(("not met", missed.join("\n")));
+    }
+    let his = || explanation.certificates.iter().filter(|known| known.address == one.address);
+    let asks = one.rules.as_ref().is_some_and(|rules| matches!(rules.encrypt, Some("required" | "when-possible")));
+    if asks && his().next().is_none() {
+        rows.push((
+            "certificate",
+            "none is known: `segel cert import`, or signed mail from there, makes one known".to_owned(),
+        ));
     }
     rows.push(("next hop", one.next_hop.clone()));
     out.labelled(2, &rows)?;
-    let his = || explanation.certificates.iter().filter(|known| known.address == one.address);
     if his().next().is_some() {
         out.line("  certificates, best first:")?;
     }

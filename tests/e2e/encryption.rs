@@ -131,6 +131,30 @@ fn o38_enveloped_data_has_the_version_of_its_recipients() {
     }
 }
 
+/// Who is named may be seen; in which order the envelope names them, and that there are others, may not.
+#[test]
+fn o43_recipient_infos_tell_no_more_than_to_and_cc() {
+    need!("openssl", "aiosmtpd");
+    let site = site(&[RATNA, LILIS, DODI], |setup| setup);
+    let pki = Pki::shared();
+    let mut seen = Vec::new();
+    for (id, envelope) in [("o43-one", [RATNA, LILIS, DODI]), ("o43-other", [DODI, LILIS, RATNA])] {
+        let content = letter(SITI, &format!("{RATNA}, {LILIS}"), id, "Rahasia.");
+        assert!(send(site.gateway.inside, SITI, &envelope, &content).starts_with("250"));
+        let mails = site.outside.find_all(id, 2);
+        let of = |name: &str| mails.iter().find(|mail| mail.to.iter().any(|to| to == name)).unwrap();
+        assert_eq!(pki.recipients(&of(DODI).content), [pki.serial(DODI)]);
+        let named = pki.recipients(&of(RATNA).content);
+        let mut sorted = named.clone();
+        sorted.sort();
+        let mut expected = vec![pki.serial(RATNA), pki.serial(LILIS)];
+        expected.sort();
+        assert_eq!((sorted, of(RATNA).content == of(LILIS).content), (expected, true));
+        seen.push(named);
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
 #[test]
 fn o40_o12_each_hidden_recipient_has_a_copy_of_his_own() {
     need!("openssl", "aiosmtpd");
