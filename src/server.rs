@@ -184,7 +184,7 @@ impl Running {
             tokio::select! {
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
-                _ = hangup.recv() => reload_logged(&self.gateway).await,
+                _ = hangup.recv() => drop(self.gateway.reload().await),
                 Some(ended) = self.tasks.join_next() => {
                     let what = ended.unwrap_or_else(|error| format!("a part ({error})"));
                     tracing::error!("{what} ended: the gateway stops.");
@@ -200,17 +200,6 @@ impl Running {
         };
         self.stop(again).await;
         ended.map_or(Ok(()), |what| Err(StartError::Ended(what)))
-    }
-}
-
-async fn reload_logged(gateway: &Arc<Gateway>) {
-    match gateway.reload().await {
-        Ok(()) => tracing::info!("reloaded."),
-        Err(errors) => {
-            for error in errors {
-                tracing::error!("not reloaded: {error}");
-            }
-        }
     }
 }
 

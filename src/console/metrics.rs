@@ -142,9 +142,10 @@ fn certificates(page: &Page, gateway: &Gateway, snapshot: &Snapshot, now: Timest
     }
     let counts = kinds.iter().map(|(kind, count)| ([*kind], *count));
     page.gauges("segel_own_keys", "Own keys that may be used, by kind.", &["kind"], counts)?;
-    let soonest = keys.iter().map(|key| key.certificate.not_after()).find(|end| *end > now);
-    let help = "When the next of the own certificates ends; those that have ended are not looked at.";
-    page.gauge("segel_own_certificate_next_expiry_timestamp_seconds", help, soonest.map_or(0.0, seconds))?;
+    if let Some(soonest) = keys.iter().map(|key| key.certificate.not_after()).find(|end| *end > now) {
+        let help = "When the next of the own certificates ends; those that have ended are not looked at.";
+        page.gauge("segel_own_certificate_next_expiry_timestamp_seconds", help, seconds(soonest))?;
+    }
     let help = "When an own certificate ends, by key id: the 200 that end next.";
     let soon = keys.iter().filter(|key| key.certificate.not_after() > now);
     let soon = soon.take(CERTIFICATES).map(|key| ([key.id.as_str()], seconds(key.certificate.not_after())));

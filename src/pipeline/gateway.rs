@@ -275,6 +275,10 @@ impl Gateway {
         systemd::reloading();
         let done = self.read_again().await;
         metrics::reloaded(done.is_ok(), clock::now());
+        match &done {
+            Ok(()) => tracing::info!("reloaded."),
+            Err(errors) => errors.iter().for_each(|error| tracing::error!("not reloaded: {error}")),
+        }
         systemd::ready(if done.is_ok() { "running" } else { "running; the last reload changed nothing, see the log" });
         done
     }

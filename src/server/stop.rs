@@ -28,11 +28,12 @@ impl Running {
             () = hurry => tracing::warn!("told to stop a second time: what is under way is cut off; the next start takes it up."),
         }
         self.tasks.shutdown().await;
-        self.gateway.close().await;
+        // Before the store is closed: what is asked for until then is answered.
         self.end.send_replace(true);
         if timeout(PAGES, &mut self.pages).await.is_err() {
             self.pages.abort();
         }
+        self.gateway.close().await;
         tracing::info!("stopped.");
     }
 
