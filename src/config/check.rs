@@ -367,11 +367,16 @@ fn console(file: &File, listeners: &[Listener], findings: &mut Findings<'_>) -> 
 
 fn log(file: &File, findings: &mut Findings<'_>) -> Log {
     let format = key(&file.log, |log| &log.format);
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("journal", LogFormat::Journal)];
+    let formats = [
+        ("auto", None),
+        ("text", Some(LogFormat::Text)),
+        ("json", Some(LogFormat::Json)),
+        ("journal", Some(LogFormat::Journal)),
+    ];
     let levels =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
     Log {
-        format: format.map(|_| choice(findings, "log.format", format, &formats, LogFormat::Text)),
+        format: choice(findings, "log.format", format, &formats, None),
         level: choice(findings, "log.level", key(&file.log, |log| &log.level), &levels, LogLevel::Info),
         addresses: key(&file.log, |log| &log.addresses).is_some_and(|value| *value.get_ref()),
     }

@@ -205,7 +205,7 @@ pub struct Notify {
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// `None`: text, or `journal` where standard error is systemd's journal.
+    /// `None` (`auto`): text, or `journal` where standard error is systemd's journal.
     pub format: Option<LogFormat>,
     /// The least severe lines that are written.
     pub level: LogLevel,
