@@ -215,7 +215,7 @@ impl Claim {
         let sql = format!(
             "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
              m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, c.top, c.below, \
-             k.size - coalesce(c.below, 0) + coalesce(length(c.top), 0) AS size \
+             max(k.size - coalesce(c.below, 0), 0) + coalesce(length(c.top), 0) AS size \
              FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
              JOIN content k ON k.id = c.content \
              WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \

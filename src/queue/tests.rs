@@ -69,6 +69,28 @@ impl Write for Sql {
     }
 }
 
+/// Keeps the writer busy until all tasks that there are have handed over their jobs.
+async fn together(store: &Store) {
+    struct Gate(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+    impl Write for Gate {
+        type Output = ();
+        fn apply(&self, _tx: &mut Tx<'_>) -> Result<(), TxError> {
+            self.0.lock().unwrap().recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+            Ok(())
+        }
+    }
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let gate = store.write(Gate(std::sync::Mutex::new(wait)));
+    let rest = async {
+        // The test's runtime has one thread: each turn takes every task as far as it goes.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+    };
+    tokio::join!(biased; gate, rest).0.unwrap();
+}
+
 async fn open(folder: &Path, master: &Arc<MasterKey>) -> (Store, Queue) {
     let store = Store::open(&folder.join("segel.db")).await.unwrap();
     let audit = Audit::open(store.clone(), Arc::clone(master)).await.unwrap();
@@ -512,6 +534,7 @@ async fn c01_commits_that_wait_together_share_one_flush() {
             })
         })
         .collect();
+    together(&fixture.store).await;
     let mut deliveries = Vec::new();
     for task in tasks {
         deliveries.push(task.await.unwrap());
@@ -528,6 +551,7 @@ async fn c01_commits_that_wait_together_share_one_flush() {
             tokio::spawn(async move { queue.settle(&delivery, all(&delivery, &delivered())).await.unwrap() })
         })
         .collect();
+    together(&fixture.store).await;
     for task in tasks {
         task.await.unwrap();
     }

@@ -19,25 +19,51 @@ async fn names(store: &Store) -> Vec<String> {
     sqlx::query_scalar("SELECT name FROM setting ORDER BY name").fetch_all(store.readers()).await.unwrap()
 }
 
+/// Keeps the writer busy until it is told to go on.
+struct Gate(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Write for Gate {
+    type Output = ();
+    fn apply(&self, _tx: &mut Tx<'_>) -> Result<(), TxError> {
+        self.0.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+        Ok(())
+    }
+}
+
+/// The writer is in a transaction that ends when the answer is used.
+async fn busy(store: &Store) -> std::sync::mpsc::Sender<()> {
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let (other, before) = (store.clone(), store.generation().load(Ordering::SeqCst));
+    tokio::spawn(async move { other.write(Gate(std::sync::Mutex::new(wait))).await.unwrap() });
+    while store.generation().load(Ordering::SeqCst) == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    go_on
+}
+
 #[tokio::test]
 async fn c01_many_jobs_share_one_flush_and_a_bad_one_hurts_only_itself() {
     let (_folder, store) = store().await;
+    let gate = busy(&store).await;
     let before = store.commits();
     let jobs = ["a", "b", "c", "a", "d"].map(|name| store.write(Insert(name)));
     let [a, b, c, again, d] = jobs;
-    let (a, b, c, again, d) = tokio::join!(a, b, c, again, d);
+    let go_on = async { gate.send(()).unwrap() };
+    let (a, b, c, again, d, ()) = tokio::join!(a, b, c, again, d, go_on);
     assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
     assert!(matches!(again, Err(StoreError::Sql(_))), "{again:?}");
     assert_eq!(names(&store).await, ["a", "b", "c", "d"]);
-    // The batch failed as a whole, then each good job was committed alone.
-    assert_eq!(store.commits() - before, 4);
+    // The batch failed as a whole, then each good job was committed alone; before them, what they had waited for.
+    assert_eq!(store.commits() - before, 5);
 
     const NAMES: [&str; 6] = ["e", "f", "g", "h", "i", "j"];
+    let gate = busy(&store).await;
     let before = store.commits();
     let [e, f, g, h, i, j] = NAMES.map(|name| store.write(Insert(name)));
-    let done = tokio::join!(e, f, g, h, i, j);
+    let go_on = async { gate.send(()).unwrap() };
+    let done = tokio::join!(e, f, g, h, i, j, go_on);
     assert!(done.0.is_ok() && done.5.is_ok());
-    assert_eq!(store.commits() - before, 1, "one flush for all");
+    assert_eq!(store.commits() - before, 2, "one flush for all, after what they had waited for");
     assert_eq!(names(&store).await.len(), 10);
 }
 
@@ -180,14 +206,15 @@ async fn overwriting_begins_again_after_what_is_deleted_as_it_lies() {
 async fn what_may_wait_shares_a_flush_and_does_not_wait_for_ever() {
     let (_folder, store) = store().await;
     let insert = |tx: &mut Tx<'_>| tx.execute("INSERT INTO setting (name, value) VALUES (random(), 'x')", &[]);
+    let gate = busy(&store).await;
     let before = store.commits();
     let soon = || store.write(Do(insert, Urgency::Soon));
-    let (a, b, c) = tokio::join!(soon(), soon(), store.write(Insert("now")));
+    let (a, b, c, ()) = tokio::join!(soon(), soon(), store.write(Insert("now")), async { gate.send(()).unwrap() });
     assert!(a.is_ok() && b.is_ok() && c.is_ok());
-    assert_eq!(store.commits() - before, 1);
+    assert_eq!(store.commits() - before, 2, "what they had waited for, and all of them");
     let alone = tokio::time::timeout(Duration::from_secs(10), soon()).await;
     assert_eq!(alone.unwrap().unwrap(), 1);
-    assert_eq!(store.commits() - before, 2);
+    assert_eq!(store.commits() - before, 3);
 }
 
 #[tokio::test]
