@@ -191,6 +191,9 @@ fn a_policy_whose_tests_fail_is_not_loaded() {
     assert_eq!(check.code, 2, "{check:?}");
     assert!(check.errors.contains("`test.expect.form`: test 1: expected `clear`, came `opaque`"), "{check:?}");
     assert_eq!(gateway.segel(&["reload"]).code, 2);
+    // The server takes signals once it takes mail.
+    assert!(send(gateway.inside, SITI, &[LIST], &letter(SITI, LIST, "first", "x")).starts_with("250"));
+    outside.find("first");
     gateway.server().signal("HUP");
     assert!(gateway.wait_log("not reloaded").contains("test.expect.form"));
     // What was loaded goes on.
