@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// How long the manager may take to make room for a message.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Everything listens.
 pub fn ready(status: &str) {
     tell(&format!("READY=1\nSTATUS={status}\n"));
@@ -63,8 +66,8 @@ fn send(socket: &OsStr, state: &[u8]) -> io::Result<()> {
         None => SocketAddr::from_pathname(socket)?,
     };
     let sender = UnixDatagram::unbound()?;
-    // A manager whose queue is full must not hold up the mail.
-    sender.set_nonblocking(true)?;
+    // A manager that does not read must not hold up the mail for long.
+    sender.set_write_timeout(Some(PATIENCE))?;
     sender.send_to_addr(state, &address)?;
     Ok(())
 }
