@@ -56,7 +56,9 @@ pub enum StoreError {
         known: i64,
     },
     /// An older Segel wrote it, and whoever asks may not change it.
-    #[error("database has schema {found}, this version works with {known}: it is brought up to date when the gateway starts")]
+    #[error(
+        "database has schema {found}, this version works with {known}: it is brought up to date when the gateway starts"
+    )]
     OlderSchema {
         /// In the file.
         found: i64,

@@ -144,7 +144,9 @@ fn check(arguments: &VerifyArguments, given: Option<&Path>, out: &mut Printer) -
         "keys",
         match found.keys {
             Some(keys) => format!("{} open with the master key, {} do not", keys.done, keys.left),
-            None => "not tried: the master key is not at hand; name a configuration that has it with `-c FILE`".to_owned(),
+            None => {
+                "not tried: the master key is not at hand; name a configuration that has it with `-c FILE`".to_owned()
+            }
         },
     ));
     if !found.manifest.missing.is_empty() {

@@ -61,7 +61,12 @@ async fn retain(gateway: &Gateway, now: Timestamp) {
     match remove_final(&snapshot.config.database, before.as_microsecond()).await {
         Ok(removed) if removed == Removed::default() => {}
         Ok(removed) => {
-            tracing::info!(records = removed.records, evidence = removed.evidence, pages = removed.pages, "old records were removed.");
+            tracing::info!(
+                records = removed.records,
+                evidence = removed.evidence,
+                pages = removed.pages,
+                "old records were removed."
+            );
             let public = serde_json::json!({
                 "records": removed.records, "evidence": removed.evidence, "final_before": before.to_string(),
             });

@@ -25,9 +25,8 @@ const LOOKED_AT: usize = 1_000_000;
 /// The store; what was not told is told later.
 pub async fn tell(gateway: &Arc<Gateway>, now: Timestamp) -> Result<usize, QueueError> {
     let snapshot = gateway.snapshot();
-    let told: Vec<(String, i64, i64)> = query_as("SELECT subject, step, told FROM expiry_told")
-        .fetch_all(gateway.store.readers())
-        .await?;
+    let told: Vec<(String, i64, i64)> =
+        query_as("SELECT subject, step, told FROM expiry_told").fetch_all(gateway.store.readers()).await?;
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
     let last = told.iter().filter_map(|(.., at)| Timestamp::from_microsecond(*at).ok()).map(day).max();
     if last.is_some_and(|last| last >= day(now)) {
@@ -156,15 +155,15 @@ fn record(snapshot: &Snapshot, expiring: &[Expiring], now: Timestamp) -> NewReco
     let id = QueueId::random();
     let message_id = format!("{id}@{}", config.hostname);
     let texts: Vec<String> = to.iter().map(|address| address.as_str().to_owned()).collect();
-    let request =
-        ExpiryRequest { hostname: &config.hostname, to: &texts, now, expiring, message_id: &message_id };
+    let request = ExpiryRequest { hostname: &config.hostname, to: &texts, now, expiring, message_id: &message_id };
     let recipients = to.iter().map(|address| NewRecipient {
         next_hop: config.next_hop(address.domain()),
         address: (*address).clone(),
         dsn: RecipientDsn::default(),
         state: NewState::Pending { copy: 0 },
     });
-    let notice = NewRecord::notice(id.clone(), &message_id, notice(&request), recipients.collect(), "expiry-notice", now);
+    let notice =
+        NewRecord::notice(id.clone(), &message_id, notice(&request), recipients.collect(), "expiry-notice", now);
     let public = serde_json::json!({
         "queue_id": id.to_string(),
         "certificates": expiring.iter().take(100).map(|one| format!("{} {}", one.role.name(), one.id)).collect::<Vec<_>>(),

@@ -274,7 +274,8 @@ mod tests {
         let expiring = [one(Role::Own, "2026-11-22T00:00:00Z"), one(Role::Anchor, "2026-12-22T00:00:00Z")];
         let to = ["postmaster@own.example".to_owned()];
         let now = at("2026-11-22T03:00:00Z");
-        let request = ExpiryRequest { hostname: "gw.own.example", to: &to, now, expiring: &expiring, message_id: "1@gw" };
+        let request =
+            ExpiryRequest { hostname: "gw.own.example", to: &to, now, expiring: &expiring, message_id: "1@gw" };
         let text = String::from_utf8(notice(&request).into_bytes().to_vec()).unwrap();
         assert!(text.is_ascii() && !text.contains("\nEvil:"), "{text}");
         for part in [

@@ -32,8 +32,7 @@ impl Queue {
     /// # Errors
     /// The store: what it can't read is damaged as well, and the error says so.
     pub async fn set_damaged_aside(&self) -> Result<usize, QueueError> {
-        let found: Vec<(i64, String, String)> =
-            query_as(LOOK).bind(ROWS).fetch_all(self.0.store.readers()).await?;
+        let found: Vec<(i64, String, String)> = query_as(LOOK).bind(ROWS).fetch_all(self.0.store.readers()).await?;
         if found.is_empty() {
             return Ok(0);
         }

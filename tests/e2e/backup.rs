@@ -70,7 +70,8 @@ fn a_backup_of_a_running_gateway_is_restored_held_and_leaves_once() {
     assert!(again.code == 3 && again.errors.contains("is there already"), "{again:?}");
 
     // Other people's programs read it, and the key is not in it.
-    let listed = shell(folder.path(), "mkdir out; tar -xf segel.tar -C out; cd out; sha256sum -c manifest.sha256; ls -R");
+    let listed =
+        shell(folder.path(), "mkdir out; tar -xf segel.tar -C out; cd out; sha256sum -c manifest.sha256; ls -R");
     assert!(listed.code == 0 && listed.output.contains("manifest.json: OK"), "{listed:?}");
     let manifest: serde_json::Value =
         serde_json::from_slice(&octets(&folder.path().join("out/manifest.json"))).unwrap();
@@ -225,7 +226,8 @@ fn a_damaged_or_foreign_archive_is_refused_and_changes_nothing() {
     assert_eq!((names(&gateway.data()), gateway.queued().len()), (before, 2));
 
     // Of a version to come.
-    let newer = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('PRAGMA user_version = 99')\nc.commit()";
+    let newer =
+        "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('PRAGMA user_version = 99')\nc.commit()";
     let mut command = Command::new(crate::support::sink::PYTHON);
     command.args(["-c", newer]).arg(gateway.data().join("segel.db"));
     assert!(run(&mut command, b"").status.success());
@@ -237,7 +239,10 @@ fn a_damaged_or_foreign_archive_is_refused_and_changes_nothing() {
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| !name.ends_with("-shm")).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with("-shm"))
+        .collect()
 }
 
 /// Runs a command of the product and kills it at the `number`th call of this kind. Whether it came so far.

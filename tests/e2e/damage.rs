@@ -56,7 +56,8 @@ fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
     open.find("tiga");
     let held = wait_held(&gateway, 3);
     assert!(held.iter().all(|row| row["class"] == "operator"), "{held:?}");
-    let said: Vec<String> = held.iter().map(|row| row["recipients"][0]["diagnostic"].as_str().unwrap().to_owned()).collect();
+    let said: Vec<String> =
+        held.iter().map(|row| row["recipients"][0]["diagnostic"].as_str().unwrap().to_owned()).collect();
     assert!(said.iter().all(|text| text.contains("damaged")), "{said:?}");
     assert_eq!(said.iter().filter(|text| text.contains("the seal is broken")).count(), 2, "{said:?}");
     gateway.wait_log("stored mail is damaged and was set aside");

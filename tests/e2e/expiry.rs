@@ -95,7 +95,10 @@ fn p26_the_end_of_a_certificate_is_told_in_time_once_and_not_with_a_successor() 
     assert!(third.contains("telah berakhir / has expired") && third.contains(&budi), "{third}");
     day(&mut gateway, clock.path(), 203);
     assert!(!inside.mails().iter().skip(3).any(|mail| String::from_utf8_lossy(&mail.content).contains(&budi)));
-    assert_eq!(gateway.segel(&["audit", "search", "--event", "expiry-told", "--json"]).json().len(), inside.mails().len());
+    assert_eq!(
+        gateway.segel(&["audit", "search", "--event", "expiry-told", "--json"]).json().len(),
+        inside.mails().len()
+    );
     // While both hold, the newer one signs.
     std::fs::write(clock.path(), "+0").unwrap();
     gateway.start();

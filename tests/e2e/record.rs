@@ -50,7 +50,8 @@ fn i48_the_evidence_gives_the_same_answer_to_a_later_run() {
         let bundle = folder.path().join(name);
         let answer = gateway.segel(&["quarantine", "evidence", "--dir", &bundle.display().to_string(), &id]);
         assert_eq!(answer.code, 0, "{name}: {answer:?}");
-        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle.join("record.json")).unwrap()).unwrap();
+        let record: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(bundle.join("record.json")).unwrap()).unwrap();
         let kept = &record["details"]["report"];
         assert!(kept["reasons"].as_array().unwrap().contains(&reason.into()), "{name}: {kept}");
         let received = record["received"].as_str().unwrap();
@@ -122,8 +123,23 @@ fn certificate(name: &str, address: &str, usage: &str, serial: &str) {
     for arguments in [
         &["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-out", &csr, "-subj", &subject][..],
         &[
-            "x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key, "-set_serial", serial, "-extfile", &ext, "-days",
-            "200", "-sha256", "-out", &pem,
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-set_serial",
+            serial,
+            "-extfile",
+            &ext,
+            "-days",
+            "200",
+            "-sha256",
+            "-out",
+            &pem,
         ],
         &["pkcs12", "-export", "-inkey", &key, "-in", &pem, "-certfile", &ca, "-passout", &password, "-out", &p12],
     ] {
@@ -144,7 +160,8 @@ fn p24_one_key_signs_and_another_opens() {
     let gateway = setup.start();
     gateway.own_key(WATI, "tunggal-tanda");
     gateway.own_key(WATI, "tunggal-buka");
-    let uses: Vec<String> = gateway.segel(&["key", "list", "--json"]).json().iter().map(|row| row["uses"].to_string()).collect();
+    let uses: Vec<String> =
+        gateway.segel(&["key", "list", "--json"]).json().iter().map(|row| row["uses"].to_string()).collect();
     assert_eq!(uses, ["[\"sign\"]", "[\"decrypt\"]"]);
     assert!(send(gateway.inside, WATI, &[RINA], &letter(WATI, RINA, "p24-out", "x")).starts_with("250"));
     let sent = outside.find("p24-out");

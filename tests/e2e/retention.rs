@@ -55,7 +55,8 @@ fn old_records_go_in_the_background_and_the_audit_log_stays() {
     assert_eq!(gateway.held().len(), 1);
     let held = gateway.held()[0]["queue_id"].as_str().unwrap().to_owned();
     let bundle = tempfile::tempdir().unwrap();
-    let answer = gateway.segel(&["quarantine", "evidence", "--dir", &bundle.path().join("e").display().to_string(), &held]);
+    let answer =
+        gateway.segel(&["quarantine", "evidence", "--dir", &bundle.path().join("e").display().to_string(), &held]);
     assert_eq!(answer.code, 0, "{answer:?}");
     assert_eq!(gateway.segel(&["audit", "verify"]).code, 0);
     assert_eq!(gateway.segel(&["audit", "search", "--event", "records-removed", "--json"]).json().len(), 2);

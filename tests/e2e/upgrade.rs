@@ -96,7 +96,8 @@ fn an_interrupted_change_of_the_schema_is_repeated_and_old_copies_go() {
     assert_eq!(sql(&database, "PRAGMA user_version"), [schemas().to_string()]);
     assert_eq!(sql(&database, "SELECT count(*) FROM recipient WHERE state = 'pending'"), ["2"]);
     assert_eq!(sql(&database, "PRAGMA integrity_check"), ["ok"]);
-    let names = std::fs::read_dir(gateway.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names =
+        std::fs::read_dir(gateway.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let copies: Vec<String> = names.filter(|name| name.contains(".before-") && !name.ends_with(".part")).collect();
     assert!(copies.len() <= 2, "{copies:?}");
 }

@@ -80,9 +80,10 @@ pub(super) enum Unpack<'a> {
 /// # Errors
 /// Whatever is wrong with it; what was unpacked so far does not count then.
 pub(super) fn read(file: &Path, to: &Unpack<'_>) -> Result<Manifest, OperationError> {
-    let opened = OpenOptions::new().read(true).open(file).map_err(|error| {
-        OperationError::new(ErrorKind::Input, format!("cannot read `{}`: {error}", file.display()))
-    })?;
+    let opened = OpenOptions::new()
+        .read(true)
+        .open(file)
+        .map_err(|error| OperationError::new(ErrorKind::Input, format!("cannot read `{}`: {error}", file.display())))?;
     let mut reading = Reading { file, to, found: Vec::new(), names: HashSet::new(), manifest: None, digest: None };
     let mut tar = tar::Archive::new(BufReader::with_capacity(1 << 20, opened));
     let damaged = |error: &std::io::Error| no_good(file, &format!("damaged or cut off: {error}"));
@@ -150,7 +151,8 @@ impl Reading<'_> {
         };
         let mut hashing = Hashing::new(entry);
         let copied = match target {
-            None => std::io::copy(&mut hashing, &mut std::io::sink()).map_err(|error| no_good(self.file, &error.to_string()))?,
+            None => std::io::copy(&mut hashing, &mut std::io::sink())
+                .map_err(|error| no_good(self.file, &error.to_string()))?,
             Some(path) => {
                 let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
                 let mut made = made.map_err(|error| io("make", &path, &error))?;
@@ -183,7 +185,9 @@ impl Reading<'_> {
             return Err(bad(&format!("its format is {format}, this version reads {FORMAT}")));
         }
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| bad("its manifest can't be read"))?;
-        if let Some((expected, found)) = manifest.files.iter().zip(&self.found).find(|(expected, found)| expected != found) {
+        if let Some((expected, found)) =
+            manifest.files.iter().zip(&self.found).find(|(expected, found)| expected != found)
+        {
             return Err(bad(&match expected.name == found.name {
                 true => format!("`{}` was changed", expected.name),
                 false => format!("`{}` stands where its manifest names `{}`", found.name, expected.name),

@@ -32,7 +32,9 @@ pub struct Made {
 pub async fn create(config: &Config, file: &Path) -> Result<Made, OperationError> {
     if file.symlink_metadata().is_ok() {
         let message = format!("`{}` is there already", file.display());
-        return Err(OperationError::new(ErrorKind::Input, message).hint("give each backup a name of its own: a date, say"));
+        return Err(
+            OperationError::new(ErrorKind::Input, message).hint("give each backup a name of its own: a date, say")
+        );
     }
     if !std::fs::metadata(&config.database).is_ok_and(|found| found.len() > 0) {
         let message = format!("no store `{}`: there is nothing to back up", config.database.display());
@@ -75,13 +77,15 @@ fn only_one(data_dir: &Path) -> Result<File, OperationError> {
     let path = data_dir.join("backup.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(|error| {
-        io("make", &path, &error).hint("run this as the gateway's user or as root: the backup is begun in its data directory")
+        io("make", &path, &error)
+            .hint("run this as the gateway's user or as root: the backup is begun in its data directory")
     })?;
     own_like(&path, data_dir);
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OperationError::new(ErrorKind::Server, "another backup is being made")
-            .hint("wait until it has ended")),
+        Err(TryLockError::WouldBlock) => {
+            Err(OperationError::new(ErrorKind::Server, "another backup is being made").hint("wait until it has ended"))
+        }
         Err(TryLockError::Error(error)) => Err(io("lock", &path, &error)),
     }
 }
