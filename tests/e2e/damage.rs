@@ -67,6 +67,7 @@ fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
     // New mail passes, and another start neither reports it again nor loses it.
     assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "baru", "x")).starts_with("250"));
     open.find("baru");
+    settled(&gateway, 0);
     gateway.kill();
     gateway.start();
     gateway.wait_log("the daily round is done");
