@@ -264,20 +264,9 @@ fn both_ways(debian: &Debian, id: &str) {
     over_tls(&mail);
 }
 
-#[test]
-fn the_debian_package_installs_works_upgrades_and_goes() {
-    let Some(package) = std::env::var_os("SEGEL_PACKAGE").map(PathBuf::from) else {
-        println!("skipped: SEGEL_PACKAGE names no package; `cargo xtask package` makes one and runs this");
-        return;
-    };
-    let probe = "test \"$(id -u)\" = 0 && command -v debootstrap dpkg-deb nsenter ip && unshare --net true";
-    let can = run(Command::new("sh").args(["-c", probe]), b"").status.success();
-    assert!(can, "SEGEL_PACKAGE is set, but this needs root, namespaces, debootstrap, dpkg-deb, nsenter and ip");
-    let package = fs::canonicalize(package).unwrap();
-    let debian = Debian::boot();
-
-    // Installed: told what is left to do, enabled, and not started with the example.
-    let said = install(&debian, &package);
+/// Told what is left to do, enabled, and not started with the example.
+fn installed(debian: &Debian, package: &Path) {
+    let said = install(debian, package);
     for word in ["/etc/segel/segel.toml", "segel check", "systemctl start segel", "segel key import", "segel-master"] {
         assert!(said.contains(word), "{word}: {said}");
     }
@@ -294,10 +283,12 @@ fn the_debian_package_installs_works_upgrades_and_goes() {
     let score = debian.run("systemd-analyze security --no-pager --threshold=20 segel.service | tail -1");
     println!("{}", score.trim());
     debian.run("man -w segel && bash -c '. /usr/share/bash-completion/completions/segel'");
+}
 
-    // Configured after the example, keys imported before the first start and after it.
-    neighbours(&debian);
-    configure(&debian);
+/// Configured after the example, with a key imported before the first start; mail both ways; a reload that is refused.
+fn works(debian: &Debian) {
+    neighbours(debian);
+    configure(debian);
     let checked = debian.run("segel check");
     assert!(checked.contains("0 warning(s)"), "{checked}");
     let import = format!("segel key import --address {SITI} --password-file /root/password '/root/{SITI}.p12'");
@@ -311,43 +302,67 @@ fn the_debian_package_installs_works_upgrades_and_goes() {
     wait("the control socket", || debian.exists("/var/lib/segel/control.sock").then_some(()));
     debian.run("cd /root && segel cert import issuing.pem && segel revocation import crl.der && segel revocation import root-crl.der");
     assert_eq!(debian.run("find /var/lib/segel ! -user segel"), "");
-    both_ways(&debian, "first");
+    both_ways(debian, "first");
     debian.run("systemctl reload segel");
     debian.run("echo '[nonsense]' >> /etc/segel/segel.toml");
     assert!(!debian.try_run("systemctl reload segel").0, "a configuration with an error was taken");
     debian.run("sed -i '$d' /etc/segel/segel.toml && systemctl reload segel");
-    both_ways(&debian, "reloaded");
+    both_ways(debian, "reloaded");
+}
 
-    // Upgraded: another process, the same configuration and keys.
+/// Another process, drained before; the same configuration and keys.
+fn upgraded(debian: &Debian, package: &Path) {
     let before = debian.run("systemctl show -p MainPID --value segel");
     let configuration = fs::read(debian.root().join("etc/segel/segel.toml")).unwrap();
-    install(&debian, &newer(&package, debian.folder.path()));
+    install(debian, &newer(package, debian.folder.path()));
     wait("the upgraded service", || debian.active().then_some(()));
     assert_ne!(debian.run("systemctl show -p MainPID --value segel"), before);
     assert!(debian.journal().contains("stopped."), "not drained: {}", debian.journal());
     assert_eq!(fs::read(debian.root().join("etc/segel/segel.toml")).unwrap(), configuration);
-    both_ways(&debian, "upgraded");
+    both_ways(debian, "upgraded");
+}
 
-    // Removed: nothing runs, everything is kept; installed again, it goes on where it was.
+/// Nothing runs, everything is kept; installed again, it goes on where it was.
+fn removed(debian: &Debian, package: &Path) {
     debian.run("apt-get remove -y segel");
     assert!(!debian.active() && !debian.exists("/usr/bin/segel"));
     assert!(debian.exists("/etc/segel/segel.toml") && debian.exists("/var/lib/segel/segel.db"));
-    install(&debian, &package);
+    install(debian, package);
     wait("the service again", || debian.active().then_some(()));
-    both_ways(&debian, "again");
+    both_ways(debian, "again");
+}
 
-    // Purged: the configuration goes; mail, keys and what opens them stay, and it says so.
+/// The configuration goes; mail, keys and what opens them stay, and it says so. One that was never used leaves nothing.
+fn purged(debian: &Debian, package: &Path) {
     let said = debian.run("apt-get purge -y segel");
     assert!(said.contains("kept /var/lib/segel") && said.contains("shred -u /etc/credstore/segel-master"), "{said}");
     assert!(!debian.exists("/etc/segel/segel.toml"));
     assert!(debian.exists("/var/lib/segel/segel.db") && debian.exists("/etc/credstore/segel-master"));
     // One that was never used leaves nothing.
     debian.run("rm -rf /var/lib/segel /etc/segel && shred -u /etc/credstore/segel-master");
-    install(&debian, &package);
+    install(debian, package);
     assert!(debian.exists("/etc/credstore/segel-master"));
     debian.run("apt-get purge -y segel");
     for path in ["/etc/segel", "/var/lib/segel", "/etc/credstore/segel-master", "/usr/share/segel", "/usr/lib/segel"] {
         assert!(!debian.exists(path), "{path} is left");
     }
     assert!(!debian.run("find /etc/systemd /lib/systemd -name 'segel*'").contains("segel.service\n"));
+}
+
+#[test]
+fn the_debian_package_installs_works_upgrades_and_goes() {
+    let Some(package) = std::env::var_os("SEGEL_PACKAGE").map(PathBuf::from) else {
+        println!("skipped: SEGEL_PACKAGE names no package; `cargo xtask package` makes one and runs this");
+        return;
+    };
+    let probe = "test \"$(id -u)\" = 0 && command -v debootstrap dpkg-deb nsenter ip && unshare --net true";
+    let can = run(Command::new("sh").args(["-c", probe]), b"").status.success();
+    assert!(can, "SEGEL_PACKAGE is set, but this needs root, namespaces, debootstrap, dpkg-deb, nsenter and ip");
+    let package = fs::canonicalize(package).unwrap();
+    let debian = Debian::boot();
+    installed(&debian, &package);
+    works(&debian);
+    upgraded(&debian, &package);
+    removed(&debian, &package);
+    purged(&debian, &package);
 }
