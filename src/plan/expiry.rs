@@ -279,7 +279,7 @@ mod tests {
         let text = String::from_utf8(notice(&request).into_bytes().to_vec()).unwrap();
         assert!(text.is_ascii() && !text.contains("\nEvil:"), "{text}");
         for part in [
-            "Subject: 1 sertifikat telah berakhir, 1 akan berakhir / 1 certificates have expired, 1 will\r\n",
+            "Subject: 1 sertifikat telah berakhir, 1 akan berakhir / 1 certificates have\r\n expired, 1 will\r\n",
             "To: <postmaster@own.example>\r\n",
             "telah berakhir / has expired",
             "30 hari lagi / in 30 days",
