@@ -174,8 +174,8 @@ async fn values_come_back_as_they_went_and_to_the_place_of_their_number() {
     let many = |tx: &mut Tx<'_>| tx.execute("DELETE FROM setting WHERE name = ?", &values!["a", "b"]);
     let kind = |tx: &mut Tx<'_>| tx.one::<(String,)>("SELECT 1", &[]).map(|_| 0);
     let none = |tx: &mut Tx<'_>| tx.one::<(i64,)>("SELECT 1 WHERE 0", &[]).map(|_| 0);
-    type Job = fn(&mut Tx<'_>) -> Result<u64, TxError>;
-    let jobs: [(Job, &str); 4] = [
+    type Change = fn(&mut Tx<'_>) -> Result<u64, TxError>;
+    let jobs: [(Change, &str); 4] = [
         (few, "expected 2 values, found 1"),
         (many, "expected 1 values, found 2"),
         (kind, "column 0: expected text, found Integer"),
