@@ -103,7 +103,7 @@ fn what_alerts_dashboard_and_book_name_is_on_the_page() {
     let alerts: BTreeSet<String> = read("config/alerts.yml")
         .lines()
         .filter(|line| line.trim_start().starts_with("expr:"))
-        .flat_map(|line| names(line))
+        .flat_map(names)
         .collect();
     let dashboard: BTreeSet<String> = expressions().iter().flat_map(|one| names(one)).collect();
     assert!(alerts.len() > 15 && dashboard.len() > 30, "{alerts:?} {dashboard:?}");
