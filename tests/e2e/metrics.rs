@@ -32,6 +32,7 @@ fn busy() -> Busy {
     let (inside, outside) = (Sink::start(), Sink::start());
     let more = format!("{}[limits.client]\nmails = 4\n", Certificates::shared().configuration());
     let gateway = Setup::new(inside.address, outside.address).more(&more).start();
+    gateway.know(&[]);
     let import = gateway.segel(&["revocation", "import", &Pki::shared().path("crl.der")]);
     assert_eq!(import.code, 0, "{import:?}");
     for number in 0..3 {
