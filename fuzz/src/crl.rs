@@ -8,7 +8,7 @@ pub fn check(data: &[u8]) {
     let limits = Limits::default();
     if let Ok(crl) = Crl::from_der(data, &limits) {
         assert_eq!(crl.der(), data);
-        assert_eq!(crl.is_empty(), crl.len() == 0);
+        assert_eq!(crl.is_empty(), matches!(crl.len(), 0));
         // Each entry takes a header, a serial and a date.
         assert!(crl.len() <= limits.crl_entries && crl.len() * 15 <= data.len());
         let _ = (crl.is_usable(), crl.number(), crl.this_update(), crl.next_update(), crl.issuer().to_string());
