@@ -110,25 +110,23 @@ impl Value {
             (Self::Constructed(tag, _), Self::Primitive(joined, content)) => {
                 let plain = [&[tag[0] & !0x20], &tag[1..]].concat();
                 let mut octets = Vec::new();
-                let unused = self.join(joined.as_slice() == [3], &mut octets);
+                let mut unused = 0;
+                self.join(joined.as_slice() == [3], &mut unused, &mut octets);
                 let expected = if joined.as_slice() == [3] { [&[unused][..], &octets].concat() } else { octets };
                 plain == *joined && expected == *content
             }
         }
     }
 
-    /// Appends the segments; gives the unused bits of the last one of a BIT STRING.
-    fn join(&self, bits: bool, octets: &mut Vec<u8>) -> u8 {
+    /// Appends the segments; `unused` becomes the unused bits of the last one of a BIT STRING that is not empty itself.
+    fn join(&self, bits: bool, unused: &mut u8, octets: &mut Vec<u8>) {
         match self {
             Self::Primitive(_, content) if bits => {
+                *unused = content[0];
                 octets.extend_from_slice(&content[1..]);
-                content[0]
             }
-            Self::Primitive(_, content) => {
-                octets.extend_from_slice(content);
-                0
-            }
-            Self::Constructed(_, members) => members.iter().fold(0, |_, member| member.join(bits, octets)),
+            Self::Primitive(_, content) => octets.extend_from_slice(content),
+            Self::Constructed(_, members) => members.iter().for_each(|member| member.join(bits, unused, octets)),
         }
     }
 }

@@ -397,15 +397,17 @@ impl Parser<'_> {
     /// ```
     fn parts(&mut self, entity: &mut Entity, boundary: &str) -> Vec<Range<usize>> {
         let body = entity.body.clone();
-        let needle = format!("\n--{boundary}");
+        let dash_boundary = format!("--{boundary}");
         let (mut parts, mut open, mut closed, mut line_break) = (Vec::new(), None, false, None);
         let mut outside = body.start;
-        // The line break before the body is the empty line's, so a delimiter on the first line is found too.
-        let from = body.start.saturating_sub(1);
-        for at in memmem::find_iter(span(self.bytes, from..body.end), needle.as_bytes()) {
-            let line = from + at + 1;
-            let Some(delimiter) = delimiter(self.bytes, line + needle.len() - 1, body.end) else {
-                // RFC 2046 lets a reader compare beginnings only: it would see a delimiter here.
+        for at in memmem::find_iter(span(self.bytes, body.clone()), dash_boundary.as_bytes()) {
+            let line = body.start + at;
+            // The line break before the body is the empty line's, so a delimiter on the first line is found too.
+            let starts_line = span(self.bytes, 0..line).last().is_none_or(|octet| *octet == b'\n');
+            let delimiter = delimiter(self.bytes, line + dash_boundary.len(), body.end);
+            let Some(delimiter) = delimiter.filter(|_| starts_line) else {
+                // RFC 2046 lets a reader compare beginnings only, and some look in the middle of lines while they decode: they
+                // would see a delimiter here.
                 self.report(Ambiguity::Boundary);
                 continue;
             };

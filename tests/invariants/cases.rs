@@ -16,4 +16,18 @@ fn an_address_that_is_taken_can_be_sent() {
 fn a_bit_string_of_no_segments_is_an_empty_one() {
     checks::ber::check(b"\x23\0");
     checks::ber::check(b"\x30\x06\x23\0\x23\0\x23\0");
+    // After a segment with unused bits, it takes nothing away.
+    checks::ber::check(b"\x23\x80\x03\x02\x06\x40\x23\0\0\0");
+}
+
+/// A reader that looks for delimiters while it decodes finds one in the middle of a line; here it had three parts, and for
+/// everybody else there were two.
+#[test]
+fn a_delimiter_in_the_middle_of_a_line_is_no_clear_mail() {
+    let head = "From: a@b.example\r\nContent-Type: multipart/alternative; boundary=\"=_b\"\r\n\r\n";
+    let part = "--=_b\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>";
+    let mail = format!("{head}{part}one\r\n{part}two--=_b\r\nContent-Type: text/html\r\n\r\n<p>three\r\n--=_b--\r\n");
+    checks::readers::check(mail.as_bytes());
+    let structure = segel::mail::mime::parse(mail.as_bytes(), &segel::limits::Limits::default()).unwrap();
+    assert_eq!(structure.ambiguities, [segel::mail::mime::Ambiguity::Boundary]);
 }

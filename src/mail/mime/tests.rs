@@ -80,6 +80,8 @@ fn i65_what_two_readers_see_differently_is_reported() {
         (mixed, "--bxyz\r\n\r\nx\r\n--b--\r\n", Ambiguity::Boundary),
         (mixed, "--b\r\n\r\nx\r\n--b-- y\r\n--b--\r\n", Ambiguity::Boundary),
         (mixed, "--b\r\n\r\nx\r\n--b--\r\n--b\r\n\r\nhidden\r\n", Ambiguity::Boundary),
+        (mixed, "--b\r\n\r\nx=\r\ny--b\r\n\r\nz\r\n--b--\r\n", Ambiguity::Boundary),
+        (mixed, "--b\r\n\r\nx--b--\r\n\r\nz\r\n--b--\r\n", Ambiguity::Boundary),
         (mixed, "no part\r\n", Ambiguity::Boundary),
         (mixed, "--b\r\nno header\r\n--b--\r\n", Ambiguity::PartHeader),
         (mixed, "--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n", Ambiguity::Boundary),
