@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -84,10 +85,27 @@ pub enum StartError {
 pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
     runtime.block_on(async {
-        let running = start(config).await?;
-        running.until_signal().await?;
-        Ok(())
+        // Before anybody can be told that the gateway runs: a signal without a handler ends the process.
+        let signals = Signals::new().map_err(StartError::Runtime)?;
+        start(config).await?.until_signal(signals).await
     })
+}
+
+/// What the server is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// Starts everything, or nothing.
@@ -175,11 +193,8 @@ impl Running {
         &self.gateway
     }
 
-    async fn until_signal(mut self) -> Result<(), StartError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
+    async fn until_signal(mut self, signals: Signals) -> Result<(), StartError> {
+        let Signals { mut terminate, mut interrupt, mut hangup } = signals;
         let ended = loop {
             tokio::select! {
                 _ = terminate.recv() => break None,

@@ -147,6 +147,15 @@ fn i60_c44_i62_bad_ciphertexts_look_alike() {
             assert!(reply.starts_with("250 2.0.0 "), "{reply}");
             shapes.insert(shape(&reply));
         }
+        // The log is read beside the dialogue.
+        let told = || site.gateway.log()[before..].iter().filter(|line| line.contains("mail accepted.")).count();
+        for _ in 0..200 {
+            if told() == 4 {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        assert_eq!(told(), 4);
         logs.push(shapes_of(&site.gateway.log()[before..]));
     }
     assert_eq!(shapes.len(), 1, "{shapes:?}");
