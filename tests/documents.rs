@@ -197,7 +197,7 @@ impl Help {
             if part.starts_with("--") {
                 self.required.push(part.to_owned());
                 parts.next_if(|next| next.starts_with('<'));
-            } else if part != "[OPTIONS]" && part != "<COMMAND>" {
+            } else if part != "[OPTIONS]" && !matches!(part, "<COMMAND>" | "[COMMAND]") {
                 self.takes_arguments = true;
                 self.needs_argument |= part.starts_with('<');
             }
@@ -242,6 +242,8 @@ impl Commands {
             } else if help.commands.contains(*word) {
                 path.push((*word).to_owned());
                 help = self.help(&path);
+            } else if help.takes_arguments {
+                arguments += 1;
             } else {
                 return Err(format!("{path:?} has no command `{word}`"));
             }
@@ -252,7 +254,9 @@ impl Commands {
         let missing = help.required.iter().find(|option| !given.contains(*option));
         match missing {
             Some(option) if whole => Err(format!("{path:?} needs `{option}`")),
-            _ if whole && !help.commands.is_empty() && given.is_empty() => Err(format!("{path:?} needs a command")),
+            _ if whole && !help.commands.is_empty() && !help.takes_arguments && given.is_empty() => {
+                Err(format!("{path:?} needs a command"))
+            }
             _ if whole && help.needs_argument && arguments == 0 => Err(format!("{path:?} needs an argument")),
             _ => Ok(()),
         }

@@ -31,9 +31,16 @@ pub struct Health {
     pub crls: Crls,
     /// `settled`, or `jumped` for some minutes after the time of day has jumped.
     pub clock: &'static str,
-    /// When the emergency bypass of signing ends, if one is in force; RFC 3339.
+    /// The emergency bypass of signing, if one is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bypass: Option<String>,
+    pub bypass: Option<Bypassed>,
+}
+
+/// A bypass that is in force.
+#[derive(Debug, Serialize)]
+pub struct Bypassed {
+    /// When it ends by itself; RFC 3339.
+    pub until: String,
 }
 
 /// Where CRLs come from.
@@ -103,7 +110,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
         listeners: if listening { "ok" } else { "closed" },
         crls: Crls { failing },
         clock: if settled { "settled" } else { "jumped" },
-        bypass: bypass.map(|until| until.to_string()),
+        bypass: bypass.map(|until| Bypassed { until: until.to_string() }),
     }
 }
 

@@ -49,7 +49,7 @@ fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
     // One octet of a sealed copy in its row, and a state that nobody writes.
     sql(
         &database,
-        "UPDATE content SET sealed = CAST(substr(sealed, 1, 100) || x'00' || substr(sealed, 102) AS BLOB) WHERE id = \
+        "UPDATE sealed SET octets = CAST(substr(octets, 1, 100) || x'00' || substr(octets, 102) AS BLOB) WHERE content = \
          (SELECT content FROM copy WHERE record = 1); UPDATE recipient SET state = 'pendyng' WHERE record = 2",
     );
     gateway.start();

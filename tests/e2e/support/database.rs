@@ -34,6 +34,9 @@ for table in tables:
     has = [r[1] for r in c.execute("PRAGMA new.table_info(%s)" % table)]
     columns = ", ".join(r[1] for r in c.execute("PRAGMA main.table_info(%s)" % table) if r[1] in has)
     c.execute("INSERT INTO main.%s (%s) SELECT %s FROM new.%s" % (table, columns, columns, table))
+if "sealed" not in tables:
+    # Octets had their column beside the keys before they had a table.
+    c.execute("UPDATE main.content SET sealed = coalesce((SELECT octets FROM new.sealed s WHERE s.content = id), sealed)")
 c.execute("DETACH new")
 c.execute("PRAGMA user_version = %d" % schema)
 c.execute("PRAGMA journal_mode = WAL").fetchall()
