@@ -81,7 +81,7 @@ fn the_shipped_policy_file_decides_nothing() {
         let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         last["policy"].as_str().unwrap().to_owned()
     };
-    let shipped = fs::read_to_string(root.join("packaging/policy.toml")).unwrap();
+    let shipped = fs::read_to_string(root.join("config/policy.toml")).unwrap();
     let without = hash(None);
     assert_eq!(hash(Some(shipped.clone())), without);
     // Its example is a rule that the program takes.
