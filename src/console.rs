@@ -4,6 +4,7 @@
 //! hears 503 before the listeners close.
 
 pub mod health;
+mod bounded;
 mod metrics;
 
 use crate::inbound::Admission;
@@ -83,6 +84,7 @@ pub async fn serve(watched: Watched, listener: TcpListener, mut end: watch::Rece
         drop(end.wait_for(|end| *end).await);
         tokio::time::sleep(GRACE).await;
     };
+    let listener = bounded::Bounded::new(listener);
     tokio::select! {
         served = axum::serve(listener, pages).with_graceful_shutdown(graceful).into_future() => {
             if let Err(error) = served {

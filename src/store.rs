@@ -110,10 +110,11 @@ impl StoreError {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether trying again later makes sense. (A client hears 451 4.3.0 for all the others too: mail is never refused
+    /// Whether it is about the store and not about this job: trying again later may make sense, and meanwhile nothing new is
+    /// begun. (A client hears 451 4.3.0 for all the others too: mail is never refused
     /// for what is our trouble.)
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Io(_) | Self::Busy(_) | Self::Closed)
+        matches!(self, Self::Full(_) | Self::Io(_) | Self::Busy(_) | Self::Closed | Self::Damaged(_))
     }
 }
 

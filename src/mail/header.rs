@@ -164,7 +164,7 @@ pub(crate) fn decode_words(text: &str) -> Cow<'_, str> {
         let (before, from_word) = rest.split_at_checked(start).unwrap_or((rest, ""));
         let blank = after_word && before.chars().all(|character| matches!(character, ' ' | '\t'));
         let word = word_at(from_word);
-        let content = word.and_then(|(word, _)| MessageStream::new(word.as_bytes()).decode_rfc2047());
+        let content = word.and_then(|(word, _)| content_of(word));
         failures += usize::from(word.is_some() && content.is_none());
         match (word, content) {
             (Some((_, after)), Some(content)) => {
@@ -182,6 +182,27 @@ pub(crate) fn decode_words(text: &str) -> Cow<'_, str> {
     }
     decoded.push_str(rest);
     Cow::Owned(decoded)
+}
+
+/// Whether an encoded word stands in `text` whose content can't be read for sure: in a character set that is not known
+/// here, or broken. Somebody else may read it.
+pub(crate) fn has_unclear_word(text: &str) -> bool {
+    let starts = text.match_indices("=?").take(FAILURES).filter_map(|(start, _)| word_at(text.get(start..)?));
+    starts.map(|(word, _)| content_of(word)).any(|content| content.is_none_or(|text| text.contains('\u{fffd}')))
+}
+
+/// What a word says, read as forgivingly as mail programs do: base64 without its padding, UTF-16 without a mark of its
+/// order, which is big-endian then (RFC 2781 section 4.3). `word` is without its first `=`.
+fn content_of(word: &str) -> Option<String> {
+    let mut parts = word.splitn(4, '?').skip(1);
+    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?.strip_suffix("?=")?);
+    let base64 = encoding.eq_ignore_ascii_case("b");
+    let marks = if base64 { ["/v8", "//4"] } else { ["=FE=FF", "=FF=FE"] };
+    let marked = marks.iter().any(|mark| text.get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark)));
+    let charset = if charset.eq_ignore_ascii_case("utf-16") && !marked { "utf-16be" } else { charset };
+    let padding = if base64 { "=".repeat((4 - text.trim_end_matches('=').len() % 4) % 4) } else { String::new() };
+    let text = if base64 { text.trim_end_matches('=') } else { text };
+    MessageStream::new(format!("?{charset}?{encoding}?{text}{padding}?=").as_bytes()).decode_rfc2047()
 }
 
 /// Octets of an encoded word: RFC 2047 section 2 allows 75, many programs write more. With [`FAILURES`], it bounds what is

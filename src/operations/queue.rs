@@ -31,6 +31,10 @@ pub(super) fn checked_reason(reason: &str) -> Result<String, OperationError> {
         let message = format!("expected a reason of 1 to {REASON} characters");
         return Err(OperationError::new(ErrorKind::Input, message).hint("it stands in the audit log"));
     }
+    if reason.chars().any(char::is_control) {
+        let message = "expected a reason of one line, found control characters";
+        return Err(OperationError::new(ErrorKind::Input, message).hint("it stands in the log and in the audit log"));
+    }
     Ok(reason.to_owned())
 }
 

@@ -18,16 +18,22 @@ const REMINDED: Duration = Duration::from_secs(3600);
 
 /// Runs until the shutdown.
 pub async fn run(gateway: Arc<Gateway>, mut stopping: watch::Receiver<bool>) {
-    let mut reminded: Option<Instant> = None;
+    let mut reminded: Option<(Instant, Vec<String>)> = None;
     loop {
         round(&gateway).await;
         let in_force = gateway.bypass.list();
-        if in_force.is_empty() {
-            reminded = None;
-        } else if reminded.is_none_or(|at| at.elapsed() >= REMINDED) {
-            in_force.iter().for_each(remind);
-            reminded = Some(Instant::now());
-        }
+        let ids: Vec<String> = in_force.iter().map(|status| status.id.clone()).collect();
+        reminded = match reminded {
+            // One more is told at once.
+            Some((at, known)) if at.elapsed() < REMINDED => {
+                in_force.iter().filter(|status| !known.contains(&status.id)).for_each(remind);
+                Some((at, ids))
+            }
+            _ => {
+                in_force.iter().for_each(remind);
+                Some((Instant::now(), ids))
+            }
+        };
         tokio::select! {
             () = gateway.bypass.changed() => {}
             () = tokio::time::sleep(PERIOD) => {}

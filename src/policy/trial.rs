@@ -9,7 +9,7 @@ use super::rule::{Encrypt, IncomingTreatment, Sign, SignedForm, Substitute};
 use super::signing::KeyMeans;
 use super::{Facts, Policy, RecipientFacts, Side, Triggers, incoming, matching};
 use crate::mail::authentication::SenderAuthentication;
-use crate::mail::header::{From, FromTexts};
+use crate::mail::header::{From, FromTexts, decode_words, has_unclear_word};
 use crate::mail::{Address, BodyType, Envelope, ReversePath};
 use crate::reason::Reason;
 use crate::smime::inspect::{Evidence, Structure};
@@ -206,8 +206,8 @@ fn facts(given: &Given) -> Facts {
         recipients: vec![RecipientFacts::default()],
         passed: false,
         triggers: Triggers {
-            subject: given.subject.clone(),
-            cut: false,
+            subject: decode_words(&given.subject).into_owned(),
+            cut: has_unclear_word(&given.subject),
             fields: given.field.iter().cloned().collect(),
         },
         already_encrypted: false,

@@ -10,8 +10,10 @@ impl Queue {
     /// After the data directory's lock was taken, before the first claim: leases of the former process are void, and
     /// content files that no row names are removed.
     pub async fn recover(&self) -> Result<Counts, QueueError> {
+        self.mend().await?;
         self.0.store.write(VoidLeases).await?;
-        let named: HashSet<String> = query_scalar("SELECT file FROM content WHERE file IS NOT NULL")
+        // By the rows themselves: what an index forgets must not be removed.
+        let named: HashSet<String> = query_scalar("SELECT file FROM content NOT INDEXED WHERE file IS NOT NULL")
             .fetch_all(self.0.store.readers())
             .await?
             .into_iter()
@@ -20,11 +22,16 @@ impl Queue {
         let clean = move || {
             let failed = |source| QueueError::File { path: folder.clone(), source };
             std::fs::create_dir_all(&folder).map_err(failed)?;
+            let mut removed = 0_usize;
             for entry in std::fs::read_dir(&folder).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
                     content::remove(&entry.path());
+                    removed += 1;
                 }
+            }
+            if removed > 0 {
+                tracing::info!(removed, "content that no mail names was removed: what a stop left half done.");
             }
             Ok::<(), QueueError>(())
         };
@@ -58,6 +65,42 @@ impl Queue {
             statement = statement.bind(id);
         }
         Ok(statement.fetch_optional(self.0.store.readers()).await?.is_some())
+    }
+}
+
+/// Tables by which mail is found, and whose indexes are looked at when the gateway starts.
+const FOUND_BY: [&str; 6] = ["recipient", "record", "copy", "content", "alert", "record_evidence"];
+
+impl Queue {
+    /// An index that does not fit its table hides mail without a word: each is compared with its table, and made again where
+    /// they differ. What the rows say counts.
+    async fn mend(&self) -> Result<(), QueueError> {
+        for (table, problems) in self.0.store.write(Mend).await? {
+            let problem = problems.first().cloned().unwrap_or_default();
+            tracing::error!(table, %problem, "the database was damaged: an index hid rows, or showed others; it was made again.");
+        }
+        Ok(())
+    }
+}
+
+struct Mend;
+
+impl Write for Mend {
+    /// What was wrong, by table.
+    type Output = Vec<(&'static str, Vec<String>)>;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError> {
+        let mut mended = Vec::new();
+        for table in FOUND_BY {
+            let found = tx.rows("SELECT integrity_check FROM pragma_integrity_check(?)", &values![table])?;
+            let mut problems: Vec<String> = found.into_iter().map(|(problem,)| problem).collect();
+            problems.retain(|problem| problem != "ok");
+            if !problems.is_empty() {
+                tx.execute(&format!("REINDEX {table}"), &[])?;
+                mended.push((table, problems));
+            }
+        }
+        Ok(mended)
     }
 }
 

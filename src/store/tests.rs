@@ -240,6 +240,7 @@ fn result_codes_say_whether_trying_again_makes_sense() {
         (Some(10 | 4 << 8), false, true),
         (Some(8), false, true),
         (Some(5 | 2 << 8), false, true),
+        (Some(11), false, true),
         (Some(19 | 8 << 8), false, false),
         (None, false, false),
     ] {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::any::{Any, TypeId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -63,10 +63,16 @@ pub(super) struct Handle {
 pub(super) struct Counters {
     pub(super) commits: Arc<AtomicU64>,
     pub(super) generation: Arc<AtomicU64>,
+    /// A transaction has met octets that are not what was written. Nothing is written any more.
+    pub(super) damaged: Arc<AtomicBool>,
 }
 
 impl Handle {
     pub(super) async fn write<W: Write>(&self, job: W) -> Result<W::Output, StoreError> {
+        if self.counters.damaged.load(Ordering::Acquire) {
+            let cause = TxError::Refused("found by an earlier transaction".to_owned());
+            return Err(StoreError::Damaged(Arc::new(cause)));
+        }
         let (reply, answer) = oneshot::channel();
         let group = Jobs { jobs: vec![(job, reply)], outputs: Vec::new() };
         if !self.jobs.send(Box::new(group)).await {
@@ -199,6 +205,9 @@ impl Writer {
             Err(error) => {
                 let error = StoreError::from(error);
                 metrics::not_committed();
+                if matches!(error, StoreError::Damaged(_)) && !self.counters.damaged.swap(true, Ordering::AcqRel) {
+                    tracing::error!(error = %chain(&error), "mail is neither taken nor delivered until the gateway is started again.");
+                }
                 // SQLite rolls back by itself after some errors; then nothing is left to roll back, and that is fine.
                 let ended = (connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok())
                     && connection.execute_batch(SCRUB).is_ok();
@@ -226,7 +235,7 @@ impl Writer {
 
 /// After these, each single job would fail in the same way, and after a failed flush more writing is harm.
 fn retry_is_vain(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io(_) | StoreError::Busy(_) | StoreError::Closed)
+    matches!(error, StoreError::Io(_) | StoreError::Busy(_) | StoreError::Closed | StoreError::Damaged(_))
 }
 
 fn chain(error: &StoreError) -> String {

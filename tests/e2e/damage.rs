@@ -125,3 +125,28 @@ fn c07_a_damaged_database_is_never_a_silent_empty_queue() {
         assert!(answer.code == 3 && answer.errors.contains("restore the last backup"), "{answer:?}");
     }
 }
+
+#[test]
+fn c07_an_index_that_hides_mail_is_made_again_and_no_content_is_removed() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    let files = std::fs::read_dir(gateway.data().join("content")).unwrap().count();
+    assert!(files > 0);
+    // The count of cells in the page of each index: none are left in it.
+    for index in ["recipient_due", "recipient_record", "content_file"] {
+        let page = sql(&database, &format!("SELECT rootpage FROM sqlite_schema WHERE name = '{index}'"));
+        let page: usize = page[0].parse().unwrap();
+        let mut file = octets(&database);
+        file[(page - 1) * 4096 + 3..(page - 1) * 4096 + 5].fill(0);
+        std::fs::write(&database, file).unwrap();
+    }
+    gateway.start();
+    for id in ["satu", "dua", "tiga", "besar"] {
+        open.find(id);
+    }
+    gateway.wait_log("an index hid rows");
+    assert_eq!(sql(&database, "PRAGMA integrity_check"), ["ok"]);
+    settled(&gateway, 0);
+    assert_eq!((gateway.held().len(), open.mails().len()), (0, 4));
+}

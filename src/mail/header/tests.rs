@@ -1,4 +1,6 @@
-use super::{From, HeaderError, HeaderSection, decode_words, from, from_texts, mailboxes, misleading_name};
+use super::{
+    From, HeaderError, HeaderSection, decode_words, from, from_texts, has_unclear_word, mailboxes, misleading_name,
+};
 use crate::limits::Limits;
 
 fn parse(bytes: &[u8]) -> Result<HeaderSection, HeaderError> {
@@ -244,5 +246,28 @@ fn i56_a_name_that_shows_another_mailbox_is_misleading() {
         let read = from(message.as_bytes(), &headers);
         assert!(matches!(read, From::Mailbox(_) | From::Several(_)), "{value}: {read:?}");
         assert_eq!(misleading_name(message.as_bytes(), &headers), misleading, "{value}");
+    }
+}
+
+#[test]
+fn o31_words_are_read_as_forgivingly_as_others_read_them_or_said_to_be_unclear() {
+    for (text, expected) in [
+        // Base64 without its padding, UTF-16 without a mark of its order.
+        ("=?utf-8?B?eFtyYWhhc2lhXQ?=", "x[rahasia]"),
+        ("=?utf-8?B?eFtyYWhhc2lhXQ==?=", "x[rahasia]"),
+        ("=?utf-8?B?W3JhaGFzaWE?=]", "[rahasia]"),
+        ("=?utf-16?b?AFsAcgBhAGgAYQBzAGkAYQBd?=", "[rahasia]"),
+        ("=?utf-16?B?/v8AWwBy?=", "[r"),
+        ("=?UTF-16?q?=00=5B=00r?=", "[r"),
+    ] {
+        assert_eq!(decode_words(text), expected, "{text}");
+        assert!(!has_unclear_word(text), "{text}");
+    }
+    // EBCDIC, and octets that are no UTF-8.
+    for unclear in ["=?cp037?b?utmBiIGigYm7?=", "a =?utf-8?q?=ff=fe?= b"] {
+        assert!(has_unclear_word(unclear), "{unclear}");
+    }
+    for clear in ["", "=?", "=? ?=", "1 =?x 2", "=?utf-8?q?abc?=", "=?unknown-8bit?q?abc?="] {
+        assert!(!has_unclear_word(clear), "{clear}");
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn facts(copy: &Path) -> Result<Facts, StoreError> {
 }
 
 async fn read(connection: &mut SqliteConnection) -> Result<Facts, StoreError> {
-    let files = "SELECT file FROM content WHERE file IS NOT NULL AND wrapped IS NOT NULL ORDER BY file";
+    let files = "SELECT file FROM content NOT INDEXED WHERE file IS NOT NULL AND wrapped IS NOT NULL ORDER BY file";
     Ok(Facts {
         schema: backup::schema(connection).await?,
         files: query_scalar(files).fetch_all(&mut *connection).await?,

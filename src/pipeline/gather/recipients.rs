@@ -39,6 +39,8 @@ pub(super) fn content_facts(snapshot: &Snapshot, content: &[u8], facts: &mut Fac
     let subjects = text("Subject");
     triggers.cut = subjects.iter().map(String::len).sum::<usize>() > SUBJECT;
     if !triggers.cut {
+        // What somebody else may read and we can't is no way around a rule either.
+        triggers.cut = subjects.iter().any(|text| header::has_unclear_word(text));
         triggers.subject = subjects.iter().map(|text| header::decode_words(text)).collect::<Vec<_>>().join("\n");
     }
     facts.triggers = triggers;
