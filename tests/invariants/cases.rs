@@ -18,6 +18,11 @@ fn a_bit_string_of_no_segments_is_an_empty_one() {
     checks::ber::check(b"\x30\x06\x23\0\x23\0\x23\0");
     // After a segment with unused bits, it takes nothing away.
     checks::ber::check(b"\x23\x80\x03\x02\x06\x40\x23\0\0\0");
+    // Segments in segments, some of them empty, as a fuzzer has nested them.
+    let nested = data_encoding::BASE64.decode(
+        b"I4ADDQADDQYJTCpWVlZSI4AjgAMNAAMNBglMKlZWVlYjgCOAAw0AAw0GCUwqVlZWVlZWAAADDQYJTCpWVlZWVlZWI4AAACMAAAA=",
+    );
+    checks::ber::check(&nested.unwrap());
 }
 
 /// A reader that looks for delimiters while it decodes finds one in the middle of a line; here it had three parts, and for
