@@ -394,7 +394,7 @@ fn is_key(text: &str) -> bool {
 const ELSEWHERE: [&str; 2] = ["rule", "test"];
 
 /// Endings that make `keys.md` a file and not a key.
-const ENDINGS: [&str; 9] = ["md", "toml", "rs", "yml", "yaml", "json", "pem", "service", "db"];
+const ENDINGS: [&str; 10] = ["md", "toml", "rs", "sh", "yml", "yaml", "json", "pem", "service", "db"];
 
 /// The section and key that a span names: `limits.message`, `[fetch] enabled`, `[[server]] login = …`, `[limits.client]`.
 fn named<'a>(span: &'a str, known: &BTreeMap<String, BTreeSet<String>>) -> Option<(&'a str, Option<&'a str>)> {
