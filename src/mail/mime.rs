@@ -122,6 +122,8 @@ pub enum Ambiguity {
     BlankLine,
     /// A part or a nested message that begins with a line which is no field.
     PartHeader,
+    /// A header section that a delimiter ends instead of an empty line: who looks for that line only reads over the delimiter.
+    HeaderEnd,
 }
 
 /// The tree of entities and its ambiguities, each kind once.
@@ -264,10 +266,16 @@ impl Parser<'_> {
 
     /// A part whose first lines are no fields is read as one without header by some and skipped over by others.
     fn part_header(&mut self, range: Range<usize>) -> HeaderSection {
-        HeaderSection::parse(span(self.bytes, range), self.limits).unwrap_or_else(|_| {
+        let part = span(self.bytes, range);
+        let Ok(header) = HeaderSection::parse(part, self.limits) else {
             self.report(Ambiguity::PartHeader);
-            HeaderSection::default()
-        })
+            return HeaderSection::default();
+        };
+        // The line break before the delimiter is none of the part's: with an empty line there is another one before it.
+        if header.body() == part.len() && part.last().is_some_and(|octet| *octet != b'\n') {
+            self.report(Ambiguity::HeaderEnd);
+        }
+        header
     }
 
     fn lines_and_names(&mut self, bytes: &[u8], header: &HeaderSection) {

@@ -36,3 +36,21 @@ fn a_delimiter_in_the_middle_of_a_line_is_no_clear_mail() {
     let structure = segel::mail::mime::parse(mail.as_bytes(), &segel::limits::Limits::default()).unwrap();
     assert_eq!(structure.ambiguities, [segel::mail::mime::Ambiguity::Boundary]);
 }
+
+/// A reader that looks for the empty line alone reads over the delimiter behind the fields; the last part was none for it.
+#[test]
+fn a_header_that_a_delimiter_ends_is_no_clear_mail() {
+    let head = "From: a@b.example\nContent-Type: multipart/related; boundary=\"=_1\"\n\n";
+    let mail = format!("{head}--=_1\nContent-Type: text/html\n\n<p>\n--=_1\nContent-Type: image/png\n--=_1--\n");
+    checks::readers::check(mail.as_bytes());
+    let structure = segel::mail::mime::parse(mail.as_bytes(), &segel::limits::Limits::default()).unwrap();
+    assert_eq!(structure.ambiguities, [segel::mail::mime::Ambiguity::HeaderEnd]);
+}
+
+/// `mail-parser` loses the field behind a date that is none; it is asked for the author alone.
+#[test]
+fn a_date_that_is_none_hides_no_author() {
+    checks::headers::check(
+        b"Date: Wed, 22 Jul 2015 01:02:29 +090p\nFrom: Atsushi <x@x.example>\nTo: y@y.example\n\ntext\n",
+    );
+}
