@@ -1,51 +1,17 @@
 //! `segel check` and the command line's own errors, by running the program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "helpers of tests, which the lints do not know as such"
-)]
-
-use std::path::Path;
-use std::process::{Command, Output};
-
-const GOOD: &str = "[gateway]
-hostname = \"gerbang.kabupaten.go.id\"
-data_dir = \"data\"
-[[listener]]
-name = \"dalam\"
-bind = \"127.0.0.1:10025\"
-side = \"inside\"
-clients = [\"127.0.0.1/32\"]
-[fetch]
-enabled = false
-[outbound]
-route = \"smtp://127.0.0.1:2526\"
-[[domain]]
-name = \"kabupaten.go.id\"
-deliver_to = \"smtp://127.0.0.1:2525\"
-";
-
-fn segel(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-    command.current_dir(folder).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY").args(arguments);
-    command.output().unwrap()
-}
+use crate::support::{CONFIGURATION, bare, json, segel};
 
 /// Runs on `configuration`; gives the exit code, standard output and standard error.
 fn run(configuration: &str, arguments: &[&str]) -> (i32, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("segel.toml"), configuration).unwrap();
-    let mut all = vec!["-c", "segel.toml"];
-    all.extend(arguments);
-    let output = segel(folder.path(), &all);
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    segel(&folder, arguments)
 }
 
 #[test]
 fn a_good_configuration_is_summed_up() {
-    let (code, out, err) = run(GOOD, &["check"]);
+    let (code, out, err) = run(CONFIGURATION, &["check"]);
     assert_eq!(code, 0, "{err}");
     for word in ["no errors", "kabupaten.go.id", "dalam (inside) on 127.0.0.1:10025", "smtp://127.0.0.1:2526"] {
         assert!(out.contains(word), "{word}: {out}");
@@ -55,7 +21,9 @@ fn a_good_configuration_is_summed_up() {
 
 #[test]
 fn errors_name_file_line_key_and_a_hint_and_end_with_2() {
-    let text = GOOD.replace("clients = [\"127.0.0.1/32\"]", "clients = [\"0.0.0.0/0\"]").replace("hostname", "hostnme");
+    let text = CONFIGURATION
+        .replace("clients = [\"127.0.0.1/32\"]", "clients = [\"0.0.0.0/0\"]")
+        .replace("hostname", "hostnme");
     let (code, out, err) = run(&text, &["check"]);
     assert_eq!((code, out.as_str()), (2, ""));
     for line in [
@@ -67,7 +35,7 @@ fn errors_name_file_line_key_and_a_hint_and_end_with_2() {
         assert!(err.contains(line), "{line}: {err}");
     }
     let (code, out, _) = run(&text, &["check", "--json"]);
-    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = out.lines().map(json).collect();
     assert_eq!((code, lines.len()), (2, 3));
     assert_eq!((lines[2]["line"].as_u64(), lines[2]["key"].as_str()), (Some(8), Some("listener.clients")));
 }
@@ -75,17 +43,13 @@ fn errors_name_file_line_key_and_a_hint_and_end_with_2() {
 #[test]
 fn the_policys_tests_are_run_and_one_that_fails_names_its_line() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("segel.toml"), GOOD).unwrap();
+    std::fs::write(folder.path().join("segel.toml"), CONFIGURATION).unwrap();
     let policy = "[[rule]]\nname = \"rahasia\"\nmatch = { subject = \"[rahasia]\" }\nthen = { encrypt = \"required\" }\n\n\
                   [[test]]\nname = \"gaji\"\ngiven = { from = \"siti@kabupaten.go.id\", to = \"r@mitra.example\", subject = \"[rahasia]\" }\n\
                   expect = { rule = \"rahasia\", action = \"reject\" }\n";
     let check = |text: &str, more: &[&str]| {
         std::fs::write(folder.path().join("policy.toml"), text).unwrap();
-        let mut arguments = vec!["-c", "segel.toml", "check"];
-        arguments.extend(more);
-        let output = segel(folder.path(), &arguments);
-        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+        segel(&folder, &[&["check"], more].concat())
     };
     let (code, out, err) = check(policy, &[]);
     assert!(code == 0 && out.contains("1 rule(s), 1 test(s) passed"), "{out}{err}");
@@ -98,7 +62,7 @@ fn the_policys_tests_are_run_and_one_that_fails_names_its_line() {
         assert!(err.contains(part), "{part} in {err}");
     }
     let (code, out, _) = check(policy, &["--json"]);
-    let line: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let line = json(out.lines().last().unwrap());
     assert_eq!((code, line["rules"].as_u64(), line["tests"].as_u64()), (0, Some(1), Some(1)));
 }
 
@@ -108,9 +72,9 @@ fn a_configuration_that_is_not_there_is_exit_code_2() {
     for command in [&["check"][..], &["key", "list"], &["serve"], &["reload"]] {
         let mut arguments = vec!["-c", "absent.toml"];
         arguments.extend(command);
-        let output = segel(folder.path(), &arguments);
-        assert_eq!(output.status.code(), Some(2), "{command:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("$SEGEL_CONFIG"), "{command:?}");
+        let (code, _, err) = bare(&folder, &arguments);
+        assert_eq!(code, 2, "{command:?}");
+        assert!(err.contains("$SEGEL_CONFIG"), "{command:?}");
     }
 }
 
@@ -129,21 +93,21 @@ fn usage_errors_end_with_2_and_help_with_0() {
         (&["key", "import", "a.p12"], 2),
     ];
     for (arguments, code) in table {
-        assert_eq!(segel(folder.path(), arguments).status.code(), Some(code), "{arguments:?}");
+        assert_eq!(bare(&folder, arguments).0, code, "{arguments:?}");
     }
 }
 
 #[test]
 fn what_needs_a_server_or_a_store_says_so() {
-    let (code, _, err) = run(GOOD, &["reload"]);
+    let (code, _, err) = run(CONFIGURATION, &["reload"]);
     assert_eq!(code, 3);
     assert!(err.contains("no server answers") && err.contains("hint: "), "{err}");
     for arguments in [&["audit", "verify"][..], &["queue", "list"], &["quarantine", "list"], &["key", "list"]] {
-        let (code, _, err) = run(GOOD, arguments);
+        let (code, _, err) = run(CONFIGURATION, arguments);
         assert_eq!(code, 3, "{arguments:?}");
         assert!(err.contains("no store") && err.contains("hint: "), "{err}");
     }
-    let (code, out, err) = run(GOOD, &["trust", "list"]);
+    let (code, out, err) = run(CONFIGURATION, &["trust", "list"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("no trust anchors"), "{out}");
 }

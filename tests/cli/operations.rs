@@ -1,13 +1,6 @@
 //! What an operator reads: queue, quarantine, evidence and audit log, by running the program on what the demo leaves.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "helpers of tests, which the lints do not know as such"
-)]
-
+use crate::support::{program, rows, segel};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,29 +24,14 @@ fn demo() -> TempDir {
     copy
 }
 
-fn output(folder: &TempDir, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-    command.current_dir(folder.path()).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
-    command.args(["-c", "segel.toml"]).args(arguments).output().unwrap()
-}
-
-/// Exit code, standard output, standard error.
-fn segel(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let output = output(folder, arguments);
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// The lines of a command that succeeds.
-fn json(folder: &TempDir, arguments: &[&str]) -> Vec<Value> {
-    let (code, out, err) = segel(folder, arguments);
-    assert_eq!(code, 0, "{arguments:?}: {err}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// The octets of a held mail as it came, as the command writes them.
+fn original(folder: &TempDir, id: &str) -> Output {
+    program(folder, &["-c", "segel.toml", "quarantine", "show", "--original", id]).output().unwrap()
 }
 
 /// The queue id of the one mail that is held because its signer was revoked.
 fn held(folder: &TempDir) -> String {
-    let rows = json(folder, &["quarantine", "list", "--json"]);
+    let rows = rows(folder, &["quarantine", "list", "--json"]);
     let mut revoked = rows.iter().filter(|row| row.to_string().contains("\"revoked\""));
     let (one, other) = (revoked.next().unwrap(), revoked.next());
     assert!(other.is_none(), "{rows:?}");
@@ -91,10 +69,10 @@ fn held_mail_is_listed_shown_and_given_out_as_it_came() {
     for text in ["revoked", "Kontrak", "siti@kabupaten.go.id", "held (quarantine)", "keyCompromise"] {
         assert!(shown.contains(text), "{text}: {shown}");
     }
-    let original = output(&folder, &["quarantine", "show", "--original", &id]);
-    assert_eq!(original.status.code(), Some(0));
-    assert_eq!(original.stdout, std::fs::read(folder.path().join("quarantine/incoming-revoked.eml")).unwrap());
-    let taken = json(&folder, &["audit", "search", "--event", "operator-read", "--queue-id", &id, "--json"]);
+    let mail = original(&folder, &id);
+    assert_eq!(mail.status.code(), Some(0));
+    assert_eq!(mail.stdout, std::fs::read(folder.path().join("quarantine/incoming-revoked.eml")).unwrap());
+    let taken = rows(&folder, &["audit", "search", "--event", "operator-read", "--queue-id", &id, "--json"]);
     assert_eq!(taken.last().unwrap()["public"]["what"], "original");
 }
 
@@ -143,7 +121,7 @@ fn after_the_demo_no_mail_waits_and_delivered_mail_is_shown() {
     let folder = demo();
     let (code, out, _) = segel(&folder, &["queue", "list"]);
     assert_eq!((code, out.trim()), (0, "no mail waits"));
-    let delivered = json(&folder, &["audit", "search", "--event", "delivered", "--json"]);
+    let delivered = rows(&folder, &["audit", "search", "--event", "delivered", "--json"]);
     let id = delivered[0]["queue_id"].as_str().unwrap();
     let (code, out, err) = segel(&folder, &["queue", "show", id]);
     assert_eq!(code, 0, "{err}");
@@ -159,7 +137,7 @@ fn the_audit_log_is_searched_and_an_erased_person_stays_erased() {
     let search = |more: &[&str]| {
         let mut arguments = vec!["audit", "search", "--json"];
         arguments.extend(more);
-        json(&folder, &arguments)
+        rows(&folder, &arguments)
     };
     let all = search(&[]);
     assert_eq!(all[0]["seq"], 1);
@@ -186,7 +164,7 @@ fn the_audit_log_is_searched_and_an_erased_person_stays_erased() {
 
 /// The script that `docs/audit.md` prints.
 fn script() -> &'static str {
-    let text = include_str!("../docs/audit.md");
+    let text = include_str!("../../docs/audit.md");
     text.split_once("```python\n").unwrap().1.split_once("```").unwrap().0
 }
 
@@ -296,17 +274,17 @@ fn reading_makes_neither_store_nor_key() {
 #[test]
 fn an_anchor_that_is_configured_and_stored_is_listed_once() {
     let folder = demo();
-    let listed = json(&folder, &["trust", "list", "--json"]);
+    let listed = rows(&folder, &["trust", "list", "--json"]);
     let sha256 = listed[0]["sha256"].as_str().unwrap();
     let (code, _, err) = segel(&folder, &["trust", "import", "--fingerprint", sha256, "pki/root.pem"]);
     assert_eq!(code, 0, "{err}");
-    assert_eq!(json(&folder, &["trust", "list", "--json"]), listed);
+    assert_eq!(rows(&folder, &["trust", "list", "--json"]), listed);
 }
 
 #[test]
 fn a_key_that_will_not_sign_says_so_when_it_comes_and_in_the_list() {
     let folder = demo();
-    let list = json(&folder, &["key", "list", "--json"]);
+    let list = rows(&folder, &["key", "list", "--json"]);
     assert!(!list.is_empty() && list.iter().all(|key| key["standing"] == "usable"), "{list:?}");
     let configuration = std::fs::read_to_string(folder.path().join("segel.toml")).unwrap();
     let crls = "crls = [\"pki/crl.der\", \"pki/root-crl.der\"]";
@@ -326,7 +304,7 @@ fn a_key_that_will_not_sign_says_so_when_it_comes_and_in_the_list() {
         let (code, out, err) = segel(&folder, &[&import[..], &["pki/siti@kabupaten.go.id.p12"]].concat());
         assert!(code == 0 && err.contains("will not sign") && err.contains(warning), "{reason}: {err}");
         assert!(out.contains(&format!("not usable: {reason}")), "{out}");
-        let list = json(&folder, &["key", "list", "--json"]);
+        let list = rows(&folder, &["key", "list", "--json"]);
         assert_eq!((list[0]["standing"].as_str(), list[0]["reasons"][0].as_str()), (Some(standing), Some(reason)));
         assert!(segel(&folder, &["key", "list"]).1.contains(&format!("not usable: {reason}")));
     }
@@ -350,8 +328,8 @@ fn p22_the_master_key_is_changed_and_everything_opens_as_before() {
     use std::os::unix::fs::PermissionsExt;
     let folder = demo();
     let id = held(&folder);
-    let of_siti = || json(&folder, &["audit", "search", "--json", "--address", "siti@kabupaten.go.id"]);
-    let (original, before) = (output(&folder, &["quarantine", "show", "--original", &id]).stdout, of_siti());
+    let of_siti = || rows(&folder, &["audit", "search", "--json", "--address", "siti@kabupaten.go.id"]);
+    let (mail, before) = (original(&folder, &id).stdout, of_siti());
     let old = read(&folder, "data/master.key");
     let wrapped = query(&folder, "SELECT hex(wrapped) FROM own_key LIMIT 1");
     let all = "(SELECT count(*) FROM content WHERE wrapped IS NOT NULL) + (SELECT count(*) FROM secret) \
@@ -360,7 +338,7 @@ fn p22_the_master_key_is_changed_and_everything_opens_as_before() {
                + (SELECT count(*) FROM audit_subject WHERE wrapped IS NOT NULL)";
     let all: u64 = query(&folder, &format!("SELECT {all}")).parse().unwrap();
 
-    let done = json(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
+    let done = rows(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
     // One more than there were: the key of the pseudonyms is kept from now on.
     assert_eq!((done["keys"].as_u64(), done["left"].as_u64()), (Some(all + 1), Some(0)), "{done}");
     assert_eq!(done["made"], true);
@@ -371,15 +349,15 @@ fn p22_the_master_key_is_changed_and_everything_opens_as_before() {
     }
 
     assert_eq!(segel(&folder, &["audit", "verify"]).0, 0);
-    assert_eq!(output(&folder, &["quarantine", "show", "--original", &id]).stdout, original);
+    assert_eq!(original(&folder, &id).stdout, mail);
     assert!(segel(&folder, &["quarantine", "show", &id]).1.contains("Kontrak"));
     assert_eq!(of_siti().len(), before.len());
-    assert!(json(&folder, &["key", "list", "--json"]).iter().all(|key| key["standing"] == "usable"));
-    let rotated = json(&folder, &["audit", "search", "--event", "master-rotated", "--json"]);
+    assert!(rows(&folder, &["key", "list", "--json"]).iter().all(|key| key["standing"] == "usable"));
+    let rotated = rows(&folder, &["audit", "search", "--event", "master-rotated", "--json"]);
     assert_eq!((&rotated[0]["public"]["from"], &rotated[0]["public"]["to"]), (&done["from"], &done["to"]));
 
     // What is written from now on about the same person is found with what was written before.
-    let key = json(&folder, &["key", "list", "--json"]);
+    let key = rows(&folder, &["key", "list", "--json"]);
     let key = key.iter().find(|key| key["addresses"][0] == "siti@kabupaten.go.id").unwrap();
     assert_eq!(segel(&folder, &["key", "destroy", key["id"].as_str().unwrap()]).0, 0);
     let import = ["key", "import", "--address", "siti@kabupaten.go.id", "--password-file", "pki/password.txt"];
@@ -404,7 +382,7 @@ fn p22_the_master_key_is_changed_and_everything_opens_as_before() {
     let (code, out, err) = segel(&folder, &["key", "rewrap", "--new", "third.key"]);
     assert!(code == 0 && out.contains("wrapped again") && out.contains("master.key.old"), "{out}{err}");
     assert_eq!(of_siti().len(), before.len() + 1);
-    assert_eq!(output(&folder, &["quarantine", "show", "--original", &id]).stdout, original);
+    assert_eq!(original(&folder, &id).stdout, mail);
 }
 
 #[test]
@@ -412,7 +390,7 @@ fn p22_a_change_of_the_master_key_that_was_interrupted_is_told_and_goes_on() {
     let folder = demo();
     let at = |name: &str| folder.path().join(name);
     let old = query(&folder, "SELECT master FROM own_key LIMIT 1");
-    let done = json(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
+    let done = rows(&folder, &["key", "rewrap", "--new", "new.key", "--json"]).remove(0);
     assert_eq!(done["from"], old);
     // As after a power cut between the transaction and the new file.
     std::fs::rename(at("data/master.key.old"), at("data/master.key")).unwrap();
@@ -451,9 +429,8 @@ fn p22_the_master_key_is_not_changed_under_somebody_else() {
     std::fs::rename(folder.path().join("data/master.key"), folder.path().join("credentials/segel-master")).unwrap();
     let credentials = folder.path().join("credentials");
     let with = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-        command.current_dir(folder.path()).env("CREDENTIALS_DIRECTORY", &credentials).args(["-c", "segel.toml"]);
-        let output = command.args(arguments).output().unwrap();
+        let mut command = program(&folder, &[&["-c", "segel.toml"], arguments].concat());
+        let output = command.env("CREDENTIALS_DIRECTORY", &credentials).output().unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     let (code, said) = with(&["key", "rewrap", "--new", "new.key"]);

@@ -1,40 +1,8 @@
 //! `segel pki verify`, `trust`, `key` and `inspect`, by running the program on what OpenSSL makes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::disallowed_methods,
-    reason = "helpers of tests, which the lints do not know as such"
-)]
-
+use crate::support::{CONFIGURATION, bare, json, openssl};
 use serde_json::Value;
-use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
-
-const CONFIGURATION: &str = "[gateway]
-hostname = \"gerbang.kabupaten.go.id\"
-data_dir = \"data\"
-[[listener]]
-name = \"dalam\"
-bind = \"127.0.0.1:10025\"
-side = \"inside\"
-clients = [\"127.0.0.1/32\"]
-[fetch]
-enabled = false
-[outbound]
-route = \"smtp://127.0.0.1:2526\"
-[[domain]]
-name = \"kabupaten.go.id\"
-deliver_to = \"smtp://127.0.0.1:2525\"
-";
-
-fn openssl(folder: &Path, line: &str) {
-    let output = Command::new("openssl").current_dir(folder).args(line.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// A root, and a certificate for siti under it with key and PKCS#12 file (password `demo`), and a signed mail.
 fn folder() -> TempDir {
@@ -62,18 +30,6 @@ fn folder() -> TempDir {
     folder
 }
 
-fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-    command.current_dir(folder.path()).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY").args(arguments);
-    let output = command.output().unwrap();
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
 #[test]
 fn a_path_is_valid_or_says_why_not() {
     let folder = folder();
@@ -88,18 +44,18 @@ fn a_path_is_valid_or_says_why_not() {
     for (arguments, code, reasons) in table {
         let mut all = vec!["pki", "verify", "--trust", "root.pem", "--json"];
         all.extend(arguments);
-        let (found, out, err) = run(&folder, &all);
+        let (found, out, err) = bare(&folder, &all);
         let report = json(&out);
         assert_eq!(found, code, "{arguments:?}: {out}{err}");
         assert_eq!(report["valid"], Value::Bool(code == 0));
         assert_eq!(report["reasons"], serde_json::json!(reasons), "{arguments:?}");
     }
-    let (code, out, _) = run(&folder, &["pki", "verify", "--trust", "root.pem", "--email", "x@y.example", "siti.pem"]);
+    let (code, out, _) = bare(&folder, &["pki", "verify", "--trust", "root.pem", "--email", "x@y.example", "siti.pem"]);
     assert_eq!(code, 1);
     for words in ["NOT VALID", "address-mismatch", "<- trust anchor", "Why"] {
         assert!(out.contains(words), "{words}: {out}");
     }
-    assert_eq!(run(&folder, &["pki", "verify", "--trust", "absent.pem", "siti.pem"]).0, 3);
+    assert_eq!(bare(&folder, &["pki", "verify", "--trust", "absent.pem", "siti.pem"]).0, 3);
 }
 
 #[test]
@@ -108,7 +64,7 @@ fn a_message_is_inspected_offline_and_its_content_written() {
     let inspect = |more: &[&str]| {
         let mut all = vec!["inspect", "--json"];
         all.extend(more);
-        let (code, out, err) = run(&folder, &all);
+        let (code, out, err) = bare(&folder, &all);
         assert!(code < 2, "{err}");
         (code, json(&out))
     };
@@ -133,7 +89,7 @@ fn a_message_is_inspected_offline_and_its_content_written() {
     std::fs::write(folder.path().join("altered.eml"), mail.replace("Selamat pagi", "Selamat sore")).unwrap();
     let (code, report) = inspect(&["--trust", "root.pem", "altered.eml"]);
     assert_eq!((code, report["reasons"].clone()), (1, serde_json::json!(["altered"])));
-    let (_, out, _) = run(&folder, &["inspect", "--trust", "root.pem", "altered.eml"]);
+    let (_, out, _) = bare(&folder, &["inspect", "--trust", "root.pem", "altered.eml"]);
     for words in ["INVALID: altered", "Layer 1: signed", "siti@kabupaten.go.id, as in From", "digest differs"] {
         assert!(out.contains(words), "{words}: {out}");
     }
@@ -142,23 +98,23 @@ fn a_message_is_inspected_offline_and_its_content_written() {
 #[test]
 fn an_anchor_needs_its_fingerprint() {
     let folder = folder();
-    let (code, out, _) = run(&folder, &["-c", "segel.toml", "trust", "import", "root.pem"]);
+    let (code, out, _) = bare(&folder, &["-c", "segel.toml", "trust", "import", "root.pem"]);
     assert_eq!(code, 2, "{out}");
     let shown = out.lines().find_map(|line| line.strip_prefix("SHA-256")).unwrap().trim().to_owned();
     let wrong = shown.replace(|digit: char| digit.is_ascii_digit(), "0");
     let import = |fingerprint: &str| {
-        run(&folder, &["-c", "segel.toml", "trust", "import", "--fingerprint", fingerprint, "root.pem"])
+        bare(&folder, &["-c", "segel.toml", "trust", "import", "--fingerprint", fingerprint, "root.pem"])
     };
     let (code, _, err) = import(&wrong);
     assert!(code == 3 && err.contains("don't trust it"), "{err}");
     assert_eq!(import(&shown).0, 0);
-    let (_, out, _) = run(&folder, &["-c", "segel.toml", "trust", "list", "--json"]);
+    let (_, out, _) = bare(&folder, &["-c", "segel.toml", "trust", "list", "--json"]);
     let row = json(&out);
     assert_eq!((row["subject"].as_str(), row["source"].as_str()), (Some("CN=Root"), Some("imported")));
     let prefix = row["sha256"].as_str().unwrap()[..12].to_owned();
-    assert_eq!(run(&folder, &["-c", "segel.toml", "trust", "remove", &prefix]).0, 0);
-    assert_eq!(run(&folder, &["-c", "segel.toml", "trust", "list", "--json"]).1, "");
-    assert_eq!(run(&folder, &["-c", "segel.toml", "trust", "remove", &prefix]).0, 3);
+    assert_eq!(bare(&folder, &["-c", "segel.toml", "trust", "remove", &prefix]).0, 0);
+    assert_eq!(bare(&folder, &["-c", "segel.toml", "trust", "list", "--json"]).1, "");
+    assert_eq!(bare(&folder, &["-c", "segel.toml", "trust", "remove", &prefix]).0, 3);
 }
 
 #[test]
@@ -167,7 +123,7 @@ fn a_key_is_imported_blocked_and_destroyed_and_each_is_audited() {
     let segel = |arguments: &[&str]| {
         let mut all = vec!["-c", "segel.toml"];
         all.extend(arguments);
-        run(&folder, &all)
+        bare(&folder, &all)
     };
     let import = ["key", "import", "--address", "siti@kabupaten.go.id", "--password-file", "password", "siti.p12"];
     let (code, out, err) = segel(&import);
@@ -192,7 +148,7 @@ fn explain_names_the_row_and_the_key() {
     let segel = |arguments: &[&str]| {
         let mut all = vec!["-c", "segel.toml"];
         all.extend(arguments);
-        run(&folder, &all)
+        bare(&folder, &all)
     };
     let import = ["key", "import", "--address", "siti@kabupaten.go.id", "siti.pem", "siti.key"];
     assert_eq!(segel(&import).0, 0);
@@ -227,7 +183,7 @@ fn i10_inspect_opens_with_a_key_and_writes_only_what_is_proven() {
     openssl(path, "cms -sign -binary -crlfeol -in entity -signer siti.pem -inkey siti.key -out signed");
     encrypt("-aes-256-cbc", "signed", "both.eml");
     let key = ["inspect", "--trust", "root.pem", "--key", "siti.p12", "--password-file", "password"];
-    let run = |more: &[&str]| run(&folder, &[&key[..], more].concat());
+    let run = |more: &[&str]| bare(&folder, &[&key[..], more].concat());
     let entity = std::fs::read(path.join("entity")).unwrap();
 
     let (code, out, _) = run(&["--json", "--write-content", "inside", "gcm.eml"]);
@@ -250,9 +206,9 @@ fn i10_inspect_opens_with_a_key_and_writes_only_what_is_proven() {
     assert!(!path.join("nothing").exists());
 
     // Without the key, and with a password that is another.
-    let (code, _, error) = self::run(&folder, &["inspect", "--write-content", "nothing", "gcm.eml"]);
+    let (code, _, error) = self::bare(&folder, &["inspect", "--write-content", "nothing", "gcm.eml"]);
     assert!(code == 3 && error.contains("--key"), "{error}");
     std::fs::write(path.join("other"), "other\n").unwrap();
     let wrong = ["inspect", "--key", "siti.p12", "--password-file", "other", "gcm.eml"];
-    assert_eq!(self::run(&folder, &wrong).0, 3);
+    assert_eq!(self::bare(&folder, &wrong).0, 3);
 }

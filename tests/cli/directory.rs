@@ -1,51 +1,26 @@
 //! `segel cert`, by running the program on certificates that OpenSSL makes, beside a running server and without one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::disallowed_methods,
-    reason = "helpers of tests, which the lints do not know as such"
-)]
-
+use crate::support::{CONFIGURATION, openssl, program, rows, segel};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const CONFIGURATION: &str = "[gateway]
-hostname = \"gerbang.kabupaten.go.id\"
-data_dir = \"data\"
-[[listener]]
-name = \"dalam\"
-bind = \"127.0.0.1:0\"
-side = \"inside\"
-clients = [\"127.0.0.1/32\"]
-[[listener]]
+/// On top of the least: certificates under the anchor are worth what was seen of them, and a server may run.
+fn configuration() -> String {
+    const MORE: &str = "[[listener]]
 name = \"luar\"
 bind = \"127.0.0.1:0\"
 side = \"outside\"
 [console]
 bind = \"127.0.0.1:0\"
-[fetch]
-enabled = false
-[outbound]
-route = \"smtp://127.0.0.1:2526\"
-[[domain]]
-name = \"kabupaten.go.id\"
-deliver_to = \"smtp://127.0.0.1:2525\"
-[trust]
 [[trust.anchor]]
 file = \"root.pem\"
 revocation = \"none\"
 harvest = \"seen\"
 ";
-
-fn openssl(folder: &Path, line: &str) {
-    let output = Command::new("openssl").current_dir(folder).args(line.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+    CONFIGURATION.replace("127.0.0.1:10025", "127.0.0.1:0") + MORE
 }
 
 fn issue(folder: &Path, name: &str, ca: &str, extensions: &str) {
@@ -64,7 +39,7 @@ fn issue(folder: &Path, name: &str, ca: &str, extensions: &str) {
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    std::fs::write(path.join("segel.toml"), CONFIGURATION).unwrap();
+    std::fs::write(path.join("segel.toml"), configuration()).unwrap();
     for name in ["root", "other"] {
         openssl(
             path,
@@ -86,21 +61,6 @@ fn folder() -> TempDir {
     folder
 }
 
-fn segel(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-    command.current_dir(folder.path()).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
-    let output = command.args(["-c", "segel.toml"]).args(arguments).output().unwrap();
-    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// The lines of a command that succeeds.
-fn rows(folder: &TempDir, arguments: &[&str]) -> Vec<Value> {
-    let (code, out, err) = segel(folder, arguments);
-    assert_eq!(code, 0, "{arguments:?}: {err}");
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn audited(folder: &TempDir) -> Vec<String> {
     let found = rows(folder, &["audit", "search", "--json"]);
     let names = found.iter().filter_map(|row| row["event"].as_str().map(str::to_owned));
@@ -111,10 +71,8 @@ struct Server(Child);
 
 impl Server {
     fn start(folder: &TempDir) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_segel"));
-        command.current_dir(folder.path()).env_remove("SEGEL_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
-        command.args(["-c", "segel.toml", "serve"]).stderr(Stdio::null());
-        let server = Self(command.spawn().unwrap());
+        let mut command = program(folder, &["-c", "segel.toml", "serve"]);
+        let server = Self(command.stderr(Stdio::null()).spawn().unwrap());
         let ready = (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
             segel(folder, &["reload"]).0 == 0
@@ -225,7 +183,7 @@ fn certificates_are_imported_listed_and_blocked_beside_a_server() {
 fn what_certificates_under_an_anchor_are_worth_is_configured() {
     let folder = folder();
     assert_eq!(rows(&folder, &["trust", "list", "--json"])[0]["harvest"], "seen");
-    let text = CONFIGURATION.replace("\"seen\"", "\"sceen\"");
+    let text = configuration().replace("\"seen\"", "\"sceen\"");
     std::fs::write(folder.path().join("segel.toml"), text).unwrap();
     let (code, out, err) = segel(&folder, &["check"]);
     let told = out + &err;
