@@ -443,14 +443,14 @@ async fn commit(
     mut record: NewRecord,
     alarm: Alarm,
 ) -> Result<(), QueueError> {
-    let hops: HashSet<_> = record
-        .recipients
-        .iter()
-        .filter(|recipient| matches!(recipient.state, NewState::Pending { .. }))
-        .map(|recipient| &recipient.next_hop)
-        .collect();
-    let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops.len()).ok());
-    record.lease = room.is_some() && !hops.is_empty();
+    // One delivery for each copy and next hop.
+    let wanted = record.recipients.iter().filter_map(|recipient| match recipient.state {
+        NewState::Pending { copy } => Some((copy, &recipient.next_hop)),
+        NewState::Held { .. } => None,
+    });
+    let wanted = wanted.collect::<HashSet<_>>().len();
+    let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(wanted).ok());
+    record.lease = room.is_some() && wanted > 0;
     let mut deliveries = queue.commit_with(record, alarm).await?.into_iter();
     for permit in room.into_iter().flatten() {
         if let Some(delivery) = deliveries.next() {
@@ -458,7 +458,10 @@ async fn commit(
         }
     }
     for delivery in deliveries {
-        queue.release(&delivery).await?;
+        // It is on disk, so it is 250 whatever happens here: the lease ends by itself.
+        if let Err(error) = queue.release(&delivery).await {
+            tracing::warn!(%error, "a delivery waits until its lease ends.");
+        }
     }
     Ok(())
 }
