@@ -1,6 +1,7 @@
 //! What the operator has set, as checked values.
 
 use super::Side;
+use super::matching::readings;
 use crate::crypto::ContentCipher;
 use crate::mail::header::Comparable;
 use crate::mail::{Address, Domain};
@@ -267,7 +268,7 @@ impl Rule {
         };
         let field = |(name, value): &(String, String)| {
             let same = |(other, found): &(String, String)| {
-                other.eq_ignore_ascii_case(name) && found.eq_ignore_ascii_case(value)
+                other.eq_ignore_ascii_case(name) && readings(found) == readings(value)
             };
             other.field.as_ref().is_some_and(same)
         };
