@@ -148,20 +148,14 @@ impl Reception for GatewayReception {
         self.limited("memory");
     }
 
-    /// Who writes as whom is decided with the message at hand; somebody who has said who he is hears now which of our
-    /// addresses he may not use (S45).
     fn reverse_path(&self, path: &ReversePath, client: &Client) -> Result<(), Reply> {
         let config = &self.place.snapshot.config;
         if self.admission.space.is_short(&config.data_dir, config.limits.free_space) {
             self.limited("space");
             return Err(Reply::new(452, 3, 1, "Insufficient storage, try again later"));
         }
-        if let (Some(login), ReversePath::Mailbox(address)) = (self.identity(client), path) {
-            let own = config.policy.domain(address.domain()).is_some();
-            if own && !config.policy.login_may_use(login, address) {
-                return Err(Reply::new(550, 7, 1, format!("Not authorised to send as <{address}>")));
-            }
-        }
+        pipeline::gather::at_mail(&self.place.snapshot, self.identity(client), path)
+            .map_err(|refusal| pipeline::reply::refused(&refusal))?;
         let rates = self.rates();
         let limits = [rates.client.mails, rates.sender.mails, rates.login.mails];
         self.keep_pace(path, client, What::Mails, limits)

@@ -23,7 +23,7 @@ use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::{Certificate, Crl, WantedCrls};
 use crate::plan::mark;
-use crate::policy::{self, Again, Facts, Refusal, Side};
+use crate::policy::{self, Again, Facts, Refusal, RefusalKind, Side};
 use crate::reason::Reason;
 use crate::smime::inspect::Structure;
 use jiff::Timestamp;
@@ -38,17 +38,25 @@ pub async fn facts(
     again: Option<Again>,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
+    let mut facts = dry_facts(gateway, snapshot, arrival, looked, again, now).await?;
+    let unknown = facts.side == Side::Outside && facts.inspected.reasons.contains(&Reason::RevocationUnknown);
+    // What a private key has shown is never deferred.
+    if unknown && !facts.inspected.asked_private_key && facts.again.is_none() {
+        facts.first_seen = Some(first_seen(gateway, arrival, now).await?);
+    }
+    Ok(facts)
+}
+
+/// The same for a dry run: that this mail was seen now is not remembered.
+pub async fn dry_facts(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    looked: Looked,
+    again: Option<Again>,
+    now: Timestamp,
+) -> Result<Facts, AcceptError> {
     let Looked { inspected, unopened, asked, passed, until } = looked;
-    let first_seen = match arrival.side {
-        // What a private key has shown is never deferred.
-        Side::Outside if inspected.reasons.contains(&Reason::RevocationUnknown) && !inspected.asked_private_key => {
-            match again {
-                None => Some(first_seen(gateway, arrival, now).await?),
-                Some(_) => None,
-            }
-        }
-        Side::Outside | Side::Inside => None,
-    };
     let sender = authentication::sender(snapshot, arrival, &inspected.from).await;
     let facts = Facts {
         sender,
@@ -64,7 +72,7 @@ pub async fn facts(
         already_encrypted: false,
         returns_opened: false,
         bypass: false,
-        first_seen,
+        first_seen: None,
         again,
         inspected,
         unopened,
@@ -149,6 +157,15 @@ fn add_wanted(wanted: &mut Vec<WantedCrls>, more: Vec<WantedCrls>) {
 
 /// One row remembers the first sight: SHA-256 of the reverse-path and the message as it came, below our trace fields.
 pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) -> Result<Timestamp, AcceptError> {
+    gateway.queue.first_seen(digest(arrival)?, now).await.map_err(AcceptError::Queue)
+}
+
+/// When it was first seen, if it was; nothing is remembered.
+pub async fn seen_before(gateway: &Gateway, arrival: &Arrival) -> Result<Option<Timestamp>, AcceptError> {
+    gateway.queue.seen_before(digest(arrival)?).await.map_err(AcceptError::Queue)
+}
+
+fn digest(arrival: &Arrival) -> Result<[u8; 32], AcceptError> {
     let path = match &arrival.envelope.reverse_path {
         ReversePath::Null => "",
         ReversePath::Mailbox(address) => address.as_str(),
@@ -157,7 +174,7 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
     let mut digest = [0; 32];
     let hash = crypto::Digest::Sha256.hash(&parts).map_err(|_| AcceptError::Worker)?;
     digest.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-    gateway.queue.first_seen(digest, now).await.map_err(AcceptError::Queue)
+    Ok(digest)
 }
 
 /// What a path for `certificate` may be built from: its own chain, known CAs, and CRLs of all their issuers.
@@ -169,6 +186,25 @@ fn path_material(gateway: &Gateway, certificate: &Certificate, chain: &[Certific
         crls.extend(gateway.revocation.needed(issuer.issuer()));
     }
     (untrusted, crls)
+}
+
+/// What is decided when the reverse-path is named: somebody who has said who he is hears now which of our addresses he may
+/// not use (S45). Who writes as whom is decided with the message at hand.
+///
+/// # Errors
+/// The refusal.
+pub fn at_mail(snapshot: &Snapshot, login: Option<&str>, path: &ReversePath) -> Result<(), Refusal> {
+    let policy = &snapshot.config.policy;
+    let (Some(login), Some(address)) = (login, path.mailbox()) else { return Ok(()) };
+    if policy.domain(address.domain()).is_none() || policy.login_may_use(login, address) {
+        return Ok(());
+    }
+    Err(Refusal {
+        kind: RefusalKind::SenderNotAuthorised,
+        addresses: vec![address.clone()],
+        detail: format!("login `{login}` may not use this reverse-path"),
+        rule: "login-refused",
+    })
 }
 
 /// What is decided when a recipient is named: relaying, and encryption where a rule needs nothing but the envelope.
