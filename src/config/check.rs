@@ -28,7 +28,7 @@ const DAY: u64 = 86_400;
 /// The checked configuration, or nothing where a value without a default is missing or wrong.
 pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Option<Config> {
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    let data_dir = directory.join(text(gateway(file, |gateway| &gateway.data_dir)).unwrap_or("/var/lib/segel"));
+    let data_dir = data_dir(path, text(gateway(file, |gateway| &gateway.data_dir)));
     let hostname = hostname(file, findings);
     let database = database(file, &data_dir, findings);
     let master_key = master_key(file, directory, &data_dir, findings);
@@ -41,7 +41,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let own = OwnAddresses { listeners: &listeners, hostname: hostname.as_deref().unwrap_or_default() };
     let domains = mail::domains(file, directory, &own, findings);
     let route = mail::route(file, &own, findings);
-    let routes = mail::routes(file, &own, findings);
+    let routes = mail::routes(file, &domains, &own, findings);
     let outbound = network::outbound(file, findings);
     let servers = network::servers(file, directory, findings);
     let authorise = mail::authorise(file, &domains, findings);
@@ -50,6 +50,9 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let rates = limits::rates(file, findings);
     let trust::Trusted { anchors, crls, urls: crl_urls } = trust::trust(file, directory, &limits, findings);
     let (dns, fetch) = (network::dns(file, findings), network::fetch(file, findings));
+    if periods.queue_warn >= periods.queue_expire {
+        findings.warn("queue.warn is not shorter than queue.expire: nobody hears of a delay before mail comes back");
+    }
     let (rules, trials) = rules::rules(file, directory, findings);
     let allow_downgrade = rules::allow_downgrade(file, findings);
     let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
@@ -106,6 +109,11 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
         log,
         warnings: Vec::new(),
     })
+}
+
+/// `gateway.data_dir` of the configuration at `path`.
+pub(super) fn data_dir(path: &Path, written: Option<&str>) -> PathBuf {
+    path.parent().unwrap_or_else(|| Path::new("")).join(written.unwrap_or(PACKAGED_DATA))
 }
 
 /// How long this and that may take, or is kept.
