@@ -15,7 +15,7 @@ pub mod trial;
 
 pub use decide::{
     Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Signing, Treatment, codes,
-    decide, recipient, rule_at_rcpt,
+    decide, recipient, reverse_path, rule_at_rcpt,
 };
 pub use facts::{
     Again, Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,

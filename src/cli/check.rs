@@ -29,10 +29,8 @@ fn with_master_key(mut config: Config) -> Result<Config, Vec<ConfigError>> {
             line: 1,
             key: "keys.master".to_owned(),
             problem: error.to_string(),
-            hint: format!(
-                "it is no key of a certificate; where nothing is stored yet, `openssl rand 32 > {}` makes one, mode 0600",
-                key.display()
-            ),
+            hint: "it is no key of a certificate; where nothing is stored yet, `openssl rand 32 > master.key` makes one, mode 0600"
+                .to_owned(),
         }]),
     }
 }

@@ -232,7 +232,7 @@ fn shape(expected: &str) -> &str {
     match expected {
         "a sequence" => "a list",
         "u16" => "a number from 0 to 65535",
-        "u32" => "a whole number",
+        "u32" => "a whole number, 0 or more",
         "a boolean" => "true or false",
         expected if expected.starts_with("struct ") || expected == "a map" => "a table",
         expected => expected,
@@ -251,7 +251,7 @@ fn shape_hint(key: &str, expected: &str, found: &str) -> String {
             format!("it may stand there more than once, so it has two brackets: [[{key}]]")
         }
         ("a sequence", _) => format!("write it in brackets, several with commas: [{one}]"),
-        ("u16" | "u32", _) => "write a number that is in this range, without quotes".to_owned(),
+        ("u16" | "u32", _) => "write such a number, without quotes".to_owned(),
         ("a boolean", _) => "write true or false without quotes".to_owned(),
         (_, key) if key.ends_with(".header") => "write header = { name = \"X-Encrypt\", value = \"yes\" }".to_owned(),
         _ => "a table is written as [name] on a line of its own with its keys below, or as name = { key = \"value\" }"

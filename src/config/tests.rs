@@ -662,3 +662,29 @@ fn the_place_of_a_server_is_found_in_a_file_that_is_broken() {
     }
     assert_eq!(control_socket(&folder.path().join("absent.toml")), None);
 }
+
+/// A test of the policy file sees what is refused before there is a mail.
+#[test]
+fn a_policys_test_is_refused_where_the_mail_would_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segel.toml");
+    let authorised =
+        "[[authorise]]\nlogin = \"x\"\nfrom = [\"siti@kabupaten.go.id\"]\n[policy]\nfile = \"policy.toml\"\n";
+    std::fs::write(&path, added(authorised).replace("[[domain]]\n", "[[domain]]\nunvouched = \"pass-unsigned\"\n"))
+        .unwrap();
+    for (given, action) in [
+        ("from = \"x@mitra.example\", side = \"outside\", to = \"siti@kabupaten.go.id\"", "deliver"),
+        ("from = \"x@mitra.example\", side = \"outside\", to = \"rina@mitra.example\"", "reject"),
+        ("from = \"siti@kabupaten.go.id\", login = \"x\", to = \"rina@mitra.example\"", "deliver"),
+        (
+            "from = \"siti@kabupaten.go.id\", login = \"x\", reverse_path = \"budi@kabupaten.go.id\", to = \"rina@mitra.example\"",
+            "reject",
+        ),
+    ] {
+        let test = |action: &str| format!("[[test]]\ngiven = {{ {given} }}\nexpect = {{ action = \"{action}\" }}\n");
+        std::fs::write(folder.path().join("policy.toml"), test(action)).unwrap();
+        assert!(load(&path).is_ok(), "{given}: {:#?}", load(&path).err());
+        std::fs::write(folder.path().join("policy.toml"), test("quarantine")).unwrap();
+        assert!(load(&path).is_err(), "{given}");
+    }
+}

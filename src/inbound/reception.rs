@@ -10,7 +10,7 @@ use crate::mail::{Address, Envelope, ReversePath, without_addresses};
 use crate::metrics;
 use crate::outbound::probe::{Existence, probe};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
-use crate::policy::Side;
+use crate::policy::{self, Side};
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::{Attempt, Client, Credentials, Transaction};
@@ -122,7 +122,12 @@ impl Reception for GatewayReception {
 
     async fn log_in(&self, credentials: Credentials) -> Attempt {
         let attempt = self.admission.logins.log_in(&self.gateway, &self.place.snapshot, credentials).await;
-        metrics::login(attempt != Attempt::Failed);
+        // Who has to try again later was not judged.
+        match attempt {
+            Attempt::Passed(_) => metrics::login(true),
+            Attempt::Failed => metrics::login(false),
+            Attempt::Later => {}
+        }
         if attempt == Attempt::Failed {
             tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "a login failed");
         }
@@ -154,7 +159,7 @@ impl Reception for GatewayReception {
             self.limited("space");
             return Err(Reply::new(452, 3, 1, "Insufficient storage, try again later"));
         }
-        pipeline::gather::at_mail(&self.place.snapshot, self.identity(client), path)
+        policy::reverse_path(&config.policy, self.identity(client), path)
             .map_err(|refusal| pipeline::reply::refused(&refusal))?;
         let rates = self.rates();
         let limits = [rates.client.mails, rates.sender.mails, rates.login.mails];

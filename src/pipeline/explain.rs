@@ -140,7 +140,8 @@ pub async fn explain(
     now: Timestamp,
 ) -> Result<Explanation, AcceptError> {
     let mut asked = Asked::new(snapshot, &request);
-    if let Err(refusal) = gather::at_mail(snapshot, request.login.as_deref(), &request.from) {
+    let login = request.login.as_deref();
+    if let Err(refusal) = policy::reverse_path(&snapshot.config.policy, login, &request.from) {
         return Ok(asked.not_taken(&AcceptError::Refused(refusal)));
     }
     let arrival = match asked.recipients(gateway) {

@@ -23,7 +23,7 @@ use crate::mail::header::{self, From};
 use crate::mail::{Address, ReversePath};
 use crate::pki::{Certificate, Crl, WantedCrls};
 use crate::plan::mark;
-use crate::policy::{self, Again, Facts, Refusal, RefusalKind, Side};
+use crate::policy::{self, Again, Facts, Refusal, Side};
 use crate::reason::Reason;
 use crate::smime::inspect::Structure;
 use jiff::Timestamp;
@@ -186,25 +186,6 @@ fn path_material(gateway: &Gateway, certificate: &Certificate, chain: &[Certific
         crls.extend(gateway.revocation.needed(issuer.issuer()));
     }
     (untrusted, crls)
-}
-
-/// What is decided when the reverse-path is named: somebody who has said who he is hears now which of our addresses he may
-/// not use (S45). Who writes as whom is decided with the message at hand.
-///
-/// # Errors
-/// The refusal.
-pub fn at_mail(snapshot: &Snapshot, login: Option<&str>, path: &ReversePath) -> Result<(), Refusal> {
-    let policy = &snapshot.config.policy;
-    let (Some(login), Some(address)) = (login, path.mailbox()) else { return Ok(()) };
-    if policy.domain(address.domain()).is_none() || policy.login_may_use(login, address) {
-        return Ok(());
-    }
-    Err(Refusal {
-        kind: RefusalKind::SenderNotAuthorised,
-        addresses: vec![address.clone()],
-        detail: format!("login `{login}` may not use this reverse-path"),
-        rule: "login-refused",
-    })
 }
 
 /// What is decided when a recipient is named: relaying, and encryption where a rule needs nothing but the envelope.

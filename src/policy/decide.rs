@@ -6,7 +6,7 @@
 use super::protect::EncryptTo;
 use super::rule::{Encrypt, IncomingTreatment, SignedForm};
 use super::{Facts, Policy, SenderKey, Side, incoming, outgoing};
-use crate::mail::Address;
+use crate::mail::{Address, ReversePath};
 use crate::reason::Reason;
 use jiff::Timestamp;
 
@@ -240,6 +240,24 @@ pub fn decide(facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
         Side::Inside => outgoing::decide(facts, policy, now),
         Side::Outside => incoming::decide(facts, policy, now),
     }
+}
+
+/// Whether somebody who has said who he is may use this reverse-path: of our addresses his own, and those that `[[authorise]]`
+/// names for him (S45). Who writes as whom is decided with the message at hand.
+///
+/// # Errors
+/// The refusal.
+pub fn reverse_path(policy: &Policy, login: Option<&str>, path: &ReversePath) -> Result<(), Refusal> {
+    let (Some(login), Some(address)) = (login, path.mailbox()) else { return Ok(()) };
+    if policy.domain(address.domain()).is_none() || policy.login_may_use(login, address) {
+        return Ok(());
+    }
+    Err(Refusal {
+        kind: RefusalKind::SenderNotAuthorised,
+        addresses: vec![address.clone()],
+        detail: format!("login `{login}` may not use this reverse-path"),
+        rule: "login-refused",
+    })
 }
 
 /// Whether a listener of this side takes mail for this recipient: the outside side takes own domains only, and
