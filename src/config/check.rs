@@ -50,9 +50,6 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let rates = limits::rates(file, findings);
     let trust::Trusted { anchors, crls, urls: crl_urls } = trust::trust(file, directory, &limits, findings);
     let (dns, fetch) = (network::dns(file, findings), network::fetch(file, findings));
-    if periods.queue_warn >= periods.queue_expire {
-        findings.warn("queue.warn is not shorter than queue.expire: nobody hears of a delay before mail comes back");
-    }
     let (rules, trials) = rules::rules(file, directory, findings);
     let allow_downgrade = rules::allow_downgrade(file, findings);
     let tell_recipients = key(&file.quarantine, |table| &table.tell_recipients).is_some_and(|value| *value.get_ref());
@@ -134,7 +131,7 @@ impl Periods {
         let grace = key(&file.signing, |signing| &signing.status_grace);
         let (expire, warn) = (key(&file.queue, |queue| &queue.expire), key(&file.queue, |queue| &queue.warn));
         let keep = key(&file.quarantine, |quarantine| &quarantine.keep);
-        Self {
+        let periods = Self {
             accept_deadline: duration(findings, "gateway.accept_deadline", deadline, 120),
             drain_delay: duration(findings, "gateway.drain_delay", delay, 0),
             status_grace: duration(findings, "signing.status_grace", grace, DAY),
@@ -142,7 +139,12 @@ impl Periods {
             queue_warn: duration(findings, "queue.warn", warn, 4 * 3600),
             store_keep: duration(findings, "store.keep", key(&file.store, |store| &store.keep), 365 * DAY),
             quarantine_keep: duration(findings, "quarantine.keep", keep, 30 * DAY),
+        };
+        if periods.queue_warn >= periods.queue_expire {
+            findings
+                .warn("queue.warn is not shorter than queue.expire: nobody hears of a delay before mail comes back");
         }
+        periods
     }
 }
 

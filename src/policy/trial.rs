@@ -2,7 +2,8 @@
 //!
 //! Only where facts come from is different: keys and certificates are assumed, not looked up.
 
-use super::decide::{self, Decision, Treatment};
+use super::decide::{self, Decision};
+use super::decided::Treatment;
 use super::outgoing::{self, Means, Outcome};
 use super::protect::{CertificateMeans, Protected};
 use super::rule::{Encrypt, IncomingTreatment, Sign, SignedForm, Substitute};
