@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The longest bypass, in hours: three days, a long weekend.
 pub const HOURS: u32 = 72;
+/// The same.
+const LONGEST: Duration = Duration::from_secs(72 * 3600);
 /// How often it is written down how far a bypass has come.
 const NOTED: SignedDuration = SignedDuration::from_mins(1);
 /// Who ended it, where nobody did.
@@ -56,6 +58,16 @@ pub enum BypassError {
     /// There is none.
     #[error("no bypass is in force{0}")]
     None(String),
+    /// One for all domains would lengthen a domain's own.
+    #[error("mail of {domain} leaves unsigned since {since}; for {HOURS} hours together at most, so {left} more")]
+    TooLong {
+        /// The domain.
+        domain: String,
+        /// When its own bypass began.
+        since: Timestamp,
+        /// Whole hours that are left.
+        left: u64,
+    },
     /// The end can't be a time.
     #[error("the bypass would end after the end of time")]
     Time,
@@ -110,6 +122,12 @@ struct Row {
 impl Entry {
     fn is_in_force(&self) -> bool {
         self.row.ended.is_none() && !self.deadline.is_over()
+    }
+
+    /// How much of the time that it was given has passed.
+    fn passed(&self) -> Duration {
+        let given = Duration::try_from(self.row.until.duration_since(self.row.started)).unwrap_or_default();
+        given.saturating_sub(self.deadline.left())
     }
 
     fn is_for(&self, domain: Option<&Domain>) -> bool {
@@ -172,6 +190,13 @@ impl Bypass {
         entries.iter().any(|entry| entry.is_in_force() && entry.is_for(Some(domain)))
     }
 
+    /// When the last one ends that is in force for this domain.
+    pub fn until_for(&self, domain: &Domain) -> Option<Timestamp> {
+        let entries = self.0.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let his = entries.iter().filter(|entry| entry.is_in_force() && entry.is_for(Some(domain)));
+        his.map(|entry| entry.row.until).max()
+    }
+
     /// When the last one ends that is in force.
     pub fn until(&self) -> Option<Timestamp> {
         let entries = self.0.entries.read().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +225,7 @@ impl Bypass {
             let scope = entry.row.domain.as_ref().map_or("all own domains", Domain::as_str).to_owned();
             return Err(BypassError::InForce { scope, until: entry.row.until });
         }
+        self.is_short_enough(domain.as_ref(), hours)?;
         let until = now.checked_add(SignedDuration::from_hours(i64::from(hours))).map_err(|_| BypassError::Time)?;
         let id = data_encoding::HEXLOWER.encode(&crate::seal::random::<8>());
         let row =
@@ -213,6 +239,24 @@ impl Bypass {
         let status = row.status();
         self.put(Entry { deadline: Deadline::of(now, until), row }, Some(event)).await?;
         Ok(status)
+    }
+
+    /// One for all domains may begin while a domain has its own; the two together are no longer than one may be.
+    fn is_short_enough(&self, domain: Option<&Domain>, hours: u32) -> Result<(), BypassError> {
+        if domain.is_some() {
+            return Ok(());
+        }
+        for entry in self.entries().into_iter().filter(Entry::is_in_force) {
+            let left = LONGEST.saturating_sub(entry.passed());
+            if Duration::from_secs(u64::from(hours) * 3600) > left {
+                return Err(BypassError::TooLong {
+                    domain: entry.row.domain.as_ref().map_or("all own domains", Domain::as_str).to_owned(),
+                    since: entry.row.started,
+                    left: left.as_secs() / 3600,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Ends those that are in force: all, or that of one domain.

@@ -26,6 +26,7 @@ mod words;
 
 use crate::config::{Config, ConfigError};
 use crate::operations::OperationError;
+use crate::server::StartError;
 use clap::{Parser, Subcommand};
 use print::Printer;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,7 @@ impl CliError {
         match self {
             Self::Input { hint, .. } => Some((*hint).to_owned()),
             Self::Operation(error) => error.hint.clone(),
+            Self::Start(error) => error.downcast_ref::<StartError>().and_then(StartError::hint).map(str::to_owned),
             _ => None,
         }
     }
@@ -208,7 +210,7 @@ fn run(arguments: Arguments, against: &[String], out: &mut Printer) -> Result<Ex
         Subcommands::Restore(arguments) => backup::run_restore(arguments, given, out),
         Subcommands::Login(arguments) => login::run(&arguments, out),
         Subcommands::Health(arguments) => health::run(&arguments, &config_path(given), out),
-        Subcommands::Reload => local::reload(&load(&config_path(given))?, out),
+        Subcommands::Reload => local::reload(&config_path(given), out),
     }
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod file;
 mod files;
 mod hash;
+mod known;
 mod next_hop;
 mod parse;
 mod settings;
@@ -159,7 +160,7 @@ impl Config {
 
     /// The control socket of the server that runs on this configuration.
     pub fn control_socket(&self) -> PathBuf {
-        self.data_dir.join("control.sock")
+        self.data_dir.join(SOCKET)
     }
 }
 
@@ -203,15 +204,22 @@ pub struct ConfigError {
 /// All errors that were found, in the order of their lines.
 #[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
 pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => from_text(path, &text),
-        Err(error) => Err(vec![ConfigError {
-            file: path.to_owned(),
-            line: 1,
-            key: "-c".to_owned(),
-            problem: format!("expected a readable configuration file, found: {error}"),
-            hint: "name the file with `-c FILE` or $SEGEL_CONFIG; the default is /etc/segel/segel.toml".to_owned(),
-        }]),
+    let error = |line: usize, problem: String, hint: &str| {
+        Err(vec![ConfigError { file: path.to_owned(), line, key: "-c".to_owned(), problem, hint: hint.to_owned() }])
+    };
+    match std::fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => from_text(path, &text),
+        Ok(Err(found)) => {
+            let (line, problem) = parse::not_text(found.as_bytes(), found.utf8_error().valid_up_to());
+            error(line, problem, parse::NOT_TEXT)
+        }
+        Err(found) => {
+            let hint = match found.kind() {
+                std::io::ErrorKind::PermissionDenied => files::DENIED,
+                _ => "name the file with `-c FILE` or $SEGEL_CONFIG; the default is /etc/segel/segel.toml",
+            };
+            error(1, format!("expected a readable configuration file, found: {found}"), hint)
+        }
     }
 }
 
@@ -231,15 +239,24 @@ pub fn console_address(path: &Path) -> Result<SocketAddr, ConfigError> {
     };
     let text = std::fs::read_to_string(path)
         .map_err(|found| error(format!("expected a readable configuration file, found: {found}")))?;
-    let file: toml::Table = text.parse().map_err(|_| error("expected a TOML file, found something else".to_owned()))?;
-    match file.get("console").and_then(|console| console.get("bind")) {
+    match parse::one_text(&text, "console", "bind") {
         None => Ok(check::CONSOLE),
         Some(written) => {
-            let address = written.as_str().and_then(|text| text.parse().ok());
-            address.ok_or_else(|| error(format!("expected an address and a port, found `{written}`")))
+            written.parse().map_err(|_| error(format!("expected an address and a port, found `{written}`")))
         }
     }
 }
+
+/// Where a server that runs on this file takes commands; nothing else in it is looked at. None where the file can't be read.
+#[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
+pub fn control_socket(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let written = parse::one_text(&text, "gateway", "data_dir");
+    Some(check::data_dir(path, written.as_deref()).join(SOCKET))
+}
+
+/// In `data_dir`.
+const SOCKET: &str = "control.sock";
 
 /// Checks `text` as the content of `path`, which gives error messages their file and relative paths their directory.
 ///

@@ -414,7 +414,7 @@ async fn change(gateway: &Arc<Gateway>, command: Command) -> Result<Output, Oper
         }
         Command::TrustRemove { fingerprint } => {
             let anchor = gateway.directory.remove_anchor(&fingerprint).await?;
-            gateway.refresh_trust();
+            gateway.refresh_trust().await;
             Ok(Output::Anchor { anchor: AnchorRow::of(&anchor) })
         }
         Command::QueueRetry { id, operator } => retry(gateway, &id, &operator).await,
@@ -536,7 +536,7 @@ async fn import_anchor(
         |text: &String| Domain::parse(text).map_err(|_| input(format!("expected a mail domain, found `{text}`")));
     let domains = domains.iter().map(domain).collect::<Result<Vec<_>, _>>()?;
     let anchor = gateway.directory.import_anchor(certificate, revocation, domains).await?;
-    gateway.refresh_trust();
+    gateway.refresh_trust().await;
     Ok(Output::Anchor { anchor: AnchorRow::of(&anchor) })
 }
 

@@ -4,6 +4,7 @@
 //! is a deferral, never a guess.
 
 pub mod decide;
+pub mod decided;
 pub mod facts;
 mod incoming;
 pub mod matching;
@@ -13,10 +14,8 @@ pub mod rule;
 mod signing;
 pub mod trial;
 
-pub use decide::{
-    Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Signing, Treatment, codes,
-    decide, recipient, rule_at_rcpt,
-};
+pub use decide::{Decision, codes, decide, recipient, reverse_path, rule_at_rcpt};
+pub use decided::{Decided, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Signing, Treatment};
 pub use facts::{
     Again, Facts, KeyKind, RecipientCertificate, RecipientFacts, RecipientStanding, SenderKey, Side, Standing, Triggers,
 };

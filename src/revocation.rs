@@ -13,7 +13,7 @@ mod timing;
 
 pub use accept::Unusable;
 pub use crls::Crls;
-pub use status::{Standing, Status};
+pub use status::{Renewal, Standing, Status};
 
 use crate::audit::{Audit, Event};
 use crate::clock;
@@ -43,6 +43,9 @@ const POINTS: usize = 16;
 const AT_ONCE: usize = 8;
 /// The longest sleep of the task that refreshes.
 const TICK: Duration = Duration::from_secs(60);
+
+/// How often the log says that a CRL has to be brought.
+const REMINDED: Duration = Duration::from_secs(6 * 3600);
 
 /// Gives the certificates of a CA that lead to an anchor.
 pub type Authorities = Arc<dyn Fn(&Name) -> Vec<Certificate> + Send + Sync>;
@@ -302,7 +305,12 @@ impl Revocation {
     /// Refreshes until the shutdown: every place that was needed lately or is configured, before its CRL ends.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         self.0.active.store(true, Ordering::Release);
+        let mut reminded: Option<Instant> = None;
         while !*stopping.borrow_and_update() {
+            if reminded.is_none_or(|at| at.elapsed() >= REMINDED) {
+                self.remind(clock::now());
+                reminded = Some(Instant::now());
+            }
             let wait = self.tick().await;
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -462,6 +470,25 @@ impl Revocation {
         let mut rows: Vec<Status> = files.iter().map(|crl| status::of_file(crl, now)).collect();
         rows.extend(self.sources().iter().map(|(location, source)| status::of(location, source, now)));
         rows
+    }
+
+    /// The CRLs of files and imports that somebody has to replace, each with the time for that.
+    pub fn renewals(&self) -> Vec<Renewal> {
+        let files = self.0.files.lock().unwrap_or_else(PoisonError::into_inner).all();
+        let sources = self.sources();
+        let of = |imported: bool| {
+            let chosen = sources.values().filter(move |source| (source.origin == Origin::Imported) == imported);
+            chosen.filter_map(|source| source.crl.as_ref())
+        };
+        status::renewals(files.iter().chain(of(true)), of(false))
+    }
+
+    /// Says which of them are missed.
+    fn remind(&self, now: Timestamp) {
+        for Renewal { issuer, end, .. } in self.renewals().iter().filter(|renewal| renewal.due <= now) {
+            let ends = if *end <= now { "has ended" } else { "ends soon" };
+            tracing::warn!(%issuer, %end, "a CRL that was brought by hand {ends}, and nobody is asked for its successor.");
+        }
     }
 
     /// The places whose last answer was no good, or that have no current CRL; for health.

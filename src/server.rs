@@ -108,6 +108,34 @@ impl Signals {
     }
 }
 
+impl StartError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        use std::io::ErrorKind;
+        Some(match self {
+            Self::Lock(LockError::Held(_)) => {
+                "a gateway, or a command, works on this gateway.data_dir already: `systemctl status segel`"
+            }
+            Self::Lock(LockError::Io { .. }) => {
+                "gateway.data_dir has to be a directory that this user may write to, or one that can be made"
+            }
+            Self::Bind { source, .. } => match source.kind() {
+                ErrorKind::AddrInUse => {
+                    "another program listens there (`ss -ltnp` shows which): stop it, or choose another port"
+                }
+                ErrorKind::AddrNotAvailable => {
+                    "the address has to be one of this machine (`ip address` lists them), or 0.0.0.0"
+                }
+                ErrorKind::PermissionDenied => {
+                    "ports below 1024 need a privilege: start it as the service, which has it, or choose a higher port"
+                }
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+}
+
 /// Starts everything, or nothing.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let lock = Lock::take(&config.data_dir)?;

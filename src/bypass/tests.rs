@@ -64,6 +64,25 @@ async fn one_at_a_time_for_a_domain_and_it_outlives_a_restart() {
     assert_eq!(site.events().await, ["bypass-started", "bypass-started", "bypass-ended", "bypass-ended"]);
 }
 
+/// One for all that begins while a domain has its own does not lengthen that: the two together last no longer than one may.
+#[tokio::test]
+async fn a_domains_own_and_one_for_all_are_no_longer_than_one() {
+    let (site, now) = (Site::new().await, whole(crate::clock::now()));
+    let bypass = site.open(now).await;
+    let start = async |of: Option<&str>, hours: u32, ago: i64| {
+        let at = now.checked_sub(self::hours(ago)).unwrap();
+        bypass.start(of.map(domain), hours, "token rusak".to_owned(), "op".to_owned(), at).await
+    };
+    start(Some("a.example"), HOURS, 70).await.unwrap();
+    let error = start(None, 3, 0).await.unwrap_err();
+    assert!(matches!(&error, BypassError::TooLong { domain, left: 1 | 2, .. } if domain == "a.example"), "{error}");
+    start(None, 1, 0).await.unwrap();
+    assert_eq!(bypass.until_for(&domain("b.example")), now.checked_add(hours(1)).ok());
+    assert_eq!(bypass.until_for(&domain("a.example")), now.checked_add(hours(2)).ok());
+    bypass.stop(None, "op", now).await.unwrap();
+    start(None, HOURS, 0).await.unwrap();
+}
+
 #[tokio::test]
 async fn it_ends_by_itself_and_whoever_has_to_hear_hears_once() {
     let (site, now) = (Site::new().await, whole(crate::clock::now()));

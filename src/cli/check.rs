@@ -2,6 +2,8 @@
 
 use super::print::{Printer, warning_line};
 use super::{CliError, Exit};
+use crate::config::{Config, ConfigError, MasterKeySource};
+use crate::seal::{MasterKey, SealError};
 use serde_json::json;
 use std::path::Path;
 
@@ -12,9 +14,30 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// A master key that is there has to be one; who may not read it can't tell.
+fn with_master_key(mut config: Config) -> Result<Config, Vec<ConfigError>> {
+    let MasterKeySource::File(key) = &config.master_key else { return Ok(config) };
+    match MasterKey::open(&config.master_key) {
+        Ok(_) => Ok(config),
+        Err(SealError::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            let text = format!("the master key `{}` was not looked at: {source}", key.display());
+            config.warnings.push(text);
+            Ok(config)
+        }
+        Err(error) => Err(vec![ConfigError {
+            file: config.file.clone(),
+            line: 1,
+            key: "keys.master".to_owned(),
+            problem: error.to_string(),
+            hint: "it is no key of a certificate; where nothing is stored yet, `openssl rand 32 > master.key` makes one, mode 0600"
+                .to_owned(),
+        }]),
+    }
+}
+
 /// Errors are the answer here: they go to standard output with `--json`, else to standard error. Exit code 2 for errors.
 pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut Printer) -> Result<Exit, CliError> {
-    match crate::config::load(path) {
+    match crate::config::load(path).and_then(with_master_key) {
         Ok(config) => {
             if arguments.json {
                 for warning in &config.warnings {

@@ -3,25 +3,30 @@
 use super::print::{Printer, wrapped};
 use super::{CliError, Exit, local, read, words};
 use crate::config::Config;
-use crate::mail::Address;
+use crate::mail::{Address, ReversePath};
 use crate::pipeline::explain::{ExplainRequest, ExplainedFacts, ExplainedRecipient, Explanation, MissedRule, explain};
 use crate::policy::Side;
 use crate::reason::Reason;
 use bytes::Bytes;
 use clap::ValueEnum;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The reverse-path, and the address in From where no message is given
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    from: Address,
+    /// The reverse-path, and the address in From where no message is given; "<>" for that of a bounce
+    #[arg(long, value_name = "ADDR", value_parser = reverse_path)]
+    from: ReversePath,
     /// A recipient; repeat it for more
     #[arg(long, value_name = "ADDR", value_parser = address, required = true)]
     to: Vec<Address>,
-    /// The side that it would come from [default: inside if --from is in an own domain]
+    /// The side that it would come from [default: inside if --from is in an own domain; for a bounce, outside if all
+    /// recipients are]
     #[arg(long, value_name = "SIDE")]
     side: Option<FromSide>,
+    /// The address of the server that sends it, for SPF and DMARC [default: this machine, from which they are not asked]
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", hide_default_value = true)]
+    client: IpAddr,
     /// Who has authenticated
     #[arg(long, value_name = "NAME")]
     login: Option<String>,
@@ -44,6 +49,13 @@ enum FromSide {
     Outside,
 }
 
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    match text.trim() {
+        "" | "<>" => Ok(ReversePath::Null),
+        text => address(text).map(ReversePath::Mailbox),
+    }
+}
+
 fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|_| "expected a mail address such as siti@kabupaten.go.id".to_owned())
 }
@@ -61,13 +73,15 @@ fn one_line(text: &str) -> bool {
     !text.contains(['\r', '\n'])
 }
 
-/// Exit code 1 where the mail would not be taken.
+/// Exit code 1 where the mail would not be taken, or one of its recipients not.
 pub(super) fn run(arguments: &Arguments, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
-    let side = match arguments.side {
-        Some(FromSide::Inside) => Side::Inside,
-        Some(FromSide::Outside) => Side::Outside,
-        None if config.policy.domain(arguments.from.domain()).is_some() => Side::Inside,
-        None => Side::Outside,
+    let own = |address: &Address| config.policy.domain(address.domain()).is_some();
+    let side = match (arguments.side, arguments.from.mailbox()) {
+        (Some(FromSide::Inside), _) => Side::Inside,
+        (Some(FromSide::Outside), _) => Side::Outside,
+        (None, Some(from)) if own(from) => Side::Inside,
+        (None, None) if !arguments.to.iter().all(own) => Side::Inside,
+        (None, _) => Side::Outside,
     };
     let message = arguments.message.as_deref().map(read::message).transpose()?.map(Bytes::from);
     let subject = arguments.subject.iter().map(|text| format!("Subject: {text}"));
@@ -76,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, config: Config, out: &mut Printer) -> R
         return Err(CliError::Usage("expected a subject of one line".to_owned()));
     }
     let (from, to, login) = (arguments.from.clone(), arguments.to.clone(), arguments.login.clone());
-    let request = ExplainRequest { from, to, side, login, fields, message };
+    let request = ExplainRequest { from, to, side, client: arguments.client, login, fields, message };
     let opened = local::open(&config)?;
     let snapshot = opened.gateway.snapshot();
     let explanation = opened
@@ -87,7 +101,8 @@ pub(super) fn run(arguments: &Arguments, config: Config, out: &mut Printer) -> R
     } else {
         people(&explanation, out)?;
     }
-    Ok(if explanation.decision == "accept" { Exit::Yes } else { Exit::No })
+    let all = explanation.recipients.iter().all(|one| one.reply.is_none());
+    Ok(if explanation.decision == "accept" && all { Exit::Yes } else { Exit::No })
 }
 
 fn people(explanation: &Explanation, out: &mut Printer) -> Result<(), CliError> {
@@ -106,6 +121,8 @@ fn people(explanation: &Explanation, out: &mut Printer) -> Result<(), CliError> 
     Ok(())
 }
 
+const UNCLEAR: &str = "not all of Subject can be read: every tag counts for rules that require encryption";
+
 fn facts(seen: &ExplainedFacts) -> Vec<(&'static str, String)> {
     let from = match (&seen.from, seen.own_domain) {
         (Some(from), true) => format!("{from} (own domain)"),
@@ -123,6 +140,7 @@ fn facts(seen: &ExplainedFacts) -> Vec<(&'static str, String)> {
         ("login", seen.login.clone().unwrap_or_default()),
         ("vouched by", if inside && seen.own_domain { vouched.to_owned() } else { String::new() }),
         ("Subject", seen.subject.clone().unwrap_or_default()),
+        ("unclear", if seen.subject_unclear { UNCLEAR.to_owned() } else { String::new() }),
         ("fields", fields.join("\n")),
         ("encrypted", if seen.already_encrypted { "already".to_owned() } else { String::new() }),
         ("bypass", seen.bypass_until.as_ref().map(|until| format!("in force until {until}")).unwrap_or_default()),
@@ -194,7 +212,7 @@ fn recipient(one: &ExplainedRecipient, explanation: &Explanation, out: &mut Prin
         (_, "") => one.rule.clone(),
         (_, why) => format!("{}: {why}", one.rule),
     };
-    let mut rows = vec![("decided by", wrapped(&decided))];
+    let mut rows = vec![("decided by", wrapped(&decided)), ("reply", one.reply.clone().unwrap_or_default())];
     if let Some(rules) = &one.rules {
         // Rules for the other side are never asked.
         let missed: Vec<String> = rules.missed.iter().filter(|one| one.condition != "side").map(missed).collect();

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::operations::{Command, ErrorKind, OperationError, Output, control, execute};
 use crate::pipeline::{Gateway, OpenError};
 use crate::store::{Lock, LockError, StoreError};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Runs a future to its end.
@@ -111,10 +112,23 @@ async fn change_async(config: &Config, command: Command) -> Result<Output, Opera
     done
 }
 
-/// `segel reload`: needs a server.
-pub(super) fn reload(config: &Config, out: &mut Printer) -> Result<Exit, CliError> {
-    let socket = config.control_socket();
-    let answer = wait(control::send(&socket, &Command::Reload))??;
+/// `segel reload`: needs a server. Of a file that has errors it hears too: that its configuration is not the one on disk is
+/// for its log, its counters and its alerts.
+pub(super) fn reload(path: &Path, out: &mut Printer) -> Result<Exit, CliError> {
+    let loaded = crate::config::load(path);
+    let socket = match &loaded {
+        Ok(config) => config.control_socket(),
+        Err(_) => crate::config::control_socket(path).unwrap_or_default(),
+    };
+    let answer = wait(control::send(&socket, &Command::Reload));
+    let answer = match loaded {
+        Ok(_) => answer??,
+        // Its own account is that of its machine and its user; the file is shown as it is seen from here.
+        Err(errors) => match answer {
+            Ok(Ok(Some(done))) => Some(done),
+            _ => return Err(CliError::Config(errors)),
+        },
+    };
     let Some(Output::Reloaded { policy, warnings }) = answer else {
         let error = OperationError::new(ErrorKind::Server, format!("no server answers at `{}`", socket.display()));
         return Err(error.hint("it reads everything when it starts: `segel serve`").into());

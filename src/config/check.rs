@@ -28,7 +28,7 @@ const DAY: u64 = 86_400;
 /// The checked configuration, or nothing where a value without a default is missing or wrong.
 pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Option<Config> {
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    let data_dir = directory.join(text(gateway(file, |gateway| &gateway.data_dir)).unwrap_or("/var/lib/segel"));
+    let data_dir = data_dir(path, text(gateway(file, |gateway| &gateway.data_dir)));
     let hostname = hostname(file, findings);
     let database = database(file, &data_dir, findings);
     let master_key = master_key(file, directory, &data_dir, findings);
@@ -41,7 +41,7 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     let own = OwnAddresses { listeners: &listeners, hostname: hostname.as_deref().unwrap_or_default() };
     let domains = mail::domains(file, directory, &own, findings);
     let route = mail::route(file, &own, findings);
-    let routes = mail::routes(file, &own, findings);
+    let routes = mail::routes(file, &domains, &own, findings);
     let outbound = network::outbound(file, findings);
     let servers = network::servers(file, directory, findings);
     let authorise = mail::authorise(file, &domains, findings);
@@ -108,6 +108,11 @@ pub(super) fn check(file: &File, path: &Path, findings: &mut Findings<'_>) -> Op
     })
 }
 
+/// `gateway.data_dir` of the configuration at `path`.
+pub(super) fn data_dir(path: &Path, written: Option<&str>) -> PathBuf {
+    path.parent().unwrap_or_else(|| Path::new("")).join(written.unwrap_or(PACKAGED_DATA))
+}
+
 /// How long this and that may take, or is kept.
 struct Periods {
     accept_deadline: Duration,
@@ -126,7 +131,7 @@ impl Periods {
         let grace = key(&file.signing, |signing| &signing.status_grace);
         let (expire, warn) = (key(&file.queue, |queue| &queue.expire), key(&file.queue, |queue| &queue.warn));
         let keep = key(&file.quarantine, |quarantine| &quarantine.keep);
-        Self {
+        let periods = Self {
             accept_deadline: duration(findings, "gateway.accept_deadline", deadline, 120),
             drain_delay: duration(findings, "gateway.drain_delay", delay, 0),
             status_grace: duration(findings, "signing.status_grace", grace, DAY),
@@ -134,7 +139,12 @@ impl Periods {
             queue_warn: duration(findings, "queue.warn", warn, 4 * 3600),
             store_keep: duration(findings, "store.keep", key(&file.store, |store| &store.keep), 365 * DAY),
             quarantine_keep: duration(findings, "quarantine.keep", keep, 30 * DAY),
+        };
+        if periods.queue_warn >= periods.queue_expire {
+            findings
+                .warn("queue.warn is not shorter than queue.expire: nobody hears of a delay before mail comes back");
         }
+        periods
     }
 }
 

@@ -13,6 +13,10 @@ use zeroize::Zeroizing;
 /// Octets of a certificate, key or password file.
 const MOST: usize = 1 << 20;
 
+/// What to do about a file that this user may not read.
+pub(super) const DENIED: &str = "the file has to be readable for who runs this: the packaged service is the user and group `segel` \
+                                 (`chgrp segel FILE` and `chmod 640 FILE`), and needs `x` on the folders above it";
+
 /// The file's content, at most `most` octets.
 pub(super) fn read(
     key: &str,
@@ -28,10 +32,14 @@ pub(super) fn read(
     #[expect(clippy::disallowed_methods, reason = "this module is the reader of the operator's files")]
     let file = std::fs::File::open(&path);
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let problem = match file.and_then(|file| file.take(bound).read_to_end(&mut content)) {
+    let (problem, hint) = match file.and_then(|file| file.take(bound).read_to_end(&mut content)) {
         Ok(length) if length <= most => return Some((path, content)),
-        Ok(_) => format!("expected at most {} MiB, found more in `{}`", most >> 20, path.display()),
-        Err(error) => format!("expected a readable file `{}`, found: {error}", path.display()),
+        Ok(_) => (format!("expected at most {} MiB, found more in `{}`", most >> 20, path.display()), hint),
+        Err(error) => {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let problem = format!("expected a readable file `{}`, found: {error}", path.display());
+            (problem, if denied { DENIED } else { hint })
+        }
     };
     findings.error(written.span().start, key, problem, hint);
     None
@@ -70,10 +78,27 @@ pub(super) fn private_key(
     match PrivateKeyDer::from_pem_slice(&content) {
         Ok(found) => Some(Arc::new(Zeroizing::new(found.secret_der().to_vec()))),
         Err(_) => {
-            let problem = format!("expected a private key in PEM, found none in `{}`", path.display());
+            let (found, hint) = instead_of_a_key(&content).unwrap_or(("none", hint));
+            let problem = format!("expected a private key in PEM, found {found} in `{}`", path.display());
             findings.error(written.span().start, key, problem, hint);
             None
         }
+    }
+}
+
+/// What people put where a private key is asked for, and how they make one of it.
+fn instead_of_a_key(content: &[u8]) -> Option<(&'static str, &'static str)> {
+    let has = |text: &str| memchr::memmem::find(content, text.as_bytes()).is_some();
+    if has("ENCRYPTED") {
+        Some(("an encrypted one", "`openssl pkey -in FILE -out KEY.pem` takes the passphrase off; mode 0600"))
+    } else if has("-----BEGIN CERTIFICATE-----") {
+        Some(("a certificate", "the private key is the file that begins with `-----BEGIN PRIVATE KEY-----` or alike"))
+    } else if content.first() == Some(&0x30) {
+        let hint = "DER or PKCS#12: `openssl pkcs12 -in FILE.p12 -nodes -nocerts -out KEY.pem`, or \
+                    `openssl pkey -inform DER -in FILE -out KEY.pem`";
+        Some(("no PEM", hint))
+    } else {
+        None
     }
 }
 
@@ -94,6 +119,9 @@ pub(super) fn identity(
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate_key, certificate, directory, findings);
             let secret = private_key(key_key, key, directory, findings)?;
+            if chain.is_empty() {
+                return None;
+            }
             let identity = TlsIdentity { chain, key: secret };
             match crate::config::settings::fits(&identity) {
                 Ok(()) => Some(identity),

@@ -271,6 +271,9 @@ pub(super) fn fits(identity: &TlsIdentity) -> Result<(), String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match rustls::sign::CertifiedKey::from_der(chain, key.clone_key(), &provider) {
         Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err("expected the private key of the first certificate, found another one's".to_owned())
+        }
         Err(error) => Err(format!("expected a certificate and its private key, found: {error}")),
     }
 }

@@ -23,11 +23,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Bounded {
     socket: TcpListener,
     places: Arc<Semaphore>,
+    life: Duration,
 }
 
 impl Bounded {
     pub(super) fn new(socket: TcpListener) -> Self {
-        Self { socket, places: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Self { socket, places: Arc::new(Semaphore::new(CONNECTIONS)), life: LIFE }
     }
 }
 
@@ -41,7 +42,7 @@ impl Listener for Bounded {
         loop {
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    return (Connection { stream, end: Box::pin(sleep(LIFE)), _place: place }, peer);
+                    return (Connection { stream, end: Box::pin(sleep(self.life)), _place: place }, peer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the console could not take a connection.");
@@ -83,5 +84,31 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounded, CONNECTIONS};
+    use axum::serve::Listener;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn s65_a_connection_that_says_nothing_gives_its_place_back_in_time() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut bounded = Bounded { life: std::time::Duration::from_millis(50), ..Bounded::new(socket) };
+        let (mut clients, mut taken) = (Vec::new(), Vec::new());
+        for _ in 0..CONNECTIONS {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            taken.push(bounded.accept().await.0);
+        }
+        assert_eq!(bounded.places.available_permits(), 0);
+        let mut first = taken.remove(0);
+        let read = first.read(&mut [0]).await;
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        drop(first);
+        assert_eq!(bounded.places.available_permits(), 1);
     }
 }

@@ -105,7 +105,7 @@ fn disk(page: &Page, snapshot: &Snapshot) -> Result<(), Error> {
 
 fn crls(page: &Page, gateway: &Gateway, now: Timestamp) -> Result<(), Error> {
     let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Timestamp>().ok()).map(seconds);
-    let rows: Vec<(String, String, _)> = gateway
+    let mut rows: Vec<(String, String, _)> = gateway
         .revocation
         .status(now)
         .into_iter()
@@ -114,6 +114,12 @@ fn crls(page: &Page, gateway: &Gateway, now: Timestamp) -> Result<(), Error> {
             (location, status.issuer.clone().unwrap_or_default(), status)
         })
         .collect();
+    // Of several files of one issuer the newest is shown: the last one sets the value.
+    rows.sort_by_cached_key(|(.., status)| time(&status.next_update).map(f64::to_bits));
+    let renewals = gateway.revocation.renewals();
+    let due = renewals.iter().map(|renewal| ([renewal.issuer.as_str()], seconds(renewal.due)));
+    let help = "From when on a successor is missed of a CRL that nobody fetches.";
+    page.gauges("segel_crl_renewal_due_timestamp_seconds", help, &["issuer"], due)?;
     let labels = ["location", "issuer"];
     let of = |value: &dyn Fn(&crate::revocation::Status) -> Option<f64>| {
         let known = rows

@@ -10,7 +10,7 @@ use crate::mail::{Address, Envelope, ReversePath, without_addresses};
 use crate::metrics;
 use crate::outbound::probe::{Existence, probe};
 use crate::pipeline::{self, Arrival, Commitment, Gateway, Snapshot};
-use crate::policy::Side;
+use crate::policy::{self, Side};
 use crate::smtp::Reply;
 use crate::smtp::command::ForwardPath;
 use crate::smtp::server::{Attempt, Client, Credentials, Transaction};
@@ -122,7 +122,12 @@ impl Reception for GatewayReception {
 
     async fn log_in(&self, credentials: Credentials) -> Attempt {
         let attempt = self.admission.logins.log_in(&self.gateway, &self.place.snapshot, credentials).await;
-        metrics::login(attempt != Attempt::Failed);
+        // Who has to try again later was not judged.
+        match attempt {
+            Attempt::Passed(_) => metrics::login(true),
+            Attempt::Failed => metrics::login(false),
+            Attempt::Later => {}
+        }
         if attempt == Attempt::Failed {
             tracing::info!(listener = %self.place.listener().name, peer = %self.peer, "a login failed");
         }
@@ -148,20 +153,14 @@ impl Reception for GatewayReception {
         self.limited("memory");
     }
 
-    /// Who writes as whom is decided with the message at hand; somebody who has said who he is hears now which of our
-    /// addresses he may not use (S45).
     fn reverse_path(&self, path: &ReversePath, client: &Client) -> Result<(), Reply> {
         let config = &self.place.snapshot.config;
         if self.admission.space.is_short(&config.data_dir, config.limits.free_space) {
             self.limited("space");
             return Err(Reply::new(452, 3, 1, "Insufficient storage, try again later"));
         }
-        if let (Some(login), ReversePath::Mailbox(address)) = (self.identity(client), path) {
-            let own = config.policy.domain(address.domain()).is_some();
-            if own && !config.policy.login_may_use(login, address) {
-                return Err(Reply::new(550, 7, 1, format!("Not authorised to send as <{address}>")));
-            }
-        }
+        policy::reverse_path(&config.policy, self.identity(client), path)
+            .map_err(|refusal| pipeline::reply::refused(&refusal))?;
         let rates = self.rates();
         let limits = [rates.client.mails, rates.sender.mails, rates.login.mails];
         self.keep_pace(path, client, What::Mails, limits)

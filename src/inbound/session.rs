@@ -17,63 +17,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long a session waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// For a command or the next block of data (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
-    pub idle: Duration,
-    /// For a message that is under way when the server stops.
-    pub grace: Duration,
-    /// For the whole of a session (S14).
-    pub session: Duration,
-    /// For a handshake.
-    pub handshake: Duration,
-    /// How long a message may take before its speed counts, and the least of it, in octets per second.
-    pub slow: (Duration, u64),
-    /// Whether a client that talks before the greeting is refused, and how long the greeting waits for that (S24).
-    pub early: Option<Duration>,
-}
-
-impl Timing {
-    /// The gateway's. A mail of the usual 25 MiB takes 2 h at 3.5 KiB per second.
-    pub const fn gateway() -> Self {
-        Self {
-            idle: Duration::from_secs(300),
-            grace: Duration::from_secs(30),
-            session: Duration::from_secs(7200),
-            handshake: Duration::from_secs(30),
-            slow: (Duration::from_secs(60), 100),
-            early: None,
-        }
-    }
-}
-
-/// Octets that are read ahead while a message is being accepted.
-const READ_AHEAD: usize = 64 << 10;
-
-/// Why a session ends before its dialogue does. Nobody is told: the client is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The stream broke.
-    #[error("connection lost")]
-    Io(#[from] std::io::Error),
-    /// The client closed its side.
-    #[error("connection closed by the client")]
-    Closed,
-    /// Nothing could be written for so long.
-    #[error("client does not read")]
-    Stalled,
-    /// No TLS came about.
-    #[error("no TLS")]
-    Handshake(#[source] std::io::Error),
-    /// No TLS came about in time.
-    #[error("handshake not finished in time")]
-    HandshakeTimeout,
-    /// Implicit TLS cannot be had.
-    #[error("no certificate for TLS")]
-    NoTls,
-}
-
 /// A session from greeting to close.
 pub(super) struct Session<S, R> {
     stream: Wire<S>,
@@ -87,14 +30,6 @@ pub(super) struct Session<S, R> {
     end: Instant,
     /// When the message under way began, and its octets so far.
     message: Option<(Instant, u64)>,
-}
-
-/// What a read ended with.
-enum Read {
-    Octets,
-    Idle,
-    Shutdown,
-    TooLong,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
@@ -195,15 +130,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         }
     }
 
-    async fn close(mut self) -> Result<(), SessionError> {
-        if self.dialogue.was_early() {
-            self.reception.was_early();
-        }
-        self.flush().await?;
-        timeout(self.timing.grace, self.stream.shutdown()).await.map_err(|_| SessionError::Stalled)??;
-        Ok(())
-    }
-
     /// Whoever talks before he was greeted does not listen: a program that sends what it has to whom it may.
     async fn await_turn(&mut self, wait: Duration) -> Result<(), SessionError> {
         match timeout(wait, self.stream.read_buf(&mut self.input)).await {
@@ -216,43 +142,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
                 Ok(())
             }
             Ok(Err(error)) => Err(error.into()),
-        }
-    }
-
-    /// The handshake. What came in clear is gone with it.
-    async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), SessionError> {
-        self.input.clear();
-        let stream = timeout(self.timing.handshake, self.stream.secure(config)).await;
-        let stream = stream.map_err(|_| SessionError::HandshakeTimeout)?.map_err(SessionError::Handshake)?;
-        let connection = stream.get_ref().1;
-        let secured = Secured { tls: tls::describe(connection), certificate: tls::client(connection) };
-        self.dialogue.secured(secured);
-        Ok(())
-    }
-
-    /// Waits without holding anything but the connection.
-    async fn pause(&mut self, pause: Duration) -> Result<(), SessionError> {
-        let shutdown = &mut self.shutdown;
-        tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => {}
-            () = sleep(pause) => {}
-        }
-        self.flush().await
-    }
-
-    /// A message that comes by the drop holds memory and a place (S14).
-    fn look_at_speed(&mut self) {
-        if !self.dialogue.in_data() {
-            self.message = None;
-            return;
-        }
-        let octets = u64::try_from(self.input.len()).unwrap_or(u64::MAX);
-        let (since, so_far) = self.message.get_or_insert_with(|| (Instant::now(), 0));
-        *so_far = so_far.saturating_add(octets);
-        let (patience, least) = self.timing.slow;
-        let took = since.elapsed();
-        if took > patience && *so_far < least.saturating_mul(took.as_secs()) {
-            self.dialogue.close(&Reply::new(421, 4, 2, "Message comes too slowly, closing"));
         }
     }
 
@@ -305,6 +194,43 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
         }
     }
 
+    /// A message that comes by the drop holds memory and a place (S14).
+    fn look_at_speed(&mut self) {
+        if !self.dialogue.in_data() {
+            self.message = None;
+            return;
+        }
+        let octets = u64::try_from(self.input.len()).unwrap_or(u64::MAX);
+        let (since, so_far) = self.message.get_or_insert_with(|| (Instant::now(), 0));
+        *so_far = so_far.saturating_add(octets);
+        let (patience, least) = self.timing.slow;
+        let took = since.elapsed();
+        if took > patience && *so_far < least.saturating_mul(took.as_secs()) {
+            self.dialogue.close(&Reply::new(421, 4, 2, "Message comes too slowly, closing"));
+        }
+    }
+
+    /// Waits without holding anything but the connection.
+    async fn pause(&mut self, pause: Duration) -> Result<(), SessionError> {
+        let shutdown = &mut self.shutdown;
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = sleep(pause) => {}
+        }
+        self.flush().await
+    }
+
+    /// The handshake. What came in clear is gone with it.
+    async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), SessionError> {
+        self.input.clear();
+        let stream = timeout(self.timing.handshake, self.stream.secure(config)).await;
+        let stream = stream.map_err(|_| SessionError::HandshakeTimeout)?.map_err(SessionError::Handshake)?;
+        let connection = stream.get_ref().1;
+        let secured = Secured { tls: tls::describe(connection), certificate: tls::client(connection) };
+        self.dialogue.secured(secured);
+        Ok(())
+    }
+
     /// The pipeline's answer. It keeps its own deadline: none stands here, because a commit that has begun is waited for.
     ///
     /// A client that closes its side before the commit is gone: the future is dropped and nothing is stored. Once the commit
@@ -330,6 +256,80 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin, R: Reception> Session<S, R> {
             }
         }
     }
+
+    async fn close(mut self) -> Result<(), SessionError> {
+        if self.dialogue.was_early() {
+            self.reception.was_early();
+        }
+        self.flush().await?;
+        timeout(self.timing.grace, self.stream.shutdown()).await.map_err(|_| SessionError::Stalled)??;
+        Ok(())
+    }
+}
+
+/// What a read ended with.
+enum Read {
+    Octets,
+    Idle,
+    Shutdown,
+    TooLong,
+}
+
+/// How long a session waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// For a command or the next block of data (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
+    pub idle: Duration,
+    /// For a message that is under way when the server stops.
+    pub grace: Duration,
+    /// For the whole of a session (S14).
+    pub session: Duration,
+    /// For a handshake.
+    pub handshake: Duration,
+    /// How long a message may take before its speed counts, and the least of it, in octets per second.
+    pub slow: (Duration, u64),
+    /// Whether a client that talks before the greeting is refused, and how long the greeting waits for that (S24).
+    pub early: Option<Duration>,
+}
+
+impl Timing {
+    /// The gateway's. A mail of the usual 25 MiB takes 2 h at 3.5 KiB per second.
+    pub const fn gateway() -> Self {
+        Self {
+            idle: Duration::from_secs(300),
+            grace: Duration::from_secs(30),
+            session: Duration::from_secs(7200),
+            handshake: Duration::from_secs(30),
+            slow: (Duration::from_secs(60), 100),
+            early: None,
+        }
+    }
+}
+
+/// Octets that are read ahead while a message is being accepted.
+const READ_AHEAD: usize = 64 << 10;
+
+/// Why a session ends before its dialogue does. Nobody is told: the client is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The stream broke.
+    #[error("connection lost")]
+    Io(#[from] std::io::Error),
+    /// The client closed its side.
+    #[error("connection closed by the client")]
+    Closed,
+    /// Nothing could be written for so long.
+    #[error("client does not read")]
+    Stalled,
+    /// No TLS came about.
+    #[error("no TLS")]
+    Handshake(#[source] std::io::Error),
+    /// No TLS came about in time.
+    #[error("handshake not finished in time")]
+    HandshakeTimeout,
+    /// Implicit TLS cannot be had.
+    #[error("no certificate for TLS")]
+    NoTls,
 }
 
 #[cfg(test)]

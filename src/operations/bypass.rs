@@ -57,6 +57,8 @@ impl From<BypassError> for OperationError {
         match &error {
             BypassError::InForce { .. } => failure(ErrorKind::Input)
                 .hint("`segel bypass stop` ends it; then it can be started again, for another time"),
+            BypassError::TooLong { .. } => failure(ErrorKind::Input)
+                .hint("start it for fewer hours, or end the domain's own first (`segel bypass stop --domain D`)"),
             BypassError::None(_) => failure(ErrorKind::NotFound).hint("`segel bypass status` shows what is in force"),
             BypassError::Time => failure(ErrorKind::Input),
             BypassError::Store(_) => failure(ErrorKind::Store),

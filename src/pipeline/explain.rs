@@ -5,17 +5,19 @@ mod why;
 
 pub use seen::{ExplainedFacts, ExplainedRules, MissedRule};
 
-use super::{AcceptError, Arrival, Gateway, Snapshot, gather, reply};
+use super::{AcceptError, Arrival, Gateway, Snapshot, gather, reply, transform};
 use crate::mail::{Address, BodyType, Envelope, ReversePath};
 use crate::pki::Certificate;
 use crate::policy::{
-    self, Decision, Facts, ForRecipient, Form, RecipientStanding, Refusal, SenderKey, Side, Standing, Treatment, codes,
+    self, Decided, Decision, Facts, ForRecipient, Form, RecipientStanding, Refusal, SenderKey, Side, Standing,
+    Treatment, codes,
 };
 use crate::reason::Reason;
+use crate::smtp::Reply;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use why::why;
 
@@ -23,11 +25,13 @@ use why::why;
 #[derive(Clone, Debug)]
 pub struct ExplainRequest {
     /// The reverse-path, and the mailbox in `From` where no message is given.
-    pub from: Address,
+    pub from: ReversePath,
     /// The recipients.
     pub to: Vec<Address>,
     /// The side it would come from.
     pub side: Side,
+    /// The client's address, which SPF and DMARC go by. From loopback they are not asked, as `[incoming]` has it.
+    pub client: IpAddr,
     /// Who has authenticated.
     pub login: Option<String>,
     /// `Subject` and further fields, whole lines, where no message is given.
@@ -122,51 +126,48 @@ pub struct ExplainedRecipient {
     pub why: &'static str,
     /// The policy file's rules as they were gone through for him; none where the mail was refused before it was there.
     pub rules: Option<ExplainedRules>,
+    /// What the client would hear of him, where he is refused when he is named.
+    pub reply: Option<String>,
     /// Where it goes next.
     pub next_hop: String,
 }
 
-/// Goes the same way as [`super::accept`], up to the decision.
+/// Goes the same way as [`super::accept`], up to the private key's part.
 pub async fn explain(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     request: ExplainRequest,
     now: Timestamp,
 ) -> Result<Explanation, AcceptError> {
-    let arrival = arrival(&request);
-    let mut asked = Asked {
-        snapshot,
-        request: &request,
-        facts: None,
-        rules: Vec::new(),
-        reasons: Vec::new(),
-        keys: Vec::new(),
-        certificates: Vec::new(),
+    let mut asked = Asked::new(snapshot, &request);
+    let login = request.login.as_deref();
+    if let Err(refusal) = policy::reverse_path(&snapshot.config.policy, login, &request.from) {
+        return Ok(asked.not_taken(&AcceptError::Refused(refusal)));
+    }
+    let arrival = match asked.recipients(gateway) {
+        Ok(taken) => arrival(&request, taken),
+        Err(refusal) => return Ok(asked.not_taken(&AcceptError::Refused(refusal))),
     };
-    let policy = &snapshot.config.policy;
-    for recipient in &request.to {
-        if let Err(refusal) = gather::at_rcpt(gateway, snapshot, request.side, recipient) {
-            return Ok(asked.outcome(&Decision::Refuse(refusal)));
-        }
+    if let Err(answer) = asked.is_short_enough(&arrival.content) {
+        return Ok(asked.outcome(answer));
+    }
+    if let Err(error) = super::stop_loops(snapshot, &arrival) {
+        return Ok(asked.not_taken(&error));
     }
     let looked = gather::inspect(gateway, snapshot, &arrival, &Arc::default(), now).await?;
-    asked.reasons = looked.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
-    let mut facts = gather::facts(gateway, snapshot, &arrival, looked, None, now).await?;
-    facts.first_seen = None;
-    let decision = policy::decide(&facts, policy, now);
-    let key = match &decision {
-        Decision::Accept(decided) => decided.key_used().map(|signing| signing.key.id.clone()),
-        Decision::Refuse(_) | Decision::Defer(_) => None,
-    };
-    // During a bypass no key is looked at; who asks wants to see them all the same.
-    let from = facts.inspected.from.mailbox().filter(|_| facts.bypass);
-    let (own, substitutes) = from.map(|from| gather::signing_keys(gateway, snapshot, from, now)).unwrap_or_default();
-    let keys = facts.own_keys.iter().chain(&facts.substitutes).chain(&own).chain(&substitutes);
-    asked.keys = keys.map(|one| explained_key(one, key.as_deref())).collect();
-    asked.certificates = explained_certificates(&facts, &decision);
-    asked.facts = Some(seen::facts(&facts, policy, gateway.bypass_until()));
-    asked.rules = (0..facts.envelope.recipients.len()).map(|place| seen::rules(&facts, policy, place)).collect();
-    Ok(asked.outcome(&decision))
+    let mut facts = gather::dry_facts(gateway, snapshot, &arrival, looked, None, now).await?;
+    // As if it came now; what asks remembers nothing.
+    facts.first_seen = Some(gather::seen_before(gateway, &arrival).await?.unwrap_or(now));
+    let decision = policy::decide(&facts, &snapshot.config.policy, now);
+    asked.look_at(gateway, &facts, &decision, now);
+    Ok(match decision {
+        Decision::Refuse(refusal) => asked.not_taken(&AcceptError::Refused(refusal)),
+        Decision::Defer(refusal) => asked.not_taken(&AcceptError::Deferred(refusal)),
+        Decision::Accept(decided) => match transform::can_be_made(snapshot, &arrival, &facts, &decided, now) {
+            Ok(()) => asked.taken(&decided),
+            Err(error) => asked.not_taken(&error),
+        },
+    })
 }
 
 /// Every certificate that is known for a recipient, and which was chosen.
@@ -207,21 +208,25 @@ fn named(certificate: &Certificate) -> (String, String, String) {
     (certificate.subject().to_string(), certificate.issuer().to_string(), certificate.not_after().to_string())
 }
 
-fn arrival(request: &ExplainRequest) -> Arrival {
+fn arrival(request: &ExplainRequest, to: Vec<Address>) -> Arrival {
     let content = request.message.clone().unwrap_or_else(|| {
-        let to: Vec<&str> = request.to.iter().map(Address::as_str).collect();
+        let named: Vec<&str> = request.to.iter().map(Address::as_str).collect();
+        let from = match &request.from {
+            ReversePath::Mailbox(from) => from.as_str().to_owned(),
+            ReversePath::Null => "MAILER-DAEMON@bounces.invalid".to_owned(),
+        };
         let fields: String = request.fields.iter().map(|line| format!("{line}\r\n")).collect();
-        Bytes::from(format!("From: <{}>\r\nTo: {}\r\n{fields}\r\n", request.from.as_str(), to.join(", ")))
+        Bytes::from(format!("From: <{from}>\r\nTo: {}\r\n{fields}\r\n", named.join(", ")))
     });
     Arrival {
         listener: "explain".to_owned(),
         side: request.side,
-        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer: request.client,
         helo: "localhost".to_owned(),
         protocol: "ESMTP",
         tls: None,
         login: request.login.clone(),
-        envelope: Envelope::new(ReversePath::Mailbox(request.from.clone()), request.to.clone(), BodyType::EightBitMime),
+        envelope: Envelope::new(request.from.clone(), to, BodyType::EightBitMime),
         content,
     }
 }
@@ -252,39 +257,126 @@ fn explained_key(key: &SenderKey, chosen: Option<&str>) -> ExplainedKey {
 struct Asked<'a> {
     snapshot: &'a Snapshot,
     request: &'a ExplainRequest,
+    /// Recipients who are refused when they are named, and why.
+    at_rcpt: Vec<(Address, Refusal)>,
     facts: Option<ExplainedFacts>,
-    /// For each recipient.
+    /// For each recipient of the mail.
     rules: Vec<ExplainedRules>,
     reasons: Vec<String>,
     keys: Vec<ExplainedKey>,
     certificates: Vec<ExplainedCertificate>,
 }
 
-impl Asked<'_> {
-    fn outcome(mut self, decision: &Decision) -> Explanation {
-        let said = |refusal| String::from_utf8_lossy(&reply::refused(refusal).to_bytes()).trim_end().to_owned();
-        let (word, rule, reply, key) = match decision {
-            Decision::Refuse(refusal) => ("refuse", refusal.rule, Some(said(refusal)), None),
-            Decision::Defer(refusal) => ("defer", refusal.rule, Some(said(refusal)), None),
-            Decision::Accept(decided) => {
-                ("accept", decided.rule(), None, decided.key_used().map(|signing| signing.key.id.clone()))
+/// What comes of it.
+struct Answer {
+    decision: &'static str,
+    rule: &'static str,
+    reply: Option<Reply>,
+    key: Option<String>,
+    /// For each recipient of the mail; none where nobody gets anything.
+    recipients: Vec<ExplainedRecipient>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(snapshot: &'a Snapshot, request: &'a ExplainRequest) -> Self {
+        Self {
+            snapshot,
+            request,
+            at_rcpt: Vec::new(),
+            facts: None,
+            rules: Vec::new(),
+            reasons: Vec::new(),
+            keys: Vec::new(),
+            certificates: Vec::new(),
+        }
+    }
+
+    /// Those who are not refused when they are named: the mail goes on for them.
+    ///
+    /// # Errors
+    /// Nobody is left.
+    fn recipients(&mut self, gateway: &Gateway) -> Result<Vec<Address>, Refusal> {
+        let mut taken = Vec::new();
+        for recipient in &self.request.to {
+            match gather::at_rcpt(gateway, self.snapshot, self.request.side, recipient) {
+                Ok(()) => taken.push(recipient.clone()),
+                Err(refusal) => self.at_rcpt.push((recipient.clone(), refusal)),
             }
+        }
+        match self.at_rcpt.first() {
+            Some((_, refusal)) if taken.is_empty() => Err(refusal.clone()),
+            _ => Ok(taken),
+        }
+    }
+
+    fn is_short_enough(&self, content: &[u8]) -> Result<(), Answer> {
+        let limits = &self.snapshot.config.limits;
+        let most = if self.request.side == Side::Inside { limits.message_inside } else { limits.message };
+        if content.len() <= most {
+            return Ok(());
+        }
+        let reply = Some(Reply::new(552, 3, 4, "Message exceeds the size limit"));
+        Err(Answer { decision: "refuse", rule: "too-large", reply, key: None, recipients: Vec::new() })
+    }
+
+    /// Notes what the decision saw.
+    fn look_at(&mut self, gateway: &Gateway, facts: &Facts, decision: &Decision, now: Timestamp) {
+        let policy = &self.snapshot.config.policy;
+        let key = match decision {
+            Decision::Accept(decided) => decided.key_used().map(|signing| signing.key.id.clone()),
+            Decision::Refuse(_) | Decision::Defer(_) => None,
         };
-        let mut recipients: Vec<ExplainedRecipient> = match decision {
-            Decision::Refuse(refusal) | Decision::Defer(refusal) => self.all(word, refusal),
-            Decision::Accept(decided) => decided.recipients().iter().map(|one| self.recipient(one)).collect(),
-        };
-        for (recipient, rules) in recipients.iter_mut().zip(self.rules.drain(..)) {
-            recipient.rules = Some(rules);
+        let from = facts.inspected.from.mailbox().filter(|_| facts.bypass);
+        // During a bypass no key is looked at; who asks wants to see them all the same.
+        let more = from.map(|from| gather::signing_keys(gateway, self.snapshot, from, now));
+        let (own, substitutes) = more.unwrap_or_default();
+        let keys = facts.own_keys.iter().chain(&facts.substitutes).chain(&own).chain(&substitutes);
+        self.keys = keys.map(|one| explained_key(one, key.as_deref())).collect();
+        self.certificates = explained_certificates(facts, decision);
+        self.reasons = facts.inspected.reasons.iter().map(|reason| reason.code().to_owned()).collect();
+        let bypass = from.and_then(|from| gateway.bypass.until_for(from.domain()));
+        self.facts = Some(seen::facts(facts, policy, bypass));
+        self.rules = (0..facts.envelope.recipients.len()).map(|place| seen::rules(facts, policy, place)).collect();
+    }
+
+    fn taken(self, decided: &Decided) -> Explanation {
+        let recipients = decided.recipients().iter().map(|one| self.recipient(one)).collect();
+        let key = decided.key_used().map(|signing| signing.key.id.clone());
+        self.outcome(Answer { decision: "accept", rule: decided.rule(), reply: None, key, recipients })
+    }
+
+    fn not_taken(self, error: &AcceptError) -> Explanation {
+        let reply = reply::of(error);
+        let decision = if reply.code() >= 500 { "refuse" } else { "defer" };
+        self.outcome(Answer { decision, rule: error.rule(), reply: Some(reply), key: None, recipients: Vec::new() })
+    }
+
+    /// Puts together what was asked and what was answered, recipient by recipient as he was named.
+    fn outcome(mut self, answer: Answer) -> Explanation {
+        let mut rules = std::mem::take(&mut self.rules).into_iter();
+        let mut answered = answer.recipients.into_iter();
+        let mut recipients = Vec::with_capacity(self.request.to.len());
+        for address in &self.request.to {
+            let named = self.at_rcpt.iter().find(|(refused, _)| refused.as_str() == address.as_str());
+            recipients.push(match named {
+                Some((_, refusal)) => ExplainedRecipient {
+                    reply: Some(line(&reply::refused(refusal))),
+                    ..self.nothing(address, "refuse", refusal.rule)
+                },
+                None => ExplainedRecipient {
+                    rules: rules.next(),
+                    ..answered.next().unwrap_or_else(|| self.nothing(address, answer.decision, answer.rule))
+                },
+            });
         }
         Explanation {
-            decision: word,
-            rule: rule.to_owned(),
-            why: why(rule),
+            decision: answer.decision,
+            rule: answer.rule.to_owned(),
+            why: why(answer.rule),
             facts: self.facts,
             reasons: self.reasons,
-            reply,
-            key,
+            reply: answer.reply.as_ref().map(line),
+            key: answer.key,
             keys: self.keys,
             recipients,
             certificates: self.certificates,
@@ -296,26 +388,25 @@ impl Asked<'_> {
         self.snapshot.config.next_hop(address.domain()).to_string()
     }
 
-    /// Nobody gets anything.
-    fn all(&self, word: &str, refusal: &Refusal) -> Vec<ExplainedRecipient> {
-        let each = |address: &Address| ExplainedRecipient {
+    /// He gets nothing.
+    fn nothing(&self, address: &Address, word: &str, rule: &str) -> ExplainedRecipient {
+        ExplainedRecipient {
             address: address.as_str().to_owned(),
             treatment: word.to_owned(),
             signed: false,
             form: None,
             encrypted: false,
-            rule: refusal.rule.to_owned(),
-            why: why(refusal.rule),
+            rule: rule.to_owned(),
+            why: why(rule),
             rules: None,
+            reply: None,
             next_hop: self.next_hop(address),
-        };
-        self.request.to.iter().map(each).collect()
+        }
     }
 
     fn recipient(&self, one: &ForRecipient) -> ExplainedRecipient {
         let signature = one.signature.filter(|_| one.is_delivered());
         ExplainedRecipient {
-            address: one.address.as_str().to_owned(),
             treatment: match &one.treatment {
                 Treatment::Deliver(Form::Opened) => "deliver (opened)".to_owned(),
                 Treatment::Deliver(Form::Unopened) => "deliver (unopened)".to_owned(),
@@ -325,10 +416,12 @@ impl Asked<'_> {
             signed: signature.is_some(),
             form: signature.map(policy::SignedForm::name),
             encrypted: matches!(one.treatment, Treatment::Deliver(Form::Encrypted(_))),
-            rule: one.rule.clone(),
-            why: why(&one.rule),
-            rules: None,
-            next_hop: self.next_hop(&one.address),
+            ..self.nothing(&one.address, "", &one.rule)
         }
     }
+}
+
+/// A reply as it goes over the wire.
+fn line(reply: &Reply) -> String {
+    String::from_utf8_lossy(&reply.to_bytes()).trim_end().to_owned()
 }

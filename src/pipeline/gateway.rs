@@ -260,8 +260,10 @@ impl Gateway {
         self.note_change();
     }
 
-    /// Takes stored anchors in again after they changed.
-    pub fn refresh_trust(&self) {
+    /// Takes stored anchors in again after they changed. Not beside a reload: what that has just put in force would be put
+    /// back.
+    pub async fn refresh_trust(&self) {
+        let _one_at_a_time = self.reloading.lock().await;
         let snapshot = self.snapshot();
         self.replace(snapshot.config.clone(), snapshot.tls.clone());
     }

@@ -38,17 +38,25 @@ pub async fn facts(
     again: Option<Again>,
     now: Timestamp,
 ) -> Result<Facts, AcceptError> {
+    let mut facts = dry_facts(gateway, snapshot, arrival, looked, again, now).await?;
+    let unknown = facts.side == Side::Outside && facts.inspected.reasons.contains(&Reason::RevocationUnknown);
+    // What a private key has shown is never deferred.
+    if unknown && !facts.inspected.asked_private_key && facts.again.is_none() {
+        facts.first_seen = Some(first_seen(gateway, arrival, now).await?);
+    }
+    Ok(facts)
+}
+
+/// The same for a dry run: that this mail was seen now is not remembered.
+pub async fn dry_facts(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    arrival: &Arrival,
+    looked: Looked,
+    again: Option<Again>,
+    now: Timestamp,
+) -> Result<Facts, AcceptError> {
     let Looked { inspected, unopened, asked, passed, until } = looked;
-    let first_seen = match arrival.side {
-        // What a private key has shown is never deferred.
-        Side::Outside if inspected.reasons.contains(&Reason::RevocationUnknown) && !inspected.asked_private_key => {
-            match again {
-                None => Some(first_seen(gateway, arrival, now).await?),
-                Some(_) => None,
-            }
-        }
-        Side::Outside | Side::Inside => None,
-    };
     let sender = authentication::sender(snapshot, arrival, &inspected.from).await;
     let facts = Facts {
         sender,
@@ -64,7 +72,7 @@ pub async fn facts(
         already_encrypted: false,
         returns_opened: false,
         bypass: false,
-        first_seen,
+        first_seen: None,
         again,
         inspected,
         unopened,
@@ -149,6 +157,15 @@ fn add_wanted(wanted: &mut Vec<WantedCrls>, more: Vec<WantedCrls>) {
 
 /// One row remembers the first sight: SHA-256 of the reverse-path and the message as it came, below our trace fields.
 pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) -> Result<Timestamp, AcceptError> {
+    gateway.queue.first_seen(digest(arrival)?, now).await.map_err(AcceptError::Queue)
+}
+
+/// When it was first seen, if it was; nothing is remembered.
+pub async fn seen_before(gateway: &Gateway, arrival: &Arrival) -> Result<Option<Timestamp>, AcceptError> {
+    gateway.queue.seen_before(digest(arrival)?).await.map_err(AcceptError::Queue)
+}
+
+fn digest(arrival: &Arrival) -> Result<[u8; 32], AcceptError> {
     let path = match &arrival.envelope.reverse_path {
         ReversePath::Null => "",
         ReversePath::Mailbox(address) => address.as_str(),
@@ -157,7 +174,7 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
     let mut digest = [0; 32];
     let hash = crypto::Digest::Sha256.hash(&parts).map_err(|_| AcceptError::Worker)?;
     digest.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-    gateway.queue.first_seen(digest, now).await.map_err(AcceptError::Queue)
+    Ok(digest)
 }
 
 /// What a path for `certificate` may be built from: its own chain, known CAs, and CRLs of all their issuers.

@@ -48,19 +48,7 @@ pub async fn transform(
     let trace = trace(snapshot, arrival, &id, arrived);
     let (snapshot, content, keys) = (Arc::clone(snapshot), arrival.content.clone(), gateway.keys.clone());
     let work = move || {
-        let source = Source {
-            content: &content,
-            inspected: &facts.inspected,
-            unopened: facts.unopened.as_ref(),
-            sender: &facts.sender,
-            own: &snapshot.config.policy.domains,
-            received: &trace,
-            hostname: &snapshot.config.hostname,
-            id: &id,
-            now,
-            random: crypto::random(),
-            limits: &snapshot.limits,
-        };
+        let source = source(&snapshot, &facts, &content, &trace, &id, now);
         let copies = match plan::plan(&decided, &source).map_err(unplannable)? {
             Plan::Done(copies) => copies,
             Plan::Sign(waiting) => {
@@ -72,6 +60,47 @@ pub async fn transform(
         Ok(Made { facts, decided, copies, room })
     };
     gateway.cpu(work).await?
+}
+
+/// Whether the copies can be made, as far as that shows without the private key: for a dry run.
+///
+/// # Errors
+/// What the client would hear.
+pub fn can_be_made(
+    snapshot: &Snapshot,
+    arrival: &Arrival,
+    facts: &Facts,
+    decided: &Decided,
+    now: Timestamp,
+) -> Result<(), AcceptError> {
+    if !decided.recipients().iter().any(ForRecipient::is_delivered) {
+        return Ok(());
+    }
+    let (id, trace) = ("", trace(snapshot, arrival, "", now));
+    plan::plan(decided, &source(snapshot, facts, &arrival.content, &trace, id, now)).map(drop).map_err(unplannable)
+}
+
+fn source<'a>(
+    snapshot: &'a Snapshot,
+    facts: &'a Facts,
+    content: &'a [u8],
+    trace: &'a str,
+    id: &'a str,
+    now: Timestamp,
+) -> Source<'a> {
+    Source {
+        content,
+        inspected: &facts.inspected,
+        unopened: facts.unopened.as_ref(),
+        sender: &facts.sender,
+        own: &snapshot.config.policy.domains,
+        received: trace,
+        hostname: &snapshot.config.hostname,
+        id,
+        now,
+        random: crypto::random(),
+        limits: &snapshot.limits,
+    }
 }
 
 /// What goes on top of finished copies: our mark where a key has acted on the content, and, last of all, DKIM for mail that

@@ -13,23 +13,6 @@ use crate::smime::sign::{self, Prepared};
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// An encrypted copy to be made.
-#[derive(Clone, Debug)]
-struct Group {
-    cipher: ContentCipher,
-    to: Vec<To>,
-    /// Who gets it, as places in the envelope.
-    recipients: Vec<usize>,
-}
-
-/// Who gets which copy, of those whose copies are signed alike.
-#[derive(Debug)]
-struct Share {
-    /// Places in the envelope of those who get it in clear.
-    clear: Vec<usize>,
-    groups: Vec<Group>,
-}
-
 /// Copies that wait for their signature.
 #[derive(Debug)]
 pub struct ToSign {
@@ -43,156 +26,6 @@ pub struct ToSign {
     shares: Vec<(Form, Share)>,
     /// Those that nobody signs.
     copies: Copies,
-}
-
-impl Share {
-    fn of(decided: &Decided, wanted: impl Fn(Option<SignedForm>) -> bool) -> Self {
-        let (mut clear, mut visible, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, recipient) in decided.recipients().iter().enumerate().filter(|(_, one)| wanted(one.signature)) {
-            match &recipient.treatment {
-                Treatment::Deliver(policy::Form::Encrypted(to)) if to.hidden => groups.push(Group::alone(place, to)),
-                Treatment::Deliver(policy::Form::Encrypted(to)) => visible.push((place, &**to)),
-                Treatment::Deliver(_) => clear.push(place),
-                Treatment::Hold { .. } => {}
-            }
-        }
-        groups.extend(together(&visible));
-        Self { clear, groups }
-    }
-
-    fn encrypts(&self) -> bool {
-        !self.groups.is_empty()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.clear.is_empty()
-    }
-
-    /// `clear` makes the copy in clear; `entity` is what is encrypted, `outer` stays around it.
-    fn add_to(
-        self,
-        copies: &mut Copies,
-        clear: impl FnOnce() -> (Vec<u8>, &'static str),
-        outer: &[u8],
-        entity: &[u8],
-    ) -> Result<(), PlanError> {
-        if !self.clear.is_empty() {
-            let (bytes, treatment) = clear();
-            copies.add(Copy { content: Transformed { bytes: Bytes::from(bytes) }, treatment }, &self.clear);
-        }
-        for group in self.groups {
-            let der = encrypt::encrypt(entity, group.cipher, &group.to).map_err(PlanError::Encryption)?;
-            let bytes = canonical::pkcs7_mime(outer, encrypt::smime_type(group.cipher), &der);
-            let content = Transformed { bytes: Bytes::from(bytes) };
-            copies.add(Copy { content, treatment: "encrypted" }, &group.recipients);
-        }
-        Ok(())
-    }
-}
-
-/// Whether so many encrypted copies of so many octets are allowed. Base64 makes four octets of three, and a line end of every
-/// 76.
-fn fits(groups: usize, octets: usize, source: &Source<'_>) -> Result<(), PlanError> {
-    let each = octets.saturating_add(octets / 5 * 2);
-    match groups.saturating_mul(each) > source.limits.copies {
-        true if groups > 1 => Err(PlanError::TooManyCopies(groups)),
-        _ => Ok(()),
-    }
-}
-
-impl Group {
-    fn alone(place: usize, to: &EncryptTo) -> Self {
-        let cipher = to.ciphers.first().copied().unwrap_or(ContentCipher::Aes256Cbc);
-        Self { cipher, to: vec![To { key: to.key.clone(), oaep: to.oaep }], recipients: vec![place] }
-    }
-}
-
-/// One copy if one algorithm suits all, else one for each algorithm (O35).
-fn together(visible: &[(usize, &EncryptTo)]) -> Vec<Group> {
-    let Some((_, first)) = visible.first() else { return Vec::new() };
-    let suits_all = |cipher: &ContentCipher| visible.iter().all(|(_, to)| to.ciphers.contains(cipher));
-    let common = first.ciphers.iter().copied().find(suits_all);
-    let mut groups: Vec<Group> = Vec::new();
-    for (place, to) in visible {
-        let alone = Group::alone(*place, to);
-        let cipher = common.unwrap_or(alone.cipher);
-        match groups.iter_mut().find(|group| group.cipher == cipher) {
-            Some(group) => {
-                group.recipients.push(*place);
-                let same = |known: &To| known.key.certificate().der() == to.key.certificate().der();
-                if !group.to.iter().any(same) {
-                    group.to.extend(alone.to);
-                }
-            }
-            None => groups.push(Group { cipher, ..alone }),
-        }
-    }
-    groups
-}
-
-/// The content without the tags and fields that made rules fire.
-fn without_triggers<'a>(decided: &Decided, source: &Source<'a>) -> Cow<'a, [u8]> {
-    match decided.removals() {
-        removals if removals.is_empty() => Cow::Borrowed(source.content),
-        removals => Cow::Owned(trigger::remove(source.content, removals, source.limits)),
-    }
-}
-
-/// Without the fields that name hidden recipients: where one of them has a copy of his own, nobody else hears of him (O40).
-/// Mail that is passed as it is keeps even these.
-fn without_hidden(mut content: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    for name in ["Bcc", "Resent-Bcc"] {
-        if mark::has(&content, name) {
-            content = Cow::Owned(mark::without(&content, name));
-        }
-    }
-    content
-}
-
-/// Without the inside server's DKIM signatures for own domains: they would not verify any more.
-fn without_own_dkim<'a>(content: Cow<'a, [u8]>, source: &Source<'_>) -> Cow<'a, [u8]> {
-    match mark::has(&content, "DKIM-Signature") {
-        true => Cow::Owned(mark::without_dkim(&content, source.own)),
-        false => content,
-    }
-}
-
-/// The copies of a mail that nobody signs here.
-pub(super) fn unsigned(decided: &Decided, source: &Source<'_>, treatment: &'static str) -> Result<Copies, PlanError> {
-    let content = without_triggers(decided, source);
-    let share = Share::of(decided, |_| true);
-    let content = if share.encrypts() { without_hidden(content) } else { content };
-    let content = match share.encrypts() || !decided.removals().is_empty() {
-        true => without_own_dkim(content, source),
-        false => content,
-    };
-    let mut copies = none(decided);
-    let groups = share.groups.len();
-    unsigned_copies(share, &mut copies, &content, groups, source, treatment)?;
-    Ok(copies)
-}
-
-fn none(decided: &Decided) -> Copies {
-    Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] }
-}
-
-/// `groups` is how many encrypted copies the whole mail has.
-fn unsigned_copies(
-    share: Share,
-    copies: &mut Copies,
-    content: &[u8],
-    groups: usize,
-    source: &Source<'_>,
-    treatment: &'static str,
-) -> Result<(), PlanError> {
-    let clear = || (mark::rewrite(content, source.hostname, source.received, source.limits), treatment);
-    if !share.encrypts() {
-        return share.add_to(copies, clear, b"", b"");
-    }
-    let parts = canonical::as_it_is(content, source.limits).map_err(PlanError::Structure)?;
-    fits(groups, parts.entity.len(), source)?;
-    let outer = mark::rewrite(&parts.outer, source.hostname, source.received, source.limits);
-    share.add_to(copies, clear, &outer, &parts.entity)
 }
 
 /// The copies of a mail that is signed for some of its recipients, up to the point where the key has to act. `treatment` is
@@ -247,19 +80,6 @@ pub(super) fn signed(
     })
 }
 
-/// Who gets no signature, and who gets one in which form. What can't be signed in clear is signed opaque for all.
-fn shares(decided: &Decided, form: Form) -> (Share, Vec<(Form, Share)>) {
-    let plain = Share::of(decided, |signature| signature.is_none());
-    let shares = match form {
-        Form::Opaque => vec![(Form::Opaque, Share::of(decided, |signature| signature.is_some()))],
-        Form::Clear => vec![
-            (Form::Clear, Share::of(decided, |signature| signature == Some(SignedForm::Clear))),
-            (Form::Opaque, Share::of(decided, |signature| signature == Some(SignedForm::Opaque))),
-        ],
-    };
-    (plain, shares.into_iter().filter(|(_, share)| !share.is_empty()).collect())
-}
-
 impl ToSign {
     /// The id of the key that must sign.
     pub fn key(&self) -> &str {
@@ -300,5 +120,185 @@ impl ToSign {
             share.add_to(&mut copies, || ([&outer[..], &signed].concat(), "signed"), &outer, &signed)?;
         }
         Ok(copies)
+    }
+}
+
+/// The copies of a mail that nobody signs here.
+pub(super) fn unsigned(decided: &Decided, source: &Source<'_>, treatment: &'static str) -> Result<Copies, PlanError> {
+    let content = without_triggers(decided, source);
+    let share = Share::of(decided, |_| true);
+    let content = if share.encrypts() { without_hidden(content) } else { content };
+    let content = match share.encrypts() || !decided.removals().is_empty() {
+        true => without_own_dkim(content, source),
+        false => content,
+    };
+    let mut copies = none(decided);
+    let groups = share.groups.len();
+    unsigned_copies(share, &mut copies, &content, groups, source, treatment)?;
+    Ok(copies)
+}
+
+/// `groups` is how many encrypted copies the whole mail has.
+fn unsigned_copies(
+    share: Share,
+    copies: &mut Copies,
+    content: &[u8],
+    groups: usize,
+    source: &Source<'_>,
+    treatment: &'static str,
+) -> Result<(), PlanError> {
+    let clear = || (mark::rewrite(content, source.hostname, source.received, source.limits), treatment);
+    if !share.encrypts() {
+        return share.add_to(copies, clear, b"", b"");
+    }
+    let parts = canonical::as_it_is(content, source.limits).map_err(PlanError::Structure)?;
+    fits(groups, parts.entity.len(), source)?;
+    let outer = mark::rewrite(&parts.outer, source.hostname, source.received, source.limits);
+    share.add_to(copies, clear, &outer, &parts.entity)
+}
+
+fn none(decided: &Decided) -> Copies {
+    Copies { copies: Vec::new(), by_recipient: vec![None; decided.recipients().len()] }
+}
+
+/// Who gets no signature, and who gets one in which form. What can't be signed in clear is signed opaque for all.
+fn shares(decided: &Decided, form: Form) -> (Share, Vec<(Form, Share)>) {
+    let plain = Share::of(decided, |signature| signature.is_none());
+    let shares = match form {
+        Form::Opaque => vec![(Form::Opaque, Share::of(decided, |signature| signature.is_some()))],
+        Form::Clear => vec![
+            (Form::Clear, Share::of(decided, |signature| signature == Some(SignedForm::Clear))),
+            (Form::Opaque, Share::of(decided, |signature| signature == Some(SignedForm::Opaque))),
+        ],
+    };
+    (plain, shares.into_iter().filter(|(_, share)| !share.is_empty()).collect())
+}
+
+/// Who gets which copy, of those whose copies are signed alike.
+#[derive(Debug)]
+struct Share {
+    /// Places in the envelope of those who get it in clear.
+    clear: Vec<usize>,
+    groups: Vec<Group>,
+}
+
+impl Share {
+    fn of(decided: &Decided, wanted: impl Fn(Option<SignedForm>) -> bool) -> Self {
+        let (mut clear, mut visible, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, recipient) in decided.recipients().iter().enumerate().filter(|(_, one)| wanted(one.signature)) {
+            match &recipient.treatment {
+                Treatment::Deliver(policy::Form::Encrypted(to)) if to.hidden => groups.push(Group::alone(place, to)),
+                Treatment::Deliver(policy::Form::Encrypted(to)) => visible.push((place, &**to)),
+                Treatment::Deliver(_) => clear.push(place),
+                Treatment::Hold { .. } => {}
+            }
+        }
+        groups.extend(together(&visible));
+        Self { clear, groups }
+    }
+
+    fn encrypts(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.clear.is_empty()
+    }
+
+    /// `clear` makes the copy in clear; `entity` is what is encrypted, `outer` stays around it.
+    fn add_to(
+        self,
+        copies: &mut Copies,
+        clear: impl FnOnce() -> (Vec<u8>, &'static str),
+        outer: &[u8],
+        entity: &[u8],
+    ) -> Result<(), PlanError> {
+        if !self.clear.is_empty() {
+            let (bytes, treatment) = clear();
+            copies.add(Copy { content: Transformed { bytes: Bytes::from(bytes) }, treatment }, &self.clear);
+        }
+        for group in self.groups {
+            let der = encrypt::encrypt(entity, group.cipher, &group.to).map_err(PlanError::Encryption)?;
+            let bytes = canonical::pkcs7_mime(outer, encrypt::smime_type(group.cipher), &der);
+            let content = Transformed { bytes: Bytes::from(bytes) };
+            copies.add(Copy { content, treatment: "encrypted" }, &group.recipients);
+        }
+        Ok(())
+    }
+}
+
+/// An encrypted copy to be made.
+#[derive(Clone, Debug)]
+struct Group {
+    cipher: ContentCipher,
+    to: Vec<To>,
+    /// Who gets it, as places in the envelope.
+    recipients: Vec<usize>,
+}
+
+impl Group {
+    fn alone(place: usize, to: &EncryptTo) -> Self {
+        let cipher = to.ciphers.first().copied().unwrap_or(ContentCipher::Aes256Cbc);
+        Self { cipher, to: vec![To { key: to.key.clone(), oaep: to.oaep }], recipients: vec![place] }
+    }
+}
+
+/// One copy if one algorithm suits all, else one for each algorithm (O35).
+fn together(visible: &[(usize, &EncryptTo)]) -> Vec<Group> {
+    let Some((_, first)) = visible.first() else { return Vec::new() };
+    let suits_all = |cipher: &ContentCipher| visible.iter().all(|(_, to)| to.ciphers.contains(cipher));
+    let common = first.ciphers.iter().copied().find(suits_all);
+    let mut groups: Vec<Group> = Vec::new();
+    for (place, to) in visible {
+        let alone = Group::alone(*place, to);
+        let cipher = common.unwrap_or(alone.cipher);
+        match groups.iter_mut().find(|group| group.cipher == cipher) {
+            Some(group) => {
+                group.recipients.push(*place);
+                let same = |known: &To| known.key.certificate().der() == to.key.certificate().der();
+                if !group.to.iter().any(same) {
+                    group.to.extend(alone.to);
+                }
+            }
+            None => groups.push(Group { cipher, ..alone }),
+        }
+    }
+    groups
+}
+
+/// Whether so many encrypted copies of so many octets are allowed. Base64 makes four octets of three, and a line end of every
+/// 76.
+fn fits(groups: usize, octets: usize, source: &Source<'_>) -> Result<(), PlanError> {
+    let each = octets.saturating_add(octets / 5 * 2);
+    match groups.saturating_mul(each) > source.limits.copies {
+        true if groups > 1 => Err(PlanError::TooManyCopies(groups)),
+        _ => Ok(()),
+    }
+}
+
+/// The content without the tags and fields that made rules fire.
+fn without_triggers<'a>(decided: &Decided, source: &Source<'a>) -> Cow<'a, [u8]> {
+    match decided.removals() {
+        removals if removals.is_empty() => Cow::Borrowed(source.content),
+        removals => Cow::Owned(trigger::remove(source.content, removals, source.limits)),
+    }
+}
+
+/// Without the fields that name hidden recipients: where one of them has a copy of his own, nobody else hears of him (O40).
+/// Mail that is passed as it is keeps even these.
+fn without_hidden(mut content: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    for name in ["Bcc", "Resent-Bcc"] {
+        if mark::has(&content, name) {
+            content = Cow::Owned(mark::without(&content, name));
+        }
+    }
+    content
+}
+
+/// Without the inside server's DKIM signatures for own domains: they would not verify any more.
+fn without_own_dkim<'a>(content: Cow<'a, [u8]>, source: &Source<'_>) -> Cow<'a, [u8]> {
+    match mark::has(&content, "DKIM-Signature") {
+        true => Cow::Owned(mark::without_dkim(&content, source.own)),
+        false => content,
     }
 }

@@ -134,7 +134,8 @@ pub struct RecipientFacts {
 pub struct Triggers {
     /// `Subject`, encoded words decoded; several fields one after the other.
     pub subject: String,
-    /// There is more of it than is looked at: then every tag counts as found.
+    /// There is more of it than is looked at, or something that can't be read: then a tag counts as found for a rule that
+    /// requires encryption.
     pub cut: bool,
     /// Fields that rules name: name as the rule has it, value.
     pub fields: Vec<(String, String)>,

@@ -5,10 +5,8 @@
 //! good one. Where a private key was asked, nothing is refused and nothing
 //! deferred: what is inside an encrypted layer never shows in a reply (I60).
 
-use super::decide::{
-    Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Treatment, codes,
-    still_deferring,
-};
+use super::decide::{Decision, codes, still_deferring};
+use super::decided::{Decided, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Treatment};
 use super::facts::RecipientFacts;
 use super::matching::{self, Seen};
 use super::rule::IncomingTreatment;

@@ -2,9 +2,10 @@
 //!
 //! What hangs on the mail alone is looked at once; a subject may be long, recipients many.
 
-use super::{Facts, Policy, Rule, Side};
+use super::{Encrypt, Facts, Policy, Rule, Side};
 use crate::mail::Address;
-use crate::mail::header::Comparable;
+use crate::mail::header::lenient::without_comments;
+use crate::mail::header::{Comparable, decode_words, has_unclear_word};
 use crate::reason::Reason;
 
 /// A condition of a rule.
@@ -38,32 +39,81 @@ impl Condition {
     }
 }
 
+/// Octets of a field that a rule looks at; what a rule compares it with is a word or two.
+const FIELD: usize = 1000;
+
 /// A mail as rules see it.
 #[derive(Debug)]
 pub(super) struct Seen<'a> {
     facts: &'a Facts,
     subject: Comparable,
+    fields: Vec<SeenField<'a>>,
+}
+
+/// A field that a rule names.
+#[derive(Debug)]
+struct SeenField<'a> {
+    name: &'a str,
+    /// Its value as readers understand it; none where nobody looks at so much.
+    readings: Option<[String; 2]>,
+    /// There may be something in it that can't be read here.
+    unclear: bool,
+}
+
+/// Whether a tag or a field is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    Yes,
+    No,
+    /// It can't be read for sure. Somebody else may read it.
+    Unclear,
+}
+
+impl There {
+    /// What can't be read counts as found for a rule that requires encryption, so that it is no way into the clear, and for no
+    /// other: a rule that asks for less would be one.
+    fn is_met(self, rule: &Rule) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::No => false,
+            Self::Unclear => rule.encrypt == Some(Encrypt::Required),
+        }
+    }
 }
 
 impl<'a> Seen<'a> {
     pub(super) fn of(facts: &'a Facts) -> Self {
         // What comes from outside is never obeyed (O31).
-        let subject = match facts.side {
-            Side::Inside => Comparable::of(&facts.triggers.subject),
-            Side::Outside => Comparable::of(""),
+        let (subject, fields) = match facts.side {
+            Side::Inside => (facts.triggers.subject.as_str(), facts.triggers.fields.as_slice()),
+            Side::Outside => ("", &[][..]),
         };
-        Self { facts, subject }
+        Self { facts, subject: Comparable::of(subject), fields: fields.iter().map(SeenField::of).collect() }
     }
 
-    /// Whether a tag stands in `Subject`. Of one that is too long every tag does.
+    /// Whether a tag stands in `Subject`, as far as that can be read.
     pub(super) fn has_tag(&self, tag: &str) -> bool {
-        self.facts.side == Side::Inside && (self.facts.triggers.cut || self.subject.contains(&Comparable::of(tag)))
+        self.tag(tag) != There::No
     }
 
-    fn has_field(&self, name: &str, value: &str) -> bool {
-        let same = |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
-        let mut fields = self.facts.triggers.fields.iter().filter(same);
-        self.facts.side == Side::Inside && fields.any(|(_, found)| found.trim().eq_ignore_ascii_case(value))
+    fn tag(&self, tag: &str) -> There {
+        match self.facts.side {
+            Side::Outside => There::No,
+            Side::Inside if self.subject.contains(&Comparable::of(tag)) => There::Yes,
+            Side::Inside if self.facts.triggers.cut => There::Unclear,
+            Side::Inside => There::No,
+        }
+    }
+
+    fn field(&self, name: &str, value: &str) -> There {
+        let wanted = readings(value);
+        let same = |field: &&SeenField<'_>| field.readings.iter().flatten().any(|reading| wanted.contains(reading));
+        let mut named = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        match (named.clone().any(|field| same(&field)), named.any(|field| field.unclear)) {
+            (true, _) => There::Yes,
+            (false, true) => There::Unclear,
+            (false, false) => There::No,
+        }
     }
 
     /// The first condition on the mail that is not met.
@@ -76,10 +126,10 @@ impl<'a> Seen<'a> {
         if !rule.from.is_empty() && !from.is_some_and(by) {
             return Some(Condition::From);
         }
-        if rule.subject.as_ref().is_some_and(|tag| !self.has_tag(tag)) {
+        if rule.subject.as_ref().is_some_and(|tag| !self.tag(tag).is_met(rule)) {
             return Some(Condition::Subject);
         }
-        let missing = |(name, value): &(String, String)| !self.has_field(name, value);
+        let missing = |(name, value): &(String, String)| !self.field(name, value).is_met(rule);
         rule.field.as_ref().is_some_and(missing).then_some(Condition::Header)
     }
 
@@ -87,6 +137,24 @@ impl<'a> Seen<'a> {
     pub(super) fn fired<'p>(&self, policy: &'p Policy) -> Vec<&'p Rule> {
         policy.rules.iter().filter(|rule| self.missed(rule).is_none()).collect()
     }
+}
+
+impl<'a> SeenField<'a> {
+    fn of((name, value): &'a (String, String)) -> Self {
+        let short = (value.len() <= FIELD).then_some(value);
+        Self {
+            name,
+            readings: short.map(|value| readings(value)),
+            unclear: short.is_none_or(|value| has_unclear_word(value)),
+        }
+    }
+}
+
+/// A value as readers understand it: decoded, in one case, each blank one space; and the same without comments and quotes.
+pub(super) fn readings(value: &str) -> [String; 2] {
+    let decoded = decode_words(value);
+    let unquoted = without_comments(value, " ").replace(['"', '\\'], "");
+    [Comparable::of(&decoded).trimmed(), Comparable::of(&decode_words(&unquoted)).trimmed()]
 }
 
 /// The first condition on the recipient, and on what was found for him, that is not met.

@@ -3,9 +3,8 @@
 //! The two are kept apart: [`Wish`] is what rules and domains say, [`Means`] what keys and certificates allow. A `[[test]]` of
 //! the policy file brings means of its own and goes the same way.
 
-use super::decide::{
-    Decided, Decision, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Treatment,
-};
+use super::decide::Decision;
+use super::decided::{Decided, ForRecipient, Form, HoldClass, Mark, Refusal, RefusalKind, Removals, Treatment};
 use super::matching::{self, Seen};
 use super::protect::{self, CertificateMeans, Prospect, Protected};
 use super::rule::{Encrypt, Sign, SignedForm};

@@ -3,7 +3,8 @@
 //! "When possible" is not "when convenient": no certificate known means that it is not possible; one that is known and
 //! can't be proven now means a deferral, then a hold, never clear. Going back to clear needs `allow_downgrade`.
 
-use super::decide::{Refusal, RefusalKind, codes};
+use super::decide::codes;
+use super::decided::{Refusal, RefusalKind};
 use super::facts::{RecipientCertificate, RecipientFacts, RecipientStanding};
 use super::outgoing::{Outcome, Wish};
 use super::rule::SignedForm;

@@ -1,6 +1,7 @@
 //! What the operator has set, as checked values.
 
 use super::Side;
+use super::matching::readings;
 use crate::crypto::ContentCipher;
 use crate::mail::header::Comparable;
 use crate::mail::{Address, Domain};
@@ -35,12 +36,8 @@ impl Sign {
         [("required", Self::Required), ("when-possible", Self::WhenPossible), ("never", Self::Never)];
 
     /// The word in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::WhenPossible => "when-possible",
-            Self::Never => "never",
-        }
+    pub fn name(self) -> &'static str {
+        word(&Self::WORDS, self)
     }
 }
 
@@ -50,12 +47,8 @@ impl Encrypt {
         [("required", Self::Required), ("when-possible", Self::WhenPossible), ("never", Self::Never)];
 
     /// The word in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::WhenPossible => "when-possible",
-            Self::Never => "never",
-        }
+    pub fn name(self) -> &'static str {
+        word(&Self::WORDS, self)
     }
 }
 
@@ -64,12 +57,14 @@ impl SignedForm {
     pub const WORDS: [(&'static str, Self); 2] = [("clear", Self::Clear), ("opaque", Self::Opaque)];
 
     /// The word in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Clear => "clear",
-            Self::Opaque => "opaque",
-        }
+    pub fn name(self) -> &'static str {
+        word(&Self::WORDS, self)
     }
+}
+
+/// The word that stands for a value. Each has one.
+fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, meaning)| *meaning == value).map_or("", |(word, _)| word)
 }
 
 /// `substitute` of a domain: who signs for a sender without a key of his own.
@@ -109,12 +104,8 @@ impl IncomingTreatment {
         [("deliver", Self::Deliver), ("quarantine", Self::Quarantine), ("reject", Self::Reject)];
 
     /// The word in the configuration and in `inspect --json`'s `action`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deliver => "deliver",
-            Self::Quarantine => "quarantine",
-            Self::Reject => "reject",
-        }
+    pub fn name(self) -> &'static str {
+        word(&Self::WORDS, self)
     }
 }
 
@@ -267,7 +258,7 @@ impl Rule {
         };
         let field = |(name, value): &(String, String)| {
             let same = |(other, found): &(String, String)| {
-                other.eq_ignore_ascii_case(name) && found.eq_ignore_ascii_case(value)
+                other.eq_ignore_ascii_case(name) && readings(found) == readings(value)
             };
             other.field.as_ref().is_some_and(same)
         };

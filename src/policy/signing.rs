@@ -2,7 +2,8 @@
 //!
 //! There is one signature for all who get one; who gets none, and in which form, is each recipient's.
 
-use super::decide::{Refusal, RefusalKind, Signing, codes};
+use super::decide::codes;
+use super::decided::{Refusal, RefusalKind, Signing};
 use super::outgoing::{Outcome, Wish};
 use super::rule::{Sign, Substitute, Unvouched};
 use super::{DomainPolicy, Facts, Policy, SenderKey, Standing};

@@ -2,7 +2,8 @@
 //!
 //! Only where facts come from is different: keys and certificates are assumed, not looked up.
 
-use super::decide::{Decision, Treatment};
+use super::decide::{self, Decision};
+use super::decided::Treatment;
 use super::outgoing::{self, Means, Outcome};
 use super::protect::{CertificateMeans, Protected};
 use super::rule::{Encrypt, IncomingTreatment, Sign, SignedForm, Substitute};
@@ -93,9 +94,21 @@ pub struct Tried {
 /// Decides it. Time does not matter: whatever waits has come just now.
 pub fn try_out(policy: &Policy, given: &Given) -> Tried {
     let facts = facts(given);
-    match given.side {
+    let tried = match given.side {
         Side::Inside => try_outgoing(policy, given, &facts),
         Side::Outside => try_incoming(policy, given, &facts),
+    };
+    let known = given.certificate != AssumedCertificate::None;
+    // What is refused before the mail is there does not get so far.
+    let early = decide::reverse_path(policy, given.login.as_deref(), &given.reverse_path)
+        .and_then(|()| decide::recipient(policy, given.side, &given.to))
+        .and_then(|()| decide::rule_at_rcpt(policy, given.side, &given.to, known));
+    match early {
+        Ok(()) => tried,
+        Err(refusal) => {
+            let (action, why) = (IncomingTreatment::Reject.name(), refusal.rule.to_owned());
+            Tried { action, why, signed: false, encrypted: false, ..tried }
+        }
     }
 }
 

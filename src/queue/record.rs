@@ -5,7 +5,7 @@ use crate::audit::Event;
 use crate::config::{DeliverTls, Destination, NextHop};
 use crate::mail::{Address, BodyType, DsnRequest, Notify, RecipientDsn, Ret, ReversePath};
 use crate::plan::Transformed;
-use crate::policy::decide::HoldClass;
+use crate::policy::HoldClass;
 use crate::reason::Reason;
 use crate::smime::{Verdict, inspect::Evidence};
 use bytes::Bytes;

@@ -41,16 +41,19 @@ impl Queue {
 
     /// When this mail was first seen; `now`, and remembered on disk, if it was not. Rows older than 30 days go.
     pub async fn first_seen(&self, digest: [u8; 32], now: Timestamp) -> Result<Timestamp, QueueError> {
+        match self.seen_before(digest).await? {
+            Some(first) => Ok(first),
+            None => first_sight(self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?),
+        }
+    }
+
+    /// When this mail was first seen, if it was. Remembers nothing.
+    pub async fn seen_before(&self, digest: [u8; 32]) -> Result<Option<Timestamp>, QueueError> {
         let known: Option<i64> = query_scalar("SELECT first_seen FROM deferral WHERE digest = ?")
             .bind(&digest[..])
             .fetch_optional(self.0.store.readers())
             .await?;
-        let micros = match known {
-            Some(micros) => micros,
-            None => self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?,
-        };
-        Timestamp::from_microsecond(micros)
-            .map_err(|_| QueueError::Row { row: "deferral".to_owned(), problem: "its time".to_owned() })
+        known.map(first_sight).transpose()
     }
 
     /// Whether one of these Message-IDs is that of mail for which a private key was asked.
@@ -66,6 +69,11 @@ impl Queue {
         }
         Ok(statement.fetch_optional(self.0.store.readers()).await?.is_some())
     }
+}
+
+fn first_sight(micros: i64) -> Result<Timestamp, QueueError> {
+    Timestamp::from_microsecond(micros)
+        .map_err(|_| QueueError::Row { row: "deferral".to_owned(), problem: "its time".to_owned() })
 }
 
 /// Tables by which mail is found, and whose indexes are looked at when the gateway starts.

@@ -11,7 +11,7 @@ use super::{Direction, NewRecord, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::mail::{Address, BodyType, DsnRequest, RecipientDsn, Ret, ReversePath};
 use crate::plan::notice::{Kind, Told};
-use crate::policy::decide::HoldClass;
+use crate::policy::HoldClass;
 use crate::reason::Reason;
 use crate::seal::WrappedKey;
 use crate::store::rows::{from_row, groups};

@@ -15,7 +15,7 @@ use crate::audit::Event;
 use crate::config::NextHop;
 use crate::mail::{Address, BodyType, ReversePath};
 use crate::plan::Transformed;
-use crate::policy::decide::HoldClass;
+use crate::policy::HoldClass;
 use crate::reason::Reason;
 use crate::smime::Verdict;
 use crate::store::{Tx, TxError, Write};

@@ -2,8 +2,9 @@
 
 use super::source::{Origin, Source};
 use crate::pki::Crl;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a place stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,45 @@ pub struct Status {
     pub last_error: Option<String>,
     /// `current`, `failing` or `stale`.
     pub state: Standing,
+}
+
+/// A CRL that somebody has to replace by hand: nobody is asked for its successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// RFC 4514.
+    pub issuer: String,
+    /// From when on a successor is missed.
+    pub due: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
+}
+
+/// The last weeks of a list that lives long, the last quarter of one that lives short: time enough to bring another.
+const LAST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// For each issuer the newest of the lists that were brought, unless a place that is asked has given one that lasts as long.
+pub(super) fn renewals<'a>(
+    brought: impl Iterator<Item = &'a Crl>,
+    fetched: impl Iterator<Item = &'a Crl>,
+) -> Vec<Renewal> {
+    let mut newest: BTreeMap<String, (Timestamp, Renewal)> = BTreeMap::new();
+    for crl in brought {
+        let Some(end) = crl.next_update() else { continue };
+        let life = end.duration_since(crl.this_update());
+        let due = end.checked_sub((life / 4).min(LAST)).unwrap_or(end);
+        let renewal = Renewal { issuer: crl.issuer().to_string(), due, end };
+        match newest.get(&renewal.issuer) {
+            Some((last, _)) if *last >= end => {}
+            _ => drop(newest.insert(renewal.issuer.clone(), (end, renewal))),
+        }
+    }
+    for crl in fetched {
+        let issuer = crl.issuer().to_string();
+        if newest.get(&issuer).is_some_and(|(end, _)| crl.next_update().is_some_and(|next| next >= *end)) {
+            newest.remove(&issuer);
+        }
+    }
+    newest.into_values().map(|(_, renewal)| renewal).collect()
 }
 
 /// Of one of the configured files.

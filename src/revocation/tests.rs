@@ -202,3 +202,28 @@ fn i67_only_proven_paths_say_where_crls_are() {
     // Only the grace keeps it alive: good enough, but a newer one is wanted. (The list ends at the end of 2030.)
     check(&leaf, &root, RevocationMode::HardFail, &[current], 86_400, "2030-12-31T12:00:00Z", 2);
 }
+
+#[test]
+fn p26_a_list_that_was_brought_is_missed_in_time_and_not_where_its_successor_comes_by_itself() {
+    use super::status::renewals;
+    let (bench, root) = bench();
+    let name = root.subject().to_string();
+    let check = |brought: &[&Crl], fetched: &[&Crl], expected: Option<(&str, &str)>| {
+        let found = renewals(brought.iter().copied(), fetched.iter().copied());
+        let found: Vec<_> =
+            found.iter().map(|one| (one.issuer.as_str(), one.due.to_string(), one.end.to_string())).collect();
+        let expected = expected.map(|(due, end)| (name.as_str(), due.to_owned(), end.to_owned()));
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+    };
+    let old = ended(&bench, "root", "01", "20260101000000Z", "20260102000000Z");
+    let day = ended(&bench, "root", "02", "20260201000000Z", "20260202000000Z");
+    let year = ended(&bench, "root", "03", "20260301000000Z", "20270301000000Z");
+    check(&[], &[&day], None);
+    check(&[&day], &[], Some(("2026-02-01T18:00:00Z", "2026-02-02T00:00:00Z")));
+    check(&[&year], &[], Some(("2027-02-22T00:00:00Z", "2027-03-01T00:00:00Z")));
+    // The newest counts, in whatever order they came.
+    check(&[&old, &day], &[], Some(("2026-02-01T18:00:00Z", "2026-02-02T00:00:00Z")));
+    check(&[&day, &old], &[&old], Some(("2026-02-01T18:00:00Z", "2026-02-02T00:00:00Z")));
+    check(&[&old, &day], &[&day], None);
+    check(&[&old, &day], &[&year], None);
+}

@@ -107,3 +107,36 @@ fn p26_the_end_of_a_certificate_is_told_in_time_once_and_not_with_a_successor() 
     let judged = inspect(&outside.find("p26").content, &["--trust", &root]);
     assert_eq!(judged["layers"][0]["signers"][0]["serial"], "63", "{judged}");
 }
+
+/// What the next correspondents encrypt to: a successor is announced with the next signed mail, and what it reads.
+#[test]
+fn p26_a_successor_of_the_encryption_key_is_announced_with_the_next_signed_mail() {
+    need!("openssl", "aiosmtpd");
+    let pki = Pki::shared();
+    let (old, new) = (0x4b01, 0x4b02);
+    pki.opener("siti-opens-1", SITI, old, "20250101000000Z");
+    pki.opener("siti-opens-2", SITI, new, "20260101000000Z");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).start();
+    let announced = |id: &str| {
+        let reply = send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, id, "x"));
+        assert!(reply.starts_with("250"), "{reply}");
+        let mail = outside.find(id).content;
+        assert_eq!(pki.verify(&mail, &[]), Ok(SITI.to_owned()));
+        let printed = pki.print(&mail);
+        assert_eq!(printed.matches("object: S/MIME Capabilities (").count(), 1, "{printed}");
+        let serials: Vec<usize> =
+            [old, new].into_iter().filter(|serial| printed.contains(&format!("serialNumber: {serial}"))).collect();
+        (serials, printed.matches("object: id-smime-aa-encrypKeyPref (").count())
+    };
+    assert_eq!(announced("announce-none"), (vec![], 0));
+    gateway.own_key(SITI, "siti-opens-1");
+    assert_eq!(announced("announce-old"), (vec![old], 1));
+    gateway.own_key(SITI, "siti-opens-2");
+    assert_eq!(announced("announce-new"), (vec![new], 1));
+    // One that was blocked is nobody's to encrypt to.
+    let keys = gateway.segel(&["key", "list", "--json"]).json();
+    let newest = keys.iter().find(|key| key["serial"].as_str() == Some("4b02")).unwrap_or_else(|| panic!("{keys:#?}"));
+    assert_eq!(gateway.segel(&["key", "block", newest["id"].as_str().unwrap()]).code, 0);
+    assert_eq!(announced("announce-old-again"), (vec![old], 1));
+}

@@ -4,6 +4,7 @@ use crate::support::client::{get, send};
 use crate::support::pki::{RINA, SITI};
 use crate::support::{Client, Setup, Sink, letter};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 fn health(address: std::net::SocketAddr) -> (u16, Value) {
@@ -91,4 +92,43 @@ fn s16_health_says_503_before_the_listeners_close() {
     assert_eq!(gateway.server().wait(), Some(0));
     assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
     assert!(gateway.log().iter().any(|line| line.contains("a second time")), "{:?}", gateway.log());
+}
+
+/// Whoever opens connections and says nothing takes the pages' places, and no others.
+#[test]
+fn s65_idle_connections_to_the_pages_are_bounded_and_mail_goes_on() {
+    need!("openssl", "aiosmtpd");
+    const PLACES: usize = 64;
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = Setup::new(inside.address, outside.address).start();
+    let console = gateway.console();
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(console).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+    };
+    let mut idle: Vec<_> = (0..PLACES).map(|_| std::net::TcpStream::connect(console).unwrap()).collect();
+    let mut waiting = ask();
+    // The kernel takes the connection; nobody reads from it.
+    waiting.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut octet = [0];
+    let answer = waiting.read(&mut octet);
+    assert!(matches!(&answer, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "{answer:?}");
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "busy", "x")).starts_with("250"));
+    outside.find("busy");
+    idle.pop();
+    waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut text = String::new();
+    waiting.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("\"status\":\"ok\""), "{text}");
+    // Those who still say nothing keep their places.
+    let mut others: Vec<_> = (0..2).map(|_| ask()).collect();
+    let mut text = String::new();
+    others[0].read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    drop(idle);
+    text.clear();
+    others[1].read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }

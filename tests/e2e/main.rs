@@ -37,6 +37,7 @@ mod durability;
 mod encryption;
 mod examples;
 mod expiry;
+mod explain;
 mod harness;
 mod harvesting;
 mod identity;

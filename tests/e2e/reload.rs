@@ -113,12 +113,26 @@ fn a_file_that_is_broken_changes_nothing_and_is_named_with_its_line() {
     let answer = gateway.segel(&["reload"]);
     assert_eq!(answer.code, 2, "{answer:?}");
     assert!(answer.errors.contains("policy.toml:4"), "{answer:?}");
+    let console = gateway.console();
+    let failed = |count: usize| {
+        let page = crate::support::client::get(console, "/metrics").1;
+        page.contains("segel_last_reload_good 0")
+            && page.contains(&format!("segel_reloads_total{{result=\"failed\"}} {count}"))
+    };
+    // The command looks at the file itself; the server has heard of it all the same.
+    assert!(failed(1) && gateway.wait_log("not reloaded: ").contains("policy.toml:4"));
     assert!(signs("still"));
     gateway.server().signal("HUP");
-    assert!(gateway.wait_log("not reloaded: ").contains("policy.toml:4"));
-    let console = gateway.console();
-    let page = crate::support::client::get(console, "/metrics").1;
-    assert!(page.contains("segel_last_reload_good 0") && page.contains("segel_reloads_total{result=\"failed\"} 1"));
+    while !failed(2) {
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    // So it has of a file that is no TOML at all.
+    let configuration = gateway.home.configuration();
+    let text = std::fs::read_to_string(&configuration).unwrap();
+    std::fs::write(&configuration, format!("{text}\nthis is = no toml\n")).unwrap();
+    assert_eq!(gateway.segel(&["reload"]).code, 2);
+    assert!(failed(3));
+    std::fs::write(&configuration, text).unwrap();
     // Mended: both hold.
     std::fs::write(&policy, POLICY).unwrap();
     assert_eq!(gateway.segel(&["reload"]).code, 0);

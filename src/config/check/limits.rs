@@ -29,12 +29,15 @@ pub(super) fn limits(file: &File, findings: &mut Findings<'_>) -> Limits {
                 let problem = format!("expected at least {} KiB, found `{}`", least >> 10, written.get_ref());
                 findings.error(written.span().start, name, problem, hint);
             }
-            None => findings.error(
-                written.span().start,
-                name,
-                format!("expected a size, found `{}`", written.get_ref()),
-                hint,
-            ),
+            None => {
+                let problem = format!("expected a size, found `{}`", written.get_ref());
+                findings.error(
+                    written.span().start,
+                    name,
+                    problem,
+                    meant(written.get_ref()).as_deref().unwrap_or(hint),
+                );
+            }
         }
     }
     if key(&file.limits, |limits| &limits.message_inside).is_none() {
@@ -67,6 +70,19 @@ pub(super) fn limits(file: &File, findings: &mut Findings<'_>) -> Limits {
     limits
 }
 
+/// People write `MB`, `M` or `mb`, and mean one of two things; here it has to be said.
+fn meant(written: &str) -> Option<String> {
+    let digits: String = written.trim().chars().take_while(char::is_ascii_digit).collect();
+    let unit = written.trim().get(digits.len()..)?.trim().to_ascii_lowercase();
+    let unit = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "k" => "KiB",
+        "m" => "MiB",
+        "g" => "GiB",
+        _ => return None,
+    };
+    (!digits.is_empty()).then(|| format!("did you mean \"{digits}{unit}\"? Units are KiB, MiB and GiB, of 1024 each"))
+}
+
 fn free_space(file: &File, limits: &mut Limits, findings: &mut Findings<'_>) {
     let Some(written) = key(&file.limits, |limits| &limits.free_space) else { return };
     match value::size(written.get_ref()) {
@@ -77,7 +93,7 @@ fn free_space(file: &File, limits: &mut Limits, findings: &mut Findings<'_>) {
                 written.span().start,
                 "limits.free_space",
                 problem,
-                "such as \"256MiB\"; \"0\" does not look",
+                meant(written.get_ref()).as_deref().unwrap_or("such as \"256MiB\"; \"0\" does not look"),
             );
         }
     }

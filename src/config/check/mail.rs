@@ -137,15 +137,22 @@ fn name(start: usize, table: &file::Domain, findings: &mut Findings<'_>) -> Opti
 pub(super) fn route(file: &File, own: &OwnAddresses<'_>, findings: &mut Findings<'_>) -> Option<NextHop> {
     let written = key(&file.outbound, |outbound| &outbound.route)?;
     let tls = key(&file.outbound, |outbound| &outbound.tls);
-    if written.get_ref().texts() == ["mx"] {
+    if let [one] = written.get_ref().texts()
+        && one.eq_ignore_ascii_case("mx")
+    {
         return None;
     }
     next_hop(findings, ("outbound.route", "outbound.tls"), written, tls, own)
 }
 
 /// `[[route]]`: single domains that are not ours.
-pub(super) fn routes(file: &File, own: &OwnAddresses<'_>, findings: &mut Findings<'_>) -> Vec<Route> {
-    let mut routes = Vec::new();
+pub(super) fn routes(
+    file: &File,
+    domains: &[OwnDomain],
+    own: &OwnAddresses<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
     for table in &file.route {
         let (start, table) = (table.span().start, table.get_ref());
         let (Some(domain), Some(to)) = (&table.domain, &table.to) else {
@@ -164,6 +171,18 @@ pub(super) fn routes(file: &File, own: &OwnAddresses<'_>, findings: &mut Finding
             findings.error(domain.span().start, "route.domain", problem, "with a leading dot for its subdomains too");
             continue;
         };
+        if !subdomains && domains.iter().any(|other| other.policy.domain.same(&name)) {
+            let text = format!(
+                "[[route]] `{}` is never used: it is an own domain, and goes to its deliver_to",
+                domain.get_ref()
+            );
+            findings.warn_at(domain.span().start, &text);
+        }
+        let earlier = |route: &Route| route.matches(&name) && (route.subdomains || !subdomains);
+        if routes.iter().any(earlier) {
+            let text = format!("[[route]] `{}` is never used: an earlier one takes its mail", domain.get_ref());
+            findings.warn_at(domain.span().start, &text);
+        }
         let hop = next_hop(findings, ("route.to", "route.tls"), to, table.tls.as_ref(), own);
         routes.extend(hop.map(|next_hop| Route { domain: name, subdomains, next_hop }));
     }
@@ -257,14 +276,14 @@ fn sender(findings: &mut Findings<'_>, written: &Spanned<String>, by: &Option<Vo
 }
 
 fn address(findings: &mut Findings<'_>, key: &str, written: &Spanned<String>) -> Option<Address> {
-    let address = Address::parse(written.get_ref()).ok();
+    let address = Address::parse(written.get_ref()).ok().filter(|_| !written.get_ref().contains('*'));
     if address.is_none() {
         let problem = format!("expected a mail address, found `{}`", written.get_ref());
         findings.error(
             written.span().start,
             key,
             problem,
-            "write it without name and angle brackets: \"bupati@kabupaten.go.id\"",
+            "write it without name and angle brackets: \"bupati@kabupaten.go.id\"; for a login also \"@kabupaten.go.id\"",
         );
     }
     address

@@ -1,6 +1,7 @@
 //! The policy file's rules, and who may be written to in clear again.
 
 use super::super::file::{self, File, HeaderField, OneOrMore, PolicyFile};
+use super::super::files;
 use super::super::parse::{self, Findings};
 use super::trials::{self, Trials};
 use super::{choice, key, missing, text};
@@ -18,13 +19,23 @@ const RULES: usize = 1000;
 pub(super) fn rules(file: &File, directory: &Path, findings: &mut Findings<'_>) -> (Vec<Rule>, Trials) {
     let written = key(&file.policy, |policy| &policy.file);
     let path = directory.join(text(written).unwrap_or("policy.toml"));
-    let content = match std::fs::read_to_string(&path) {
-        Ok(content) => content,
+    let offset = written.map_or(0, |written| written.span().start);
+    let content = match std::fs::read(&path).map(String::from_utf8) {
+        Ok(Ok(content)) => content,
+        Ok(Err(error)) => {
+            let (line, problem) = parse::not_text(error.as_bytes(), error.utf8_error().valid_up_to());
+            let problem = format!("`{}`, line {line}: {problem}", path.display());
+            findings.error(offset, "policy.file", problem, parse::NOT_TEXT);
+            return Default::default();
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && written.is_none() => return Default::default(),
         Err(error) => {
-            let offset = written.map_or(0, |written| written.span().start);
             let problem = format!("expected a readable file `{}`, found: {error}", path.display());
-            findings.error(offset, "policy.file", problem, "leave the key out if there are no rules");
+            let hint = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => files::DENIED,
+                _ => "the path is relative to this configuration file; leave the key out if there are no rules",
+            };
+            findings.error(offset, "policy.file", problem, hint);
             return Default::default();
         }
     };
@@ -75,7 +86,8 @@ fn rule(table: &Spanned<file::Rule>, found: &mut Findings<'_>) -> Option<Rule> {
     let conditions = table.conditions.as_ref().map_or(&no_conditions, Spanned::get_ref);
     let none = file::Then::default();
     let then = table.then.as_ref().map_or(&none, Spanned::get_ref);
-    if [&then.sign, &then.form, &then.encrypt, &then.action].iter().all(|key| key.is_none()) {
+    let written = [&then.sign, &then.form, &then.encrypt, &then.action].iter().any(|key| key.is_some());
+    if !written && !found.refused_below("rule.then") {
         let hint = "write then = { encrypt = \"required\" }, or sign, form, or action for mail from outside";
         missing(found, start, "rule.then", "what follows", hint);
     }
@@ -280,12 +292,24 @@ fn patterns(key: &str, written: Option<&Spanned<OneOrMore>>, found: &mut Finding
 }
 
 fn pattern(key: &str, text: &str, offset: usize, found: &mut Findings<'_>) -> Option<Pattern> {
-    let pattern = Pattern::parse(text);
+    // An asterisk may stand in an address, and nobody has such a one: a rule for it would never hold.
+    let pattern = Pattern::parse(text).filter(|_| !text.contains('*'));
     if pattern.is_none() {
         let problem = format!("expected an address or a domain, found `{text}`");
-        found.error(offset, key, problem, "write \"rina@mitra.example\", or \"@mitra.example\" for everybody there");
+        found.error(offset, key, problem, meant(text));
     }
     pattern
+}
+
+/// What was probably meant by something that is no pattern.
+fn meant(text: &str) -> String {
+    let domain = text.rsplit(['*', '@']).next().unwrap_or_default().trim_start_matches('.');
+    match Pattern::parse(&format!("@{domain}")) {
+        Some(_) if !text.contains('<') => {
+            format!("write \"@{domain}\" for everybody in that domain (not those below it), or one address")
+        }
+        _ => "write \"rina@mitra.example\", or \"@mitra.example\" for everybody there".to_owned(),
+    }
 }
 
 /// `[encryption] allow_downgrade`.

@@ -124,10 +124,16 @@ fn expected(expect: &file::Expect, rules: &[Rule], found: &mut Findings<'_>) -> 
         if !words.contains(&value.as_str()) {
             let hint = match nearest(&value, words.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
+                None if key == "rule" => "rule = \"\" says that no rule holds".to_owned(),
                 None => "the value is one of these words in double quotes".to_owned(),
             };
-            let list = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            let problem = format!("expected one of {list}, found `{value}`");
+            let listed = words.iter().filter(|word| !word.is_empty()).map(|word| format!("`{word}`"));
+            let list = listed.take(20).collect::<Vec<_>>().join(", ");
+            let problem = match (key, list.is_empty()) {
+                ("rule", true) => format!("expected the name of a rule, of which there is none, found `{value}`"),
+                ("rule", false) => format!("expected the name of a rule ({list}) or nothing, found `{value}`"),
+                _ => format!("expected one of {list}, found `{value}`"),
+            };
             found.error(written.span().start, &format!("test.expect.{key}"), problem, hint);
         }
         let line = found.line(written.span().start);

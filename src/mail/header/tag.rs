@@ -50,6 +50,11 @@ impl Comparable {
         self.characters.is_empty()
     }
 
+    /// What is compared, without blanks around it.
+    pub fn trimmed(&self) -> String {
+        self.characters.iter().collect::<String>().trim().to_owned()
+    }
+
     /// Where `tag` stands in the text that this was made of.
     pub fn find(&self, tag: &Self) -> Option<Range<usize>> {
         if tag.is_empty() {

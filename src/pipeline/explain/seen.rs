@@ -24,6 +24,8 @@ pub struct ExplainedFacts {
     pub subject: Option<String>,
     /// Inside: fields that rules look at and that are there.
     pub fields: Vec<(String, String)>,
+    /// Inside: `Subject` can't be read whole: for rules that require encryption every tag stands in it.
+    pub subject_unclear: bool,
     /// Inside: it is encrypted already.
     pub already_encrypted: bool,
     /// Inside: until when an emergency bypass is in force for this sender.
@@ -78,6 +80,7 @@ pub(super) fn facts(facts: &Facts, policy: &Policy, bypass: Option<Timestamp>) -
         vouched_by: vouched.map(policy::Vouched::describe),
         subject: inside.then(|| plain(&facts.triggers.subject)).filter(|subject| !subject.is_empty()),
         fields: facts.triggers.fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        subject_unclear: facts.triggers.cut,
         already_encrypted: facts.already_encrypted,
         bypass_until: bypass.filter(|_| facts.bypass).map(|until| until.to_string()),
         authentication: facts.sender.resinfo(),

@@ -38,6 +38,8 @@ pub(super) fn why(rule: &str) -> &'static str {
         "own-status-unknown" => "whether the sender's certificate is revoked can't be established now",
         "no-key-passed" => "the sender has no usable certificate and `sign` is `when-possible`: passed unsigned",
         "no-key-refused" => "the sender has no usable certificate and `sign` is `required`",
+        "loop" => "it has been through too many servers, or too often through this one",
+        "too-large" => "it is larger than `limits.message`, or from inside `limits.message_inside`",
         "no-relay" => "the outside side takes mail for own domains only",
         "incoming-rejected" => "a reason found in the mail has the treatment `reject`",
         "quarantined" => "a reason found in the mail has the treatment `quarantine`",

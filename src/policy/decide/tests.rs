@@ -3,10 +3,10 @@
 use super::*;
 use crate::crypto::ContentCipher;
 use crate::mail::header::{From, FromTexts};
-use crate::mail::{BodyType, Domain, Envelope, ReversePath};
+use crate::mail::{BodyType, Domain, Envelope};
 use crate::policy::{
-    Again, Authorise, DomainPolicy, Encrypt, IncomingPolicy, IncomingTreatment, RecipientFacts, Sign, Substitute,
-    Triggers, Unvouched,
+    Again, Authorise, DomainPolicy, Encrypt, ForRecipient, Form, IncomingPolicy, IncomingTreatment, Mark,
+    RecipientFacts, Sign, Substitute, Treatment, Triggers, Unvouched,
 };
 use crate::smime::inspect::{Evidence, Opened, Structure};
 use crate::smime::{Inspected, Verdict};

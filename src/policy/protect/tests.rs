@@ -166,6 +166,34 @@ fn o30_rules_fire_by_tag_field_sender_and_recipient_first_match_first() {
     facts.triggers.subject.clear();
     facts.triggers.fields = vec![("x-encrypt".to_owned(), " YES ".to_owned())];
     assert_eq!(outcome(&facts, &policy), refused);
+    // As a reader understands it; what nobody can read counts as found.
+    for (value, found) in [
+        ("yes", true),
+        ("\"Yes\"", true),
+        ("(ya) yes (segera (sekali))", true),
+        ("=?utf-8?q?y=65s?=", true),
+        ("y\u{200b}es", true),
+        ("=?utf-8?q?=ff=fe?=", true),
+        ("no", false),
+        ("yes, please", false),
+        ("", false),
+    ] {
+        facts.triggers.fields = vec![("X-Encrypt".to_owned(), value.to_owned())];
+        assert_eq!(outcome(&facts, &policy) == refused, found, "{value:?}");
+    }
+    facts.triggers.fields = vec![("X-Encrypt".to_owned(), "x".repeat(2000))];
+    assert_eq!(outcome(&facts, &policy), refused);
+    facts.triggers.fields.clear();
+    // A tag that can't be looked for counts where encryption is required, and is no way into the clear.
+    facts.triggers.cut = true;
+    assert_eq!(outcome(&facts, &policy), refused);
+    let mut open = policy.clone();
+    open.domains[0].encrypt = Encrypt::Required;
+    open.rules = vec![rule("open", &[], Some("[terbuka]"), None, Encrypt::Never)];
+    assert_eq!(outcome(&facts, &open), refused);
+    facts.triggers.cut = false;
+    facts.triggers.subject = "[terbuka]".to_owned();
+    assert_eq!(outcome(&facts, &open), "clear: open");
     let mut facts = mail(&["usable"]);
     facts.triggers.subject = "[rahasia]".to_owned();
     let Decision::Accept(decided) = decide(&facts, &policy, Timestamp::UNIX_EPOCH) else { panic!("not taken") };

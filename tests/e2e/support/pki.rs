@@ -181,6 +181,15 @@ impl Pki {
         ));
     }
 
+    /// A key for encryption alone, with a certificate for `address` that begins at `from`: `NAME.p12`.
+    pub fn opener(&self, name: &str, address: &str, serial: usize, from: &str) {
+        self.key_of(name, address, ("rsa:2048", "keyEncipherment"));
+        self.certify_for(name, "issuing", serial, from, "20401231000000Z");
+        self.openssl(&format!(
+            "pkcs12 -export -inkey {name}.key -in {name}.pem -certfile issuing.pem -passout file:password -out {name}.p12"
+        ));
+    }
+
     /// A certificate from one time to another: `openssl ca` alone can do that.
     fn certify_for(&self, name: &str, issuer: &str, serial: usize, from: &str, to: &str) {
         let config = format!(
