@@ -7,6 +7,7 @@ use super::protect::EncryptTo;
 use super::rule::{Encrypt, IncomingTreatment, SignedForm};
 use super::{Facts, Policy, SenderKey, Side, incoming, outgoing};
 use crate::mail::Address;
+use crate::mail::header::HeaderError;
 use crate::reason::Reason;
 use jiff::Timestamp;
 
@@ -39,6 +40,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// `From` is none, several or ambiguous.
     AmbiguousSender,
+    /// The header section can't be read, so nobody knows who has written it.
+    UnreadableHeader(HeaderError),
     /// The reverse-path does not vouch for `From`.
     SenderNotAuthorised,
     /// Signing is required and there is no usable key.
