@@ -11,7 +11,7 @@ pub mod password;
 pub mod transport;
 mod verify;
 
-pub use cipher::{ContentCipher, TAG, Unpadded};
+pub use cipher::{ContentCipher, TAG, Unpadded, reads_as_text};
 pub use verify::verify;
 
 use crate::asn1::{Fields, tag};

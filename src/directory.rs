@@ -331,7 +331,7 @@ impl Directory {
         }
     }
 
-    /// SHA-256 of every certificate that an operator has blocked.
+    /// Every certificate that an operator has blocked, for [`Certificate::is_among`].
     pub fn blocked(&self) -> Arc<HashSet<[u8; 32]>> {
         Arc::clone(&self.index().blocked)
     }

@@ -19,7 +19,7 @@ use crate::audit::{Audit, Event};
 use crate::clock;
 use crate::config::Config;
 use crate::dns::Resolver;
-use crate::fetch::{Answer, Client, FetchError};
+use crate::fetch::{Answer, Client, Denied, FetchError};
 use crate::limits::Limits;
 use crate::pki::{Certificate, Crl, Name, WantedCrls};
 use crate::store::{Store, StoreError};
@@ -43,6 +43,8 @@ const POINTS: usize = 16;
 const AT_ONCE: usize = 8;
 /// The longest sleep of the task that refreshes.
 const TICK: Duration = Duration::from_secs(60);
+/// What stands in the status of a place that is `ldap`.
+const NOT_ASKED: &str = "neither http nor https: nobody is asked there; bring the list with `segel revocation import`";
 
 /// How often the log says that a CRL has to be brought.
 const REMINDED: Duration = Duration::from_secs(6 * 3600);
@@ -275,6 +277,7 @@ impl Revocation {
                     Err(_) => Err("reading it failed".to_owned()),
                 }
             }
+            Err(FetchError::Denied(Denied::Scheme)) => Err(NOT_ASKED.to_owned()),
             Err(error) => Err(error.to_string()),
         };
         let now = clock::now();
@@ -494,7 +497,7 @@ impl Revocation {
     /// The places whose last answer was no good, or that have no current CRL; for health.
     pub fn failing(&self, now: Timestamp) -> Vec<String> {
         let sources = self.sources();
-        let failing = sources.iter().filter(|(_, source)| source.failures > 0 || !source.is_current(now));
+        let failing = sources.iter().filter(|(location, source)| source.is_missed(location, now));
         failing.filter(|(_, source)| source.asked.is_some()).map(|(location, _)| location.clone()).collect()
     }
 

@@ -11,7 +11,7 @@ pub use write::NewEnvelope;
 use super::read::{Fields, INTEGER, OCTET_STRING, SEQUENCE, SET};
 use super::recipient_info::{Recipient, recipients};
 use super::{CmsError, ContentInfo, ContentKind, encode};
-use crate::crypto::{ContentCipher, TAG, Unpadded};
+use crate::crypto::{ContentCipher, TAG, Unpadded, reads_as_text};
 use bytes::Bytes;
 use der::Encode;
 use der::asn1::ObjectIdentifier;
@@ -29,6 +29,8 @@ pub struct Envelope {
     pub cipher: Option<ContentCipher>,
     /// contentType of the EncryptedContentInfo: id-data for a MIME entity (RFC 8551 section 3.3).
     pub content_type: ObjectIdentifier,
+    /// Something stands beside the ciphertext that everybody can read: originatorInfo or attributes without protection.
+    open_beside: bool,
     nonce: Vec<u8>,
     /// authAttrs as a SET OF, tag 0x31 (RFC 5083 section 2.2).
     authenticated: Vec<u8>,
@@ -80,6 +82,19 @@ impl Envelope {
         cipher.open_unpadded(content_key, &self.nonce, &self.ciphertext).map_err(|_| OpenError::Failed)
     }
 
+    /// Whether it hides what is in it from everybody without a recipient's private key, as far as can be told without one: a
+    /// cipher that is not weak, a content key sealed to somebody, a ciphertext that can be one, and nothing beside it.
+    pub fn is_sealed(&self) -> bool {
+        let Some(cipher) = self.cipher.filter(|cipher| !cipher.is_weak()) else { return false };
+        // CBC fills its last block.
+        let whole_blocks = cipher.is_authenticated() || self.ciphertext.len().is_multiple_of(cipher.nonce_length());
+        !self.open_beside
+            && whole_blocks
+            && !self.ciphertext.is_empty()
+            && !reads_as_text(&self.ciphertext)
+            && self.recipients.iter().any(|recipient| recipient.sealed.may_be_a_key(cipher.key_length()))
+    }
+
     /// Octets of the ciphertext; the content is as long or up to 16 octets shorter.
     pub fn ciphertext_length(&self) -> usize {
         self.ciphertext.len()
@@ -98,8 +113,8 @@ impl Envelope {
 /// `Malformed`, also without encryptedContent; `TooComplex` for too many recipients.
 pub fn envelope(der: &Bytes) -> Result<Envelope, CmsError> {
     let mut fields = Fields::sequence(der, "EnvelopedData")?;
-    let (recipients, content) = common(&mut fields)?;
-    fields.optional(0xa1)?;
+    let (originator, recipients, content) = common(&mut fields)?;
+    let attributes = fields.optional(0xa1)?;
     fields.finish()?;
     let name = cipher_name(&content.algorithm.oid);
     let cipher = ContentCipher::from_oid(&content.algorithm.oid).filter(|cipher| !cipher.is_authenticated());
@@ -115,6 +130,7 @@ pub fn envelope(der: &Bytes) -> Result<Envelope, CmsError> {
         content_encryption: name,
         cipher,
         content_type: content.content_type,
+        open_beside: originator || attributes.is_some(),
         nonce,
         authenticated: Vec::new(),
         ciphertext: der.slice_ref(content.ciphertext),
@@ -135,10 +151,10 @@ pub fn envelope(der: &Bytes) -> Result<Envelope, CmsError> {
 /// As [`envelope`]; `Malformed` also for a tag below 12 octets, or of another length than the parameters say (I52).
 pub fn auth_envelope(der: &Bytes) -> Result<Envelope, CmsError> {
     let mut fields = Fields::sequence(der, "AuthEnvelopedData")?;
-    let (recipients, content) = common(&mut fields)?;
+    let (originator, recipients, content) = common(&mut fields)?;
     let attributes = fields.optional(0xa1)?;
     let tag = fields.expect_tag(OCTET_STRING)?.content.to_vec();
-    fields.optional(0xa2)?;
+    let unprotected = fields.optional(0xa2)?;
     fields.finish()?;
     let name = cipher_name(&content.algorithm.oid);
     let known = ContentCipher::from_oid(&content.algorithm.oid).filter(|cipher| cipher.is_authenticated());
@@ -160,6 +176,7 @@ pub fn auth_envelope(der: &Bytes) -> Result<Envelope, CmsError> {
         content_encryption: name,
         cipher,
         content_type: content.content_type,
+        open_beside: originator || attributes.is_some() || unprotected.is_some(),
         nonce,
         authenticated: attributes.map_or(Vec::new(), |set| encode::tlv(SET, &[set.content])),
         ciphertext: der.slice_ref(content.ciphertext),
@@ -167,13 +184,13 @@ pub fn auth_envelope(der: &Bytes) -> Result<Envelope, CmsError> {
     })
 }
 
-/// What both types begin with, originatorInfo passed over.
-fn common<'a>(fields: &mut Fields<'a>) -> Result<(Vec<Recipient>, EncryptedContent<'a>), CmsError> {
+/// What both types begin with, and whether there is an originatorInfo, which is passed over.
+fn common<'a>(fields: &mut Fields<'a>) -> Result<(bool, Vec<Recipient>, EncryptedContent<'a>), CmsError> {
     fields.expect_tag(INTEGER)?;
-    fields.optional(0xa0)?;
+    let originator = fields.optional(0xa0)?.is_some();
     let infos = fields.expect_tag(SET)?;
     let content = fields.expect_tag(SEQUENCE)?;
-    Ok((recipients(infos.content)?, EncryptedContent::read(content.content)?))
+    Ok((originator, recipients(infos.content)?, EncryptedContent::read(content.content)?))
 }
 
 /// ```text

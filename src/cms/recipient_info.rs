@@ -10,11 +10,12 @@ use super::read::{BIT_STRING, Fields, INTEGER, OCTET_STRING, SEQUENCE};
 use super::{CmsError, encode};
 pub use crate::crypto::agreement::Derivation;
 use crate::crypto::transport::{Oaep, RSAES_OAEP};
-use crate::crypto::{CryptoError, Digest};
+use crate::crypto::{CryptoError, Digest, reads_as_text};
 use crate::pki::Name;
 use der::asn1::ObjectIdentifier;
 use der::{Encode, Tagged};
 use spki::AlgorithmIdentifierOwned;
+use std::ops::RangeInclusive;
 
 /// How the content key reaches the recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,23 @@ pub struct Agreement {
     pub shared_info: Vec<u8>,
     /// The content key, wrapped.
     pub wrapped: Vec<u8>,
+}
+
+/// Octets of the RSA moduli that anybody seals to: 1,024 to 16,384 bits.
+const MODULUS: RangeInclusive<usize> = 128..=2048;
+
+impl SealedKey {
+    /// Whether it may be a content key of `length` octets, sealed to a public key.
+    pub fn may_be_a_key(&self, length: usize) -> bool {
+        match self {
+            Self::RsaPkcs1(encrypted) | Self::RsaOaep { encrypted, .. } => {
+                MODULUS.contains(&encrypted.len()) && !reads_as_text(encrypted)
+            }
+            // RFC 3394 section 2.2.1 adds one block of 8.
+            Self::Agreed(agreement) => agreement.wrapped.len() == length + 8,
+            Self::Unsupported => false,
+        }
+    }
 }
 
 /// RecipientInfos beyond this number make a mail too complex: a mailing to 1,000 addresses, each with two keys.

@@ -261,6 +261,19 @@ pub const TAG: usize = 16;
 /// Octets of the longest block, and so of the longest padding.
 const BLOCK: usize = 16;
 
+/// Octets of 7 bits in a row that no ciphertext has: one octet in two has eight, so 64 come once in 2^64.
+const TEXT: usize = 64;
+
+/// Whether what should be a ciphertext is text, or holds some: someone has put in what was to be encrypted.
+pub fn reads_as_text(ciphertext: &[u8]) -> bool {
+    let mut run = 0_usize;
+    let long = ciphertext.iter().any(|octet| {
+        run = if octet.is_ascii() { run + 1 } else { 0 };
+        run >= TEXT
+    });
+    long || (ciphertext.len() >= TEXT / 4 && ciphertext.is_ascii())
+}
+
 enum Primitive {
     Aead(&'static aead::Algorithm),
     Block(&'static cipher::Algorithm),

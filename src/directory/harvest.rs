@@ -59,10 +59,10 @@ impl Directory {
     /// The usual case, without waiting.
     fn nothing_new(&self, lesson: &Lesson<'_>) -> bool {
         let index = self.index();
-        let Some(entry) = index.certificate(&lesson.sha256) else { return false };
-        if entry.blocked {
+        if lesson.harvest.encryption.is_among(&index.blocked) {
             return true;
         }
+        let Some(entry) = index.certificate(&lesson.sha256) else { return false };
         if entry.binding(&lesson.mailbox).is_none() || lesson.trust < entry.trust {
             return false;
         }
@@ -106,7 +106,7 @@ impl Directory {
     /// A certificate that does not stand for the mailbox yet, beside those that do.
     async fn learn(&self, lesson: &Lesson<'_>, known: &[(Digest, Arc<Entry>)]) -> Result<Harvested, DirectoryError> {
         let there = self.index().certificate(&lesson.sha256).cloned();
-        if there.as_ref().is_some_and(|entry| entry.blocked) {
+        if lesson.harvest.encryption.is_among(&self.index().blocked) {
             return Ok(Harvested::Known);
         }
         let active: Vec<_> = known

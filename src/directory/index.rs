@@ -17,7 +17,8 @@ pub(super) type Digest = [u8; 32];
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) anchors: Vec<TrustAnchor>,
-    /// SHA-256 of certificates that an operator has blocked.
+    /// SHA-256 of the certificates that an operator has blocked, and of what their CAs have signed: another fingerprint of
+    /// the same certificate is no way around it.
     pub(super) blocked: Arc<HashSet<Digest>>,
     /// Mailboxes to which encrypted mail has left, by their keys.
     pub(super) correspondents: HashSet<Box<str>>,
@@ -78,11 +79,15 @@ impl Entry {
 impl Index {
     /// Takes a row in, in place of an older one; `None`: the row is gone.
     pub(super) fn put(&mut self, sha256: Digest, entry: Option<Entry>) {
-        if let Some(old) = self.certificates.remove(&sha256) {
-            self.forget(&sha256, &old);
+        let old = self.certificates.remove(&sha256);
+        if let Some(old) = &old {
+            self.forget(&sha256, old);
         }
-        let Some(entry) = entry else { return self.set_blocked(sha256, false) };
-        self.set_blocked(sha256, entry.blocked);
+        let Some(entry) = entry else { return self.unblock(&sha256, old.as_deref()) };
+        match entry.blocked {
+            true => self.block(sha256, Some(&entry)),
+            false => self.unblock(&sha256, Some(&entry)),
+        }
         for binding in &entry.bindings {
             // Nearly all mailboxes have one: no room for more.
             let held = self.mailboxes.entry(binding.mailbox.clone()).or_insert_with(|| Vec::with_capacity(1));
@@ -115,14 +120,24 @@ impl Index {
     }
 
     /// Holds by the digest alone, also for a certificate that cannot be read any more.
-    pub(super) fn set_blocked(&mut self, sha256: Digest, blocked: bool) {
-        if blocked != self.blocked.contains(&sha256) {
-            let set = Arc::make_mut(&mut self.blocked);
-            if blocked {
-                set.insert(sha256)
-            } else {
-                set.remove(&sha256)
-            };
+    pub(super) fn block(&mut self, sha256: Digest, entry: Option<&Entry>) {
+        let set = Arc::make_mut(&mut self.blocked);
+        set.insert(sha256);
+        set.extend(entry.and_then(signed));
+    }
+
+    fn unblock(&mut self, sha256: &Digest, entry: Option<&Entry>) {
+        if !self.blocked.contains(sha256) {
+            return;
+        }
+        let set = Arc::make_mut(&mut self.blocked);
+        set.remove(sha256);
+        // It may still be blocked under another fingerprint.
+        let mut others = self.certificates.values().filter(|other| other.blocked).filter_map(|other| signed(other));
+        if let Some(digest) = entry.and_then(signed)
+            && !others.any(|other| other == digest)
+        {
+            set.remove(&digest);
         }
     }
 
@@ -168,7 +183,7 @@ impl Index {
             looked += 1;
             for issuer in self.by_subject(&name) {
                 let fresh = !chain.iter().any(|seen| seen.sha256() == issuer.sha256());
-                if fresh && chain.len() < MOST_ISSUERS && !self.blocked.contains(&issuer.sha256()) {
+                if fresh && chain.len() < MOST_ISSUERS && !issuer.is_among(&self.blocked) {
                     names.push(issuer.issuer().clone());
                     chain.push(issuer.clone());
                 }
@@ -176,6 +191,10 @@ impl Index {
         }
         chain
     }
+}
+
+fn signed(entry: &Entry) -> Option<Digest> {
+    entry.certificate().map(|certificate| certificate.signed_sha256())
 }
 
 /// Issuers that are handed out with one certificate; `Limits::path_candidates` looks at no more.

@@ -62,7 +62,7 @@ fn certificate(
         return Ok(());
     };
     if row.try_get::<i64, _>("blocked")? != 0 {
-        index.set_blocked(sha256, true);
+        index.block(sha256, None);
     }
     match entry(row)? {
         Some(entry) => drop(entries.insert(sha256, entry)),

@@ -104,6 +104,32 @@ async fn the_first_encrypted_mail_is_remembered_for_the_mailbox() {
     assert!(directory.encrypted_before(&whom[0]));
 }
 
+/// The same certificate under the other signature that verifies: for `(r, s)` it is `(r, n - s)` (SEC 1 section 4.1.4).
+fn twin(certificate: &Certificate) -> Certificate {
+    use crate::asn1::{Fields, tag, write_tlv};
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let mut outer = Fields::within(certificate.der(), tag::SEQUENCE).unwrap();
+    let signed = outer.required(tag::SEQUENCE).unwrap().whole;
+    let algorithm = outer.required(tag::SEQUENCE).unwrap().whole;
+    let mut numbers = Fields::within(&outer.required(tag::BIT_STRING).unwrap().content[1..], tag::SEQUENCE).unwrap();
+    let (r, s) = (numbers.required(tag::INTEGER).unwrap().whole, numbers.required(tag::INTEGER).unwrap().content);
+    let mut difference = data_encoding::HEXLOWER.decode(ORDER.as_bytes()).unwrap();
+    let mut borrow = 0;
+    for (place, octet) in difference.iter_mut().rev().enumerate() {
+        let taken = s.iter().rev().nth(place).map_or(0, |octet| i16::from(*octet)) + borrow;
+        let left = i16::from(*octet) - taken;
+        borrow = i16::from(left < 0);
+        *octet = u8::try_from(left.rem_euclid(256)).unwrap();
+    }
+    let mut number: Vec<u8> = difference.into_iter().skip_while(|octet| *octet == 0).collect();
+    if number[0] >= 0x80 {
+        number.insert(0, 0);
+    }
+    let signature = write_tlv(tag::SEQUENCE, &[r, &write_tlv(tag::INTEGER, &number)].concat());
+    let bits = write_tlv(tag::BIT_STRING, &[&[0], &signature[..]].concat());
+    Certificate::from_der(&write_tlv(tag::SEQUENCE, &[signed, algorithm, &bits].concat())).unwrap()
+}
+
 struct Insert(Vec<(Certificate, bool)>);
 
 impl Write for Insert {
@@ -133,5 +159,5 @@ async fn issuers_are_found_by_subject_and_blocked_ones_by_digest() {
     let found = directory.by_subject(root.subject());
     assert_eq!(found.iter().map(Certificate::sha256).collect::<Vec<_>>(), [root.sha256()]);
     assert!(directory.by_subject(leaf.subject()).is_empty(), "an end entity issues nothing");
-    assert_eq!(directory.blocked().iter().copied().collect::<Vec<_>>(), [leaf.sha256()]);
+    assert_eq!(*directory.blocked(), [leaf.sha256(), leaf.signed_sha256()].into());
 }

@@ -41,7 +41,7 @@ pub struct HeaderSection {
 }
 
 /// Why a header section cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// More octets than [`Limits::header_section`].
     #[error("header section too large")]

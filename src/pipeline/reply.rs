@@ -35,6 +35,9 @@ pub fn refused(refusal: &Refusal) -> Reply {
     let who = addresses(refusal);
     match refusal.kind {
         RefusalKind::AmbiguousSender => Reply::new(550, 6, 0, "From must hold exactly one mailbox"),
+        RefusalKind::UnreadableHeader(error) => {
+            Reply::new(550, 6, 0, format!("the header section of this mail can't be read: {error}"))
+        }
         RefusalKind::SenderNotAuthorised => Reply::new(550, 7, 1, format!("not authorised to send as{who}")),
         RefusalKind::NoSigningKey => Reply::new(550, 7, 1, format!("no usable signing certificate for{who}")),
         RefusalKind::Malformed => Reply::new(550, 6, 0, "the structure of this mail cannot be signed or encrypted"),
@@ -105,6 +108,7 @@ fn addresses(refusal: &Refusal) -> String {
 mod tests {
     use super::{AcceptError, of, refused};
     use crate::mail::Address;
+    use crate::mail::header::HeaderError;
     use crate::policy::{Refusal, RefusalKind};
     use crate::reason::Reason;
 
@@ -117,6 +121,7 @@ mod tests {
     fn s37_outcomes_have_the_codes_that_fit() {
         for (kind, expected) in [
             (RefusalKind::AmbiguousSender, "550 5.6.0"),
+            (RefusalKind::UnreadableHeader(HeaderError::TooMany), "550 5.6.0"),
             (RefusalKind::SenderNotAuthorised, "550 5.7.1"),
             (RefusalKind::NoSigningKey, "550 5.7.1"),
             (RefusalKind::RelayDenied, "550 5.7.1"),

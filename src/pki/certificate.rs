@@ -18,6 +18,7 @@ use bytes::Bytes;
 use der::Decode;
 use extensions::Extensions;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// A parsed certificate over its original DER. Cheap to clone.
@@ -298,6 +299,17 @@ impl Certificate {
     /// SHA-256 of the DER: the fingerprint that is shown and blocked.
     pub fn sha256(&self) -> [u8; 32] {
         self.0.sha256
+    }
+
+    /// SHA-256 of what the CA has signed. A signature by ECDSA has a twin that verifies as well, and anybody can write it, so
+    /// one certificate may have several fingerprints; it has one of these.
+    pub fn signed_sha256(&self) -> [u8; 32] {
+        crypto::sha256(&self.0.tbs)
+    }
+
+    /// Whether it is one of these, by its fingerprint or by what the CA has signed.
+    pub fn is_among(&self, digests: &HashSet<[u8; 32]>) -> bool {
+        !digests.is_empty() && (digests.contains(&self.0.sha256) || digests.contains(&self.signed_sha256()))
     }
 
     /// Every address the certificate names: rfc822Name, SmtpUTF8Mailbox, emailAddress in the subject; exact octets that are no address

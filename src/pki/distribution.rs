@@ -92,24 +92,29 @@ const MOST_NAMES: usize = 4;
 const LONGEST: usize = 2048;
 
 /// For each distribution point of the certificate the `http` and `https` addresses where its CRL is; any one of a point's
-/// will do. Points of indirect CRLs and other schemes (`ldap`) are left out.
+/// will do. Where there is none in the whole certificate, the `ldap` ones: nobody is asked there, but an operator has to hear
+/// of it. Points of indirect CRLs and other schemes are left out.
 pub(super) fn addresses(certificate: &Certificate) -> Vec<Vec<String>> {
     let points = certificate.distribution_points().unwrap_or_default();
-    let names = points.iter().take(MOST_POINTS).filter_map(|point| point.read(certificate.issuer()).ok().flatten());
-    let of_point = |(names, _): (Vec<PointName>, Reasons)| -> Vec<String> {
-        names.iter().filter_map(address).take(MOST_NAMES).collect()
+    let named = |schemes: &[&str]| -> Vec<Vec<String>> {
+        let names = points.iter().take(MOST_POINTS).filter_map(|point| point.read(certificate.issuer()).ok().flatten());
+        let of_point = |(names, _): (Vec<PointName>, Reasons)| -> Vec<String> {
+            names.iter().filter_map(|name| address(name, schemes)).take(MOST_NAMES).collect()
+        };
+        names.map(of_point).filter(|addresses| !addresses.is_empty()).collect()
     };
-    names.map(of_point).filter(|addresses| !addresses.is_empty()).collect()
+    let asked = named(&["http", "https"]);
+    if asked.is_empty() { named(&["ldap", "ldaps"]) } else { asked }
 }
 
-/// `uniformResourceIdentifier [6] IA5String`, where it is one that can be asked.
-fn address(name: &PointName) -> Option<String> {
+/// `uniformResourceIdentifier [6] IA5String`, where it is of one of these schemes.
+fn address(name: &PointName, schemes: &[&str]) -> Option<String> {
     let PointName::Other(der) = name else { return None };
     let (name, _) = read_tlv(der).ok()?;
     let text = std::str::from_utf8(name.content).ok().filter(|text| text.len() <= LONGEST && text.is_ascii())?;
     let scheme = text.split_once("://")?.0;
-    let asked = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    (name.tag == tag::context_primitive(6) && asked).then(|| text.to_owned())
+    let is_one = schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    (name.tag == tag::context_primitive(6) && is_one).then(|| text.to_owned())
 }
 
 fn directory(der: &[u8]) -> Result<PointName, Asn1Error> {

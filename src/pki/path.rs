@@ -120,7 +120,8 @@ pub struct PathReport {
 pub struct WantedCrls {
     /// The issuer.
     pub issuer: Name,
-    /// For each distribution point the `http` and `https` addresses of its CRL; any one of a point's will do.
+    /// For each distribution point the `http` and `https` addresses of its CRL; any one of a point's will do. The `ldap` ones,
+    /// where there are no others: they can't be asked, only told.
     pub points: Vec<Vec<String>>,
     /// Certificates of the path with the issuer's name: one of these signs the CRL.
     pub signers: Vec<Certificate>,

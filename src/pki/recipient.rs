@@ -33,7 +33,7 @@ pub struct RecipientRequest<'a> {
     pub anchors: &'a [TrustAnchor],
     /// CRLs from anywhere.
     pub crls: &'a [Crl],
-    /// Certificates that an operator has blocked, by SHA-256 of their DER: none may stand on the path.
+    /// Certificates that an operator has blocked, as [`Certificate::is_among`] finds them: none may stand on the path.
     pub blocked: &'a HashSet<[u8; 32]>,
     /// The moment of encrypting.
     pub at: Timestamp,
@@ -62,7 +62,7 @@ pub fn check(request: &RecipientRequest<'_>) -> (Result<RecipientKey, Vec<Reason
     if !reasons.contains(&Reason::WeakAlgorithm) && !request.certificate.key_receives() {
         reasons.push(Reason::Unsupported);
     }
-    if report.chain.iter().chain([request.certificate]).any(|one| request.blocked.contains(&one.sha256())) {
+    if report.chain.iter().chain([request.certificate]).any(|one| one.is_among(request.blocked)) {
         reasons.push(Reason::BlockedLocally);
     }
     reasons.sort_unstable();

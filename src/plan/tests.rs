@@ -28,6 +28,7 @@ fn inspected(entity: &'static [u8]) -> Inspected {
         layers: Vec::new(),
         deciding: None,
         structure: Structure::SmimeEncrypted,
+        sealed: false,
         evidence: Evidence::default(),
         opened: Some(Opened { entity: Bytes::from_static(entity), keys: vec![vec!["siti".to_owned()]] }),
         asked_private_key: true,

@@ -4,6 +4,7 @@ use super::SenderKey;
 use super::protect::EncryptTo;
 use super::rule::SignedForm;
 use crate::mail::Address;
+use crate::mail::header::HeaderError;
 use crate::reason::Reason;
 
 /// Why a message is not taken. `pipeline::reply` alone turns it into an SMTP reply.
@@ -24,6 +25,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// `From` is none, several or ambiguous.
     AmbiguousSender,
+    /// The header section can't be read, so nobody knows who has written it.
+    UnreadableHeader(HeaderError),
     /// The reverse-path does not vouch for `From`.
     SenderNotAuthorised,
     /// Signing is required and there is no usable key.

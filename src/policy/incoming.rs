@@ -272,7 +272,7 @@ fn claims_own_domain(facts: &Facts, policy: &Policy) -> bool {
         From::Mailbox(address) if facts.sender.proves_from(address.domain()) => false,
         From::Mailbox(address) => own(address) && !proven.is_some_and(|path| policy.authorises(path, address)),
         From::Several(addresses) => addresses.iter().any(own) || text_claims(&texts.from, policy) || texts.cut,
-        From::Ambiguous(_) => text_claims(&texts.from, policy) || texts.cut,
+        From::Ambiguous(_) | From::Unreadable(_) => text_claims(&texts.from, policy) || texts.cut,
         // A reader without `From` shows what comes next to it.
         From::Absent => text_claims(&texts.from, policy) || text_claims(&texts.others, policy) || texts.cut,
     };

@@ -93,12 +93,12 @@ fn waits(reasons: Vec<Reason>) -> Treatment {
 /// `From` against the reverse-path, then signing, then encryption for each recipient.
 pub(super) fn outlook(facts: &Facts, policy: &Policy, means: &Means, now: Timestamp) -> Result<Outlook, Outcome> {
     let From::Mailbox(from) = &facts.inspected.from else {
-        return Err(Outcome::Refuse(Refusal {
-            kind: RefusalKind::AmbiguousSender,
-            addresses: Vec::new(),
-            detail: format!("From is {:?}", facts.inspected.from),
-            rule: "from-not-one-mailbox",
-        }));
+        let (kind, rule) = match &facts.inspected.from {
+            From::Unreadable(error) => (RefusalKind::UnreadableHeader(*error), "header-unreadable"),
+            _ => (RefusalKind::AmbiguousSender, "from-not-one-mailbox"),
+        };
+        let detail = format!("From is {:?}", facts.inspected.from);
+        return Err(Outcome::Refuse(Refusal { kind, addresses: Vec::new(), detail, rule }));
     };
     let domain = policy.domain(from.domain());
     if let Some(refusal) = signing::forbidden_login(facts, policy, domain, from) {

@@ -207,6 +207,7 @@ fn facts(given: &Given) -> Facts {
             layers: Vec::new(),
             deciding: None,
             structure: Structure::Plain,
+            sealed: false,
             evidence: Evidence::default(),
             opened: None,
             asked_private_key: false,

@@ -14,6 +14,8 @@ pub(super) type Sources = BTreeMap<String, Source>;
 
 /// What nobody needed for so long is dropped.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a place that can't be asked counts as wanted.
+const LATELY: SignedDuration = SignedDuration::from_hours(24);
 /// The least time between two questions that the plan has not foreseen.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
 /// As long as one mail waits for all its look-ups (`pipeline::gather`).
@@ -100,6 +102,13 @@ impl Source {
     /// Whether its CRL may still be relied on.
     pub(super) fn is_current(&self, now: Timestamp) -> bool {
         self.crl.as_ref().and_then(Crl::next_update).is_some_and(|next| now <= next)
+    }
+
+    /// Whether its last answer was no good, or its CRL's time is over. A place that can't be asked at all (`ldap`) is missed as
+    /// long as mail wants its list: somebody may have imported it since.
+    pub(super) fn is_missed(&self, location: &str, now: Timestamp) -> bool {
+        let can_be_asked = !location.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ldap"));
+        (can_be_asked || now.duration_since(self.needed) < LATELY) && (self.failures > 0 || !self.is_current(now))
     }
 
     /// Whether it may be asked: it is time, or it has once given the list of another CA than the one that is wanted.

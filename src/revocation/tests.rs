@@ -188,7 +188,7 @@ fn i67_only_proven_paths_say_where_crls_are() {
             let urls: Vec<Vec<String>> = report.wanted_crls.iter().flat_map(|wanted| wanted.points.clone()).collect();
             assert_eq!(urls.len(), expected, "{report:?}");
             let names = ["http://a.example/1.crl", "HTTPS://b.example/2.crl"].map(str::to_owned);
-            // Each `URI:` of OpenSSL's is a point of its own; ldap is nobody's to ask.
+            // Each `URI:` of OpenSSL's is a point of its own; ldap is nobody's to ask, and told only where it stands alone.
             assert!(urls.is_empty() || urls.concat() == names, "{urls:?}");
         };
     let now = &crate::clock::now().to_string();

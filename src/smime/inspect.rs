@@ -25,6 +25,7 @@ pub use super::verify::Signer;
 
 mod entity;
 mod harvest;
+mod pgp;
 mod result;
 mod walk;
 
@@ -45,7 +46,7 @@ pub struct Options {
     pub revocation: Option<RevocationMode>,
     /// Digests that are accepted although weak (`--allow-weak`).
     pub allow_weak: Vec<Digest>,
-    /// Certificates blocked by the operator, by SHA-256 of their DER.
+    /// Certificates blocked by the operator, as [`Certificate::is_among`] finds them.
     pub blocked: Arc<HashSet<[u8; 32]>>,
     /// Bounds on everything that the message decides.
     pub limits: Arc<Limits>,
@@ -148,16 +149,20 @@ struct State {
     rounds: usize,
 }
 
+/// Mailboxes of `Sender` that are looked at: RFC 5322 section 3.6.2 has one, and each is compared with every name of every
+/// signer's certificate.
+const SENDERS: usize = 4;
+
 /// Begins. Owns its bytes so that it can run on a worker thread.
 pub fn inspect(message: Bytes, options: Options) -> Step {
     let headers = HeaderSection::parse(&message, &options.limits);
     let (from, senders, misleading) = match &headers {
         Ok(headers) => (
             header::from(&message, headers),
-            header::mailboxes(&message, headers, "Sender"),
+            header::mailboxes(&message, headers, "Sender").into_iter().take(SENDERS).collect(),
             header::misleading_name(&message, headers),
         ),
-        Err(_) => (From::Ambiguous("the header section cannot be read"), Vec::new(), false),
+        Err(error) => (From::Unreadable(*error), Vec::new(), false),
     };
     let walk = Walk::begin(&message, &options, &from);
     let anchors = options.anchors.iter().filter(|anchor| may_speak_for(anchor, &from)).cloned().collect();
@@ -345,6 +350,7 @@ impl State {
             deciding,
             layers,
             structure: self.walk.structure,
+            sealed: self.walk.sealed,
             evidence,
             opened,
             asked_private_key: self.walk.asked_private_key,

@@ -354,7 +354,7 @@ pub struct Trust<'a> {
     pub revocation: Option<RevocationMode>,
     /// Digests accepted although weak.
     pub allow_weak: &'a [Digest],
-    /// SHA-256 of certificates that an operator blocked.
+    /// Certificates that an operator blocked, as [`Certificate::is_among`] finds them.
     pub blocked: &'a HashSet<[u8; 32]>,
     /// Bounds for path building.
     pub limits: &'a Limits,
@@ -436,7 +436,7 @@ pub fn judge(checked: &Checked, trust: &Trust<'_>) -> Judged {
             reasons.push(Reason::RevocationUnknown);
         }
         let mut in_use = path.chain.iter().chain(&certificate);
-        if in_use.any(|certificate| trust.blocked.contains(&certificate.sha256())) {
+        if in_use.any(|certificate| certificate.is_among(trust.blocked)) {
             reasons.push(Reason::BlockedLocally);
         }
     }
@@ -473,7 +473,7 @@ fn best_path(checked: &Checked, trust: &Trust<'_>) -> Option<(Certificate, PathR
             return Some((certificate.clone(), report));
         }
         let condemned = report.reasons.iter().any(|reason| matches!(reason, Reason::Revoked | Reason::OnHold))
-            || trust.blocked.contains(&certificate.sha256());
+            || certificate.is_among(trust.blocked);
         let rank = (report.anchor.is_some(), condemned);
         if best.as_ref().is_none_or(|(known, _, _)| *known < rank) {
             best = Some((rank, certificate, report));

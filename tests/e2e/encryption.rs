@@ -434,6 +434,44 @@ fn o56_what_the_client_encrypted_is_not_touched() {
 }
 
 #[test]
+fn o56_a_label_is_no_encryption() {
+    need!("openssl", "aiosmtpd");
+    let site = site(&[RATNA], |setup| setup.domain("encrypt = \"required\"\n"));
+    let labelled = |id: &str, kind: &str, body: &str| {
+        let letter = String::from_utf8(letter(SITI, RATNA, id, body)).unwrap();
+        letter.replace("Content-Type: text/plain; charset=utf-8", &format!("Content-Type: {kind}")).into_bytes()
+    };
+    let pgp = |message: &str| {
+        format!(
+            "--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n--b\nContent-Type: application/octet-stream\n\n\
+             -----BEGIN PGP MESSAGE-----\n\n{message}\n-----END PGP MESSAGE-----\n--b--"
+        )
+    };
+    let envelope = "application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m";
+    let encrypted = "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=b";
+    for (id, kind, body) in [
+        ("o56-no-envelope", envelope, "kenari".to_owned()),
+        ("o56-no-armour", encrypted, pgp("kenari")),
+        // A literal packet: `gpg --store`.
+        ("o56-literal", encrypted, pgp("yxNiAAAAAABrZW5hcmkga2VuYXJp")),
+    ] {
+        let mail = labelled(id, kind, &body);
+        let reply = send(site.gateway.inside, SITI, &[RATNA], &mail);
+        assert!(reply.starts_with("250"), "{id}: {reply}");
+        let left = site.outside.find(id);
+        assert!(below_trace(&left.content) != mail && is_encrypted(&left), "{id} left as it was");
+        let inside = Pki::shared().decrypt(&left.content, RATNA).unwrap_or_else(|error| panic!("{id}: {error}"));
+        assert_eq!(Pki::shared().verify(&inside, &[]), Ok(SITI.to_owned()), "{id}");
+        // To somebody whose certificate nobody knows it does not leave.
+        let reply = send(site.gateway.inside, SITI, &[TANPA], &labelled("o56-nobody", kind, &body));
+        assert!(reply.starts_with("550 5.7.1"), "{id}: {reply}");
+    }
+    assert!(site.write(&[RATNA], "o56-after", "x").starts_with("250"));
+    site.outside.find("o56-after");
+    assert!(!site.outside.has("o56-nobody"));
+}
+
+#[test]
 fn o57_a_report_passes_in_clear_where_encryption_is_not_required() {
     need!("openssl", "aiosmtpd");
     let report = String::from_utf8(letter(SITI, RATNA, "o57-report", "--b\n\nDibaca.\n--b--")).unwrap().replace(

@@ -129,12 +129,62 @@ fn o56_mail_that_is_already_signed_keeps_its_octets() {
         assert!(below_trace(&mail.content) == signed, "{id} was changed");
         assert_signed_by(&mail, BUDI);
     }
-    let pgp = String::from_utf8(letter(SITI, RINA, "o56-pgp", "--b\n\nx\n--b--")).unwrap().replace(
-        "Content-Type: text/plain; charset=utf-8",
-        "Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"; micalg=pgp-sha256",
-    );
-    send(gateway.inside, SITI, &[RINA], pgp.as_bytes());
-    assert!(below_trace(&outside.find("o56-pgp").content) == pgp.as_bytes());
+    // A signature packet of OpenPGP with nothing in it: whether it holds is not asked.
+    let armour = "-----BEGIN PGP SIGNATURE-----\n\nwgA=\n-----END PGP SIGNATURE-----";
+    let pgp =
+        labelled("o56-pgp", PGP, &format!("--b\n\nx\n--b\nContent-Type: application/pgp-signature\n\n{armour}\n--b--"));
+    send(gateway.inside, SITI, &[RINA], &pgp);
+    assert!(below_trace(&outside.find("o56-pgp").content) == pgp);
+}
+
+const PGP: &str = "multipart/signed; boundary=b; protocol=\"application/pgp-signature\"; micalg=pgp-sha256";
+const SMIME: &str = "multipart/signed; boundary=b; protocol=\"application/pkcs7-signature\"; micalg=sha-256";
+const OPAQUE: &str = "application/pkcs7-mime; smime-type=signed-data; name=smime.p7m";
+
+/// A letter by Siti with this `Content-Type`.
+fn labelled(id: &str, kind: &str, body: &str) -> Vec<u8> {
+    let letter = String::from_utf8(letter(SITI, RINA, id, body)).unwrap();
+    letter.replace("Content-Type: text/plain; charset=utf-8", &format!("Content-Type: {kind}")).into_bytes()
+}
+
+#[test]
+fn o28_o56_a_label_is_no_signature() {
+    need!("openssl", "aiosmtpd");
+    let (_inside, outside, gateway) = signing();
+    let part = |kind: &str| format!("--b\n\nHalo.\n--b\nContent-Type: {kind}\n\ntanda tangan\n--b--");
+    let certificates = Pki::shared().certificates_only();
+    for (id, kind, body) in [
+        ("o56-no-p7s", SMIME, part("application/pkcs7-signature; name=smime.p7s")),
+        ("o56-no-pgp", PGP, part("application/pgp-signature")),
+        ("o56-one-part", PGP, "--b\n\nx\n--b--".to_owned()),
+        ("o56-no-p7m", OPAQUE, "c2VtYmFyYW5n".to_owned()),
+        ("o56-certs", OPAQUE, certificates),
+    ] {
+        let mail = labelled(id, kind, &body);
+        let reply = send(gateway.inside, SITI, &[RINA], &mail);
+        assert!(reply.starts_with("250"), "{id}: {reply}");
+        assert_eq!(Pki::shared().verify(&outside.find(id).content, &[]), Ok(SITI.to_owned()), "{id}");
+        // Nor does it spare anybody who has no key.
+        let other = String::from_utf8(mail).unwrap().replace(SITI, TONO).replace(id, "o56-tono");
+        let reply = send(gateway.inside, TONO, &[RINA], other.as_bytes());
+        assert!(reply.starts_with("550 5.7.1"), "{id}: {reply}");
+    }
+    assert!(!outside.has("o56-tono"));
+}
+
+#[test]
+fn a_header_section_that_cannot_be_read_is_refused_for_what_it_is() {
+    need!("openssl", "aiosmtpd");
+    let (_inside, _outside, gateway) = signing();
+    let letter = letter(SITI, RINA, "unreadable", "x");
+    for (more, expected) in [
+        ("X-Many: x\r\n".repeat(3000), "too many header fields"),
+        (format!("X-Long: x\r\n{}", format!(" {}\r\n", "x".repeat(900)).repeat(1300)), "header section too large"),
+        ("no field\r\n".to_owned(), "line 1 of the header section is not a field"),
+    ] {
+        let reply = send(gateway.inside, SITI, &[RINA], &[more.as_bytes(), &letter].concat());
+        assert!(reply.starts_with("550 5.6.0") && reply.contains(expected), "{reply}");
+    }
 }
 
 #[test]

@@ -107,6 +107,28 @@ fn i27_a_server_that_is_down_defers_and_costs_nothing_after_that() {
     assert_eq!(scene.gateway.segel(&["revocation", "refresh", "http://nowhere.example/"]).code, 3);
 }
 
+#[test]
+fn i27_a_list_that_only_ldap_has_is_told_to_the_operator() {
+    need!("openssl", "aiosmtpd");
+    let scene = scene(|setup| setup);
+    let place = "ldap://ldap.example/cn=a?certificateRevocationList";
+    scene.authority.person_with(RINA, "issuing", 16, place);
+    assert!(scene.mail(RINA, "ldap").starts_with("451 4.7.5"));
+    let rows = scene.gateway.segel(&["revocation", "status", "--json"]).json();
+    let row = rows.iter().find(|row| row["location"] == place).unwrap_or_else(|| panic!("not told: {rows:?}"));
+    let why = row["last_error"].as_str().unwrap_or_default();
+    assert!(row["state"] == "stale" && why.contains("segel revocation import"), "{row}");
+    let told = health(&scene.gateway);
+    assert!(told.contains("degraded") && told.contains("ldap.example"), "{told}");
+    // What it says to do helps.
+    std::fs::write(scene.authority.path("a.crl"), scene.authority.crl("issuing", 1, &[], "")).unwrap();
+    let answer = scene.gateway.segel(&["revocation", "import", &scene.authority.path("a.crl")]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert!(scene.mail(RINA, "imported").starts_with("250"));
+    assert!(scene.verdict("imported").starts_with("valid"), "{}", scene.verdict("imported"));
+    assert_eq!(scene.hits(), 0);
+}
+
 /// What `/health` says.
 fn health(gateway: &Gateway) -> String {
     use std::io::{Read, Write};

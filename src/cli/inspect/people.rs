@@ -70,6 +70,7 @@ fn from(from: &From) -> String {
         From::Several(addresses) => {
             format!("several: {}", addresses.iter().map(Address::as_str).collect::<Vec<_>>().join(", "))
         }
+        From::Unreadable(error) => format!("unreadable: {error}"),
         From::Ambiguous(why) => format!("ambiguous: {why}"),
     }
 }

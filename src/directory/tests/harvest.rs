@@ -3,7 +3,7 @@
 use super::super::index::Announced;
 use super::super::rules::{Admission, Announcement, Standing, admit, announce};
 use super::super::{Directory, Harvested, Trust};
-use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open};
+use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open, twin};
 use crate::pki::{Certificate, Name};
 use crate::smime::inspect::Harvest;
 use bytes::Bytes;
@@ -142,6 +142,8 @@ async fn p10_a_conflict_is_told_once_and_not_used() {
     // An operator decides: by importing the other one, or by blocking the first.
     directory.block(&id(&first)).await.unwrap();
     assert_eq!(learn(&directory, &mail(SITI, &first), Trust::Trusted).await, Harvested::Known);
+    // Nor does it come back under another fingerprint.
+    assert_eq!(learn(&directory, &mail(SITI, &twin(&first)), Trust::Trusted).await, Harvested::Known);
     assert_eq!(learn(&directory, &mail(SITI, &foreign), Trust::Trusted).await, Harvested::New);
     assert_eq!(ids(&directory, SITI), [id(&foreign), id(&first)], "blocked ones last");
 }

@@ -1,7 +1,7 @@
 //! What operators do.
 
 use super::super::{Directory, DirectoryError, Trust};
-use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open};
+use super::{BOTH, Bench, CA, FOR_MAIL, P256, address, events, id, ids, open, twin};
 use crate::limits::Limits;
 use crate::mail::Address;
 use crate::pki::path::AnchorSource;
@@ -106,7 +106,11 @@ async fn a_blocked_certificate_is_known_by_its_digest_at_once() {
     assert!(directory.blocked().contains(&certificate.sha256()));
     assert!(directory.for_mailbox(&address(BUDI))[0].blocked);
     directory.reload().await.unwrap();
-    assert_eq!(directory.blocked().len(), 1);
+    assert_eq!(directory.blocked().len(), 2);
+    // Anybody can write the same certificate with another fingerprint.
+    let twin = twin(&certificate);
+    assert!(twin.sha256() != certificate.sha256() && twin.verify_signed_by(&issuing).is_ok());
+    assert!(twin.is_among(&directory.blocked()) && !issuing.is_among(&directory.blocked()));
     // Importing it again does not lift what somebody has decided.
     directory.import_certificates(std::slice::from_ref(&certificate), &[]).await.unwrap();
     assert!(directory.for_mailbox(&address(BUDI))[0].blocked);

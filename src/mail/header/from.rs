@@ -1,7 +1,7 @@
 //! The one mailbox of `From`, or why there is none (I56).
 
 use super::lenient::plain_name;
-use super::{HeaderSection, decode_words};
+use super::{HeaderError, HeaderSection, decode_words};
 use crate::mail::address::{Address, is_atext};
 use crate::mail::span;
 use mail_parser::parsers::MessageStream;
@@ -18,6 +18,8 @@ pub enum From {
     Several(Vec<Address>),
     /// Readers could differ; why.
     Ambiguous(&'static str),
+    /// Nobody can tell, because the header section can't be read.
+    Unreadable(HeaderError),
 }
 
 impl From {
@@ -29,6 +31,9 @@ impl From {
         }
     }
 }
+
+/// Octets of `From`. A hundred mailboxes with their names have less, and a name may have to be compared with each of them.
+const FIELD: usize = 16 << 10;
 
 /// Octets of a line that every reader takes whole (RFC 5322 section 2.1.1).
 const LINE: usize = 998;
@@ -65,6 +70,9 @@ pub fn from(bytes: &[u8], headers: &HeaderSection) -> From {
     }
     if field.space_before_colon {
         return From::Ambiguous("white space before the colon of From");
+    }
+    if field.whole.len() > FIELD {
+        return From::Ambiguous("From is too long");
     }
     if span(bytes, field.whole.clone()).split(|octet| *octet == b'\n').any(|line| line.len() > LINE + 1) {
         return From::Ambiguous("a line of From is too long");

@@ -136,6 +136,11 @@ fn i56_from_is_one_mailbox_or_it_is_not_trusted() {
     assert!(matches!(read(b"Sender: a@b\r\nReply-To: a@b\r\n"), From::Absent));
     let long = format!("From: {} <a@b>\r\n", "x".repeat(1000));
     assert!(matches!(read(long.as_bytes()), From::Ambiguous(_)));
+    // Names that show the addresses in other letters: each would be compared with all of them.
+    let many = |count: usize| format!("From: a@b{}\r\n", ",\r\n \"A@b A@b A@b A@b A@b\" <a@b>".repeat(count));
+    assert!(matches!(read(many(99).as_bytes()), From::Several(list) if list.len() == 100));
+    let longer = format!("From: {}\"A@b\" <a@b>\r\n", "\"A@b A@b A@b A@b A@b\"\r\n ".repeat(1000));
+    assert!(matches!(read(longer.as_bytes()), From::Ambiguous("From is too long")));
 }
 
 #[test]

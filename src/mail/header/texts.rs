@@ -109,7 +109,7 @@ pub fn misleading_name(bytes: &[u8], headers: &HeaderSection) -> bool {
     let real = match from(bytes, headers) {
         From::Mailbox(address) => vec![address],
         From::Several(addresses) => addresses,
-        From::Absent | From::Ambiguous(_) => return false,
+        From::Absent | From::Ambiguous(_) | From::Unreadable(_) => return false,
     };
     headers.named(bytes, "From").any(|field| {
         let value = headers.text(bytes, field);

@@ -130,6 +130,7 @@ fn missed_rule(facts: &Facts, rule: &Rule, condition: Condition, to: &str, codes
         Condition::From => {
             let found = match &facts.inspected.from {
                 From::Mailbox(from) => from.as_str().to_owned(),
+                From::Unreadable(error) => format!("unreadable: {error}"),
                 From::Several(_) | From::Ambiguous(_) | From::Absent => "not one mailbox".to_owned(),
             };
             (patterns(&rule.from), found)

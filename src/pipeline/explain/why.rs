@@ -6,6 +6,7 @@ use crate::policy;
 pub(super) fn why(rule: &str) -> &'static str {
     match rule {
         "from-not-one-mailbox" => "From does not hold exactly one mailbox, so nobody can be signed for or held to it",
+        "header-unreadable" => "the header section can't be read, so nobody knows who has written the mail",
         "foreign-from" => "From is not in an own domain: passed unchanged, never signed",
         "null-reverse-path" => "the reverse-path is null (a bounce or an automatic reply): passed unsigned",
         "unvouched-refused" => "the reverse-path is another's and no [[authorise]] lets it write as From",

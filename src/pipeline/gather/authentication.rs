@@ -25,6 +25,9 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// DKIM signatures of one mail that are looked at. Postfix's opendkim stops at 10, mail rarely has 3.
 const SIGNATURES: usize = 10;
+/// Names in `h=` of a signature that is looked at. Each is searched among those before it and among all fields; signers that
+/// sign fields twice so that nobody adds one have 60.
+const SIGNED: usize = 200;
 /// Octets above which a mail is hashed away from the other sessions.
 const LARGE: usize = 256 << 10;
 
@@ -47,8 +50,9 @@ pub(super) async fn sender(snapshot: &Snapshot, arrival: &Arrival, from: &From) 
         content: arrival.content.clone(),
         from: match from {
             From::Mailbox(address) => Some(address.domain().clone()),
-            From::Several(_) | From::Ambiguous(_) | From::Absent => None,
+            From::Several(_) | From::Ambiguous(_) | From::Unreadable(_) | From::Absent => None,
         },
+        fields: snapshot.limits.header_fields,
     };
     let unanswered = question.unanswered();
     // A task of its own: what a library does with a hostile mail must not take the session along.
@@ -71,6 +75,16 @@ struct Question {
     content: Bytes,
     /// The domain in `From`, where everybody reads the same there.
     from: Option<Domain>,
+    /// The most header fields of a mail whose signatures are looked at.
+    fields: usize,
+}
+
+/// Leaves out what would cost more than it can prove: the library knows no bounds, and nobody can stop it. Whether any
+/// signature may be looked at.
+fn bound(message: &mut AuthenticatedMessage<'_>, fields: usize) -> bool {
+    message.dkim_headers.retain(|signature| signature.header.h.len() <= SIGNED);
+    message.dkim_headers.truncate(SIGNATURES);
+    message.headers.len() <= fields
 }
 
 impl Question {
@@ -108,7 +122,9 @@ impl Question {
             ..SenderAuthentication::default()
         };
         let Some(mut message) = parsed else { return found };
-        message.dkim_headers.truncate(SIGNATURES);
+        if !bound(&mut message, self.fields) {
+            return found;
+        }
         let mut usable: Vec<DkimOutput<'_>> = Vec::new();
         for output in self.authenticator.verify_dkim(&message).await {
             let against = match output.result() {
@@ -195,5 +211,33 @@ fn policy_word(policy: Policy) -> Option<&'static str> {
         Policy::Quarantine => Some("quarantine"),
         Policy::Reject => Some("reject"),
         Policy::Unspecified => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SIGNATURES, SIGNED, bound};
+    use mail_auth::AuthenticatedMessage;
+
+    #[test]
+    fn s67_signatures_that_only_cost_time_are_left_out() {
+        let signature = |names: usize| {
+            let names: Vec<String> = (0..names).map(|number| format!("x{number}")).collect();
+            format!(
+                "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from:{}; bh=AAAA; b=AAAA\r\n",
+                names.join(":")
+            )
+        };
+        let check = |header: &str, fields: usize, left: usize, looked_at: bool| {
+            let text = format!("From: a@b.example\r\n{header}\r\nText\r\n");
+            let mut message = AuthenticatedMessage::parse(text.as_bytes()).unwrap();
+            let result = bound(&mut message, fields);
+            assert_eq!((message.dkim_headers.len(), result), (left, looked_at));
+        };
+        check(&signature(20), 100, 1, true);
+        check(&format!("{}{}", signature(SIGNED), signature(20)), 100, 1, true);
+        check(&signature(100_000), 100, 0, true);
+        check(&signature(1).repeat(50), 100, SIGNATURES, true);
+        check(&format!("{}{}", signature(1), "X: y\r\n".repeat(100)), 100, 1, false);
     }
 }

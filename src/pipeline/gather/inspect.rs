@@ -7,7 +7,7 @@ use crate::keys::KeyEntry;
 use crate::pki::WantedCrls;
 use crate::plan::mark;
 use crate::policy::Side;
-use crate::smime::inspect::{Scope, Structure};
+use crate::smime::inspect::{LayerKind, Scope};
 use crate::smime::{self, Fact, Inspected, Need, Options, Paused, Step};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ pub(in super::super) async fn inspect(
         }
     };
     // What the outside of the mail is says the same to everybody, whatever a key has found.
-    let judged_by_time = matches!(inspected.structure, Structure::SmimeSigned | Structure::SmimeEncrypted);
+    let judged_by_time = inspected.layers.first().is_some_and(|layer| layer.kind != LayerKind::CertsOnly);
     if scope == Scope::Full && judged_by_time && !gateway.clock.is_settled() {
         return Err(AcceptError::Clock);
     }

@@ -2,16 +2,14 @@
 
 use super::super::{Arrival, Gateway, Snapshot};
 use super::{add_wanted, path_material};
-use crate::crypto::ContentCipher;
 use crate::directory::{KnownCertificate, Trust};
 use crate::limits::Limits;
+use crate::mail::Address;
 use crate::mail::header::{self, HeaderSection};
-use crate::mail::{Address, mime};
 use crate::pki::{Certificate, PathReport, RecipientKey, WantedCrls, recipient};
 use crate::plan::mark;
 use crate::policy::{Encrypt, Facts, RecipientCertificate, RecipientFacts, RecipientStanding, Triggers};
 use crate::reason::Reason;
-use crate::smime::inspect::{RecipientSummary, Structure};
 use jiff::Timestamp;
 use std::collections::HashSet;
 
@@ -44,42 +42,8 @@ pub(super) fn content_facts(snapshot: &Snapshot, content: &[u8], facts: &mut Fac
         triggers.subject = subjects.iter().map(|text| header::decode_words(text)).collect::<Vec<_>>().join("\n");
     }
     facts.triggers = triggers;
-    facts.already_encrypted = is_encrypted(snapshot, content, facts);
-}
-
-/// Whether the outermost layer is an encrypted one that can be read as such; a promise in a field is not enough.
-fn is_encrypted(snapshot: &Snapshot, content: &[u8], facts: &Facts) -> bool {
-    match facts.inspected.structure {
-        Structure::SmimeEncrypted => facts.inspected.layers.first().is_some_and(|layer| {
-            let to_somebody =
-                |recipient: &RecipientSummary| recipient.kind.starts_with("rsa") || recipient.kind == "ecdh";
-            let cipher = layer.content_encryption.as_deref().and_then(ContentCipher::from_name);
-            layer.kind.is_encrypted()
-                && layer.reasons.is_empty()
-                && cipher.is_some_and(|cipher| !cipher.is_weak())
-                && layer.recipients.iter().any(to_somebody)
-        }),
-        Structure::PgpMime => is_pgp_encrypted(content, &snapshot.limits),
-        Structure::Plain | Structure::SmimeSigned | Structure::Report | Structure::Broken => false,
-    }
-}
-
-/// RFC 3156 section 4: two parts, `Version: 1` and the armoured message, and nothing beside them that anybody could read.
-fn is_pgp_encrypted(content: &[u8], limits: &Limits) -> bool {
-    let Ok(structure) = mime::parse(content, limits) else { return false };
-    let root = &structure.root;
-    let [control, data] = root.children.as_slice() else { return false };
-    let text = |entity| structure.decode(content, entity).map(|text| text.trim_ascii().to_vec()).unwrap_or_default();
-    let armour = text(data);
-    structure.ambiguities.is_empty()
-        && root.content_type.is("multipart", "encrypted")
-        && !root.text_outside_parts
-        && control.content_type.is("application", "pgp-encrypted")
-        && text(control).eq_ignore_ascii_case(b"Version: 1")
-        && data.content_type.is("application", "octet-stream")
-        && armour.starts_with(b"-----BEGIN PGP MESSAGE-----")
-        && armour.ends_with(b"-----END PGP MESSAGE-----")
-        && armour.windows(9).filter(|window| window == b"-----END ").count() == 1
+    // A promise in a field is not enough: it is told by the octets.
+    facts.already_encrypted = facts.inspected.sealed;
 }
 
 /// Whether any recipient could be encrypted to: only then are certificates looked at.

@@ -107,7 +107,7 @@ fn status(
         limits: &snapshot.limits,
     });
     let blocked = gateway.directory.blocked();
-    if report.chain.iter().any(|one| blocked.contains(&one.sha256())) {
+    if report.chain.iter().any(|one| one.is_among(&blocked)) {
         return (Standing::Unusable(vec![Reason::BlockedLocally]), Vec::new());
     }
     let standing = match report.reasons.as_slice() {

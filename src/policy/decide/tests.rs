@@ -61,6 +61,7 @@ pub(in super::super) fn facts(side: Side, from: From, path: &str) -> Facts {
             layers: Vec::new(),
             deciding: None,
             structure: Structure::Plain,
+            sealed: false,
             evidence: Evidence::default(),
             opened: None,
             asked_private_key: false,

@@ -38,6 +38,8 @@ pub struct Inspected {
     pub deciding: Option<usize>,
     /// What it is, for outgoing mail.
     pub structure: Structure,
+    /// Outgoing mail: it is encrypted already. Nothing but its header section can be read without a recipient's private key.
+    pub sealed: bool,
     /// What the verdict rests on.
     pub evidence: Evidence,
     /// What was inside, if a key opened it.
@@ -87,11 +89,11 @@ pub enum Structure {
     /// Nothing of the following.
     #[default]
     Plain,
-    /// The whole message is an S/MIME signature.
+    /// The whole message is an S/MIME signature by somebody; whether it holds is another question.
     SmimeSigned,
-    /// The whole message is encrypted with S/MIME.
+    /// The whole message is encrypted to somebody with S/MIME. Whether all of it is hidden says `Inspected::sealed`.
     SmimeEncrypted,
-    /// PGP/MIME (RFC 3156), signed or encrypted.
+    /// PGP/MIME (RFC 3156), really signed or encrypted.
     PgpMime,
     /// DSN, MDN: multipart/report.
     Report,

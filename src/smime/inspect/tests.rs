@@ -5,6 +5,7 @@ use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
 mod attacks;
+mod claims;
 mod harvested;
 mod nested;
 mod opened;
@@ -517,8 +518,11 @@ fn pgp_and_plain_are_none() {
         "Content-Type: multipart/signed; protocol=\"application/pgp-signature\"; boundary=b\r\n",
         b"--b\r\n\r\nhi\r\n--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n",
     );
-    let inspected = check(&pgp, Verdict::None, &[]);
-    assert_eq!(inspected.structure, Structure::PgpMime);
+    assert_eq!(check(&pgp, Verdict::None, &[]).structure, Structure::Plain);
+    // A signature packet (RFC 9580 section 5.2) without anything in it.
+    let armour = "-----BEGIN PGP SIGNATURE-----\r\n\r\nwgA=\r\n-----END PGP SIGNATURE-----";
+    let pgp = replace(&pgp, "\r\nx\r\n", &format!("\r\n{armour}\r\n"));
+    assert_eq!(check(&pgp, Verdict::None, &[]).structure, Structure::PgpMime);
     let report = mail(SITI, "Content-Type: multipart/report; boundary=b\r\n", b"--b\r\n\r\nhi\r\n--b--\r\n");
     assert_eq!(ca().inspect(&report).structure, Structure::Report);
 }
@@ -565,6 +569,9 @@ fn blocked_and_bound_to_a_domain() {
     let ca = ca();
     let message = ca.signed(SITI, P256);
     let blocked = Options { blocked: Arc::new([ca.certificate("p256").sha256()].into()), ..ca.options() };
+    assert_eq!(finish(&message, blocked, |_| Vec::new()).reasons, [BlockedLocally]);
+    let signed = ca.certificate("p256").signed_sha256();
+    let blocked = Options { blocked: Arc::new([signed].into()), ..ca.options() };
     assert_eq!(finish(&message, blocked, |_| Vec::new()).reasons, [BlockedLocally]);
     let mut anchor = ca.options().anchors[0].clone();
     anchor.domains = vec![crate::mail::Domain::parse("other.example").unwrap()];

@@ -8,6 +8,7 @@ use super::entity::{
     Claim, bounded, claim, decode, has_deciding_field_twice, is_of_another_type, kind_by_name, mentions_smime,
     outgoing_structure, parts_that_claim,
 };
+use super::pgp::{Pgp, pgp};
 use super::{LayerKind, Options, RecipientSummary, Structure};
 use crate::asn1::Asn1Error;
 use crate::cms::{CmsError, ContentInfo, ContentKind};
@@ -38,6 +39,8 @@ pub(super) struct Walk {
     /// Reasons that need no layer: the message could not be read at all.
     pub(super) reasons: Vec<Reason>,
     pub(super) structure: Structure,
+    /// Nothing in the message can be read without a recipient's private key.
+    pub(super) sealed: bool,
     pub(super) warnings: Vec<String>,
     /// What the signatures may still cost.
     pub(super) memory: Memory,
@@ -61,6 +64,8 @@ pub(super) struct Found {
     pub(super) certificates: Vec<Certificate>,
     pub(super) decrypted: bool,
     pub(super) integrity: Option<Integrity>,
+    /// Of an encrypted one: whether it really hides its content.
+    sealed: bool,
     /// Whether every reader takes it for all there is: nothing stands beside it or beside a layer around it.
     whole: bool,
     /// Whether the octets before its content, which no signature covers, are of 7 bits.
@@ -79,9 +84,18 @@ impl Found {
             certificates: Vec::new(),
             decrypted: false,
             integrity: None,
+            sealed: false,
             whole: false,
             plain_before: false,
         }
+    }
+
+    /// Whether its octets are a signature by somebody, or encrypted to somebody. Whether it holds is another question.
+    fn is_what_it_says(&self) -> bool {
+        let is_none = |reason: &Reason| matches!(reason, Reason::Malformed | Reason::TooComplex);
+        let known = !self.kind.is_signed() || !self.reasons.contains(&Reason::Unsupported);
+        let to_somebody = !self.kind.is_encrypted() || !self.recipients.is_empty();
+        known && to_somebody && !self.reasons.iter().any(is_none)
     }
 }
 
@@ -92,6 +106,27 @@ impl Walk {
         let level = Level { bytes: message.clone(), part: Some(String::new()), is_message: true, whole: true };
         Walker { options, from, walk: &mut walk }.go(level);
         walk
+    }
+
+    /// What the message is, for outgoing mail. A media type alone says nothing: what claims to be signed or encrypted and is
+    /// not is a mail like any other.
+    fn judge_structure(&mut self, structure: &mime::Structure, bytes: &[u8]) {
+        let pgp = (claim(&structure.root) == Claim::Pgp).then(|| pgp(structure, bytes)).flatten();
+        let outermost = self.layers.first().filter(|layer| layer.is_what_it_says());
+        self.structure = match outgoing_structure(structure) {
+            Structure::PgpMime if pgp.is_none() => Structure::Plain,
+            Structure::SmimeSigned => match outermost {
+                Some(layer) if layer.kind.is_encrypted() => Structure::SmimeEncrypted,
+                Some(layer) if layer.kind.is_signed() => Structure::SmimeSigned,
+                _ => Structure::Plain,
+            },
+            other => other,
+        };
+        self.sealed = match self.structure {
+            Structure::SmimeEncrypted => outermost.is_some_and(|layer| layer.sealed && layer.reasons.is_empty()),
+            Structure::PgpMime => pgp == Some(Pgp::Encrypted),
+            _ => false,
+        };
     }
 
     /// Whether there is anything to judge: certificates alone are not.
@@ -184,9 +219,7 @@ impl Walker<'_> {
                 return None;
             }
         };
-        if level.is_message {
-            self.walk.structure = outgoing_structure(&structure);
-        } else {
+        if !level.is_message {
             self.walk.ambiguous |= self.shows_another_from(&level.bytes, &structure.root);
         }
         let layers_before = self.walk.layers.len();
@@ -197,11 +230,7 @@ impl Walker<'_> {
                 // Another reader may find a signature where this one found none.
                 self.walk.reasons.push(Reason::Ambiguous);
             }
-            if self.walk.layers.iter().any(|layer| layer.kind.is_encrypted())
-                && self.walk.structure == Structure::SmimeSigned
-            {
-                self.walk.structure = Structure::SmimeEncrypted;
-            }
+            self.walk.judge_structure(&structure, &level.bytes);
         } else if !structure.ambiguities.is_empty()
             && let Some(outer) = layers_before.checked_sub(1).and_then(|outer| self.walk.layers.get_mut(outer))
         {

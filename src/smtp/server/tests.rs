@@ -234,6 +234,19 @@ fn s08_recipients_beyond_the_limit() {
 }
 
 #[test]
+fn a_recipient_who_is_named_twice_gets_the_mail_once() {
+    let mut server = Server::greeted();
+    server.script(&ENVELOPE[..1]);
+    for address in ["u@own.example", "U@own.example", "v@own.example", "u@own.example"] {
+        server.script(&[(&format!("RCPT TO:<{address}>"), "250 2.1.5 ")]);
+    }
+    server.script(&[("DATA", "354 "), ("x\r\n.", "250 2.6.0 ")]);
+    // Whether `U` is somebody else is not ours to say.
+    assert_eq!(server.messages[0].0, ["u@own.example", "U@own.example", "v@own.example"]);
+    assert_eq!(server.envelopes[0].recipient_dsn.len(), 3);
+}
+
+#[test]
 fn s15_data_without_recipients() {
     let mut server = Server::greeted();
     let replies = server.send(

@@ -18,7 +18,13 @@ impl Transaction {
         Self { reverse_path, parameters, recipients: Vec::new(), recipient_dsn: Vec::new() }
     }
 
+    /// A recipient who was named before gets the mail once, with what was asked for then. Only one written alike is he for
+    /// sure: where the case of a local-part matters is another server's affair.
     pub(super) fn push(&mut self, address: Address, dsn: RecipientDsn) {
+        let same = |known: &Address| known.local() == address.local() && known.domain().same(address.domain());
+        if self.recipients.iter().any(same) {
+            return;
+        }
         self.recipients.push(address);
         self.recipient_dsn.push(dsn);
     }

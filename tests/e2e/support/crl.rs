@@ -118,10 +118,14 @@ impl Authority {
 
     /// A key, a certificate and the PKCS#12 of both, for `address`.
     pub fn person(&self, address: &str, issuer: &str, serial: usize) {
+        self.person_with(address, issuer, serial, &self.url());
+    }
+
+    /// The same, with another place for the list.
+    pub fn person_with(&self, address: &str, issuer: &str, serial: usize, url: &str) {
         let extensions = format!(
             "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=emailProtection\n\
-             subjectAltName=email:{address}\ncrlDistributionPoints=URI:{}\n",
-            self.url()
+             subjectAltName=email:{address}\ncrlDistributionPoints=URI:{url}\n"
         );
         std::fs::write(self.path(&format!("{address}.ext")), extensions).unwrap();
         self.openssl(&format!(

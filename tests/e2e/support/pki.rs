@@ -285,6 +285,14 @@ impl Pki {
         [outer, self.encrypted(&entity, options)].concat()
     }
 
+    /// A SignedData with certificates and no signature, in base64.
+    pub fn certificates_only(&self) -> String {
+        let mut command = Command::new("openssl");
+        command.current_dir(&self.folder).args(["crl2pkcs7", "-nocrl", "-certfile", "root.pem"]);
+        let pem = String::from_utf8(run(&mut command, b"").stdout).unwrap();
+        pem.lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n")
+    }
+
     /// What `openssl cms -decrypt` finds in a mail with the key `name`.
     pub fn decrypt(&self, mail: &[u8], name: &str) -> Result<Vec<u8>, String> {
         let mut command = Command::new("openssl");

@@ -169,3 +169,17 @@ fn i06_signers_of_a_message_share_one_budget() {
     assert!(inspect_within(2).reasons.contains(&TooComplex));
     assert!(inspect_within(1).reasons.contains(&TooComplex));
 }
+
+#[test]
+fn i65_more_senders_than_anybody_has_cost_nothing() {
+    let senders: Vec<String> = (0..10_000).map(|number| format!("s{number}@example.id")).collect();
+    let folded: Vec<String> = senders.chunks(30).map(|line| line.join(", ")).collect();
+    let sender = format!("Sender: {}\r\n", folded.join(",\r\n "));
+    let message = [sender.as_bytes(), &ca().signed(SITI, P256)].concat();
+    // Each of them is compared with every name of every signer's certificate.
+    let hard = Options { revocation: Some(RevocationMode::HardFail), ..ca().options() };
+    let Step::Need(_, paused) = inspect(Bytes::from(message.clone()), hard) else { panic!("nothing is asked") };
+    let kept: Vec<&str> = paused.0.senders.iter().map(Address::as_str).collect();
+    assert_eq!(kept, senders[..SENDERS]);
+    assert_eq!(ca().inspect(&message).reasons, []);
+}
