@@ -73,6 +73,12 @@ fn one_line(text: &str) -> bool {
     !text.contains(['\r', '\n'])
 }
 
+/// An error and its causes.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Exit code 1 where the mail would not be taken, or one of its recipients not.
 pub(super) fn run(arguments: &Arguments, config: Config, out: &mut Printer) -> Result<Exit, CliError> {
     let own = |address: &Address| config.policy.domain(address.domain()).is_some();
@@ -95,7 +101,7 @@ pub(super) fn run(arguments: &Arguments, config: Config, out: &mut Printer) -> R
     let snapshot = opened.gateway.snapshot();
     let explanation = opened
         .wait(explain(&opened.gateway, &snapshot, request, crate::clock::now()))
-        .map_err(|error| CliError::Start(Box::new(error)))?;
+        .map_err(|error| CliError::Failed(format!("this mail can't be explained: {}", reasons(&error))))?;
     if arguments.json {
         out.json(&explanation)?;
     } else {

@@ -357,6 +357,7 @@ fn a_described_mail_is_decided_as_mail_is() {
     let outside = |reasons: &[Reason]| Given {
         side: Side::Outside,
         from: address(STRANGER),
+        to: address(SITI),
         reverse_path: ReversePath::Mailbox(address(STRANGER)),
         reasons: reasons.to_vec(),
         ..given.clone()
@@ -371,6 +372,7 @@ fn a_described_mail_is_decided_as_mail_is() {
         (key(AssumedKey::Substitute), "reject", "no-key-refused", false, false),
         (key(AssumedKey::Unknown), "defer", "own-status-unknown", false, false),
         (outside(&[]), "deliver", "plain", false, false),
+        (Given { to: address(STRANGER), ..outside(&[]) }, "reject", "no-relay", false, false),
         (outside(&[Reason::Altered]), "reject", "incoming-rejected", false, false),
         (outside(&[Reason::Revoked]), "quarantine", "quarantined", false, false),
         (outside(&[Reason::RevocationUnknown]), "defer", "revocation-unknown-deferred", false, false),

@@ -29,7 +29,12 @@ impl Manager {
 
     fn any(&self) -> String {
         let mut buffer = [0; 4096];
-        let read = self.socket.recv(&mut buffer).expect("a message");
+        let read = loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read.expect("a message"),
+            }
+        };
         String::from_utf8_lossy(&buffer[..read]).into_owned()
     }
 }
