@@ -4,7 +4,7 @@ use super::content::{Missing, details_context, original_context};
 use super::{DB_NOW, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::seal::WrappedKey;
-use crate::store::rows::from_row;
+use crate::store::rows::shown_row;
 use crate::store::{Tx, TxError, Write, values};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -401,7 +401,7 @@ const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_f
      serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, \
      details_wrapped, returned, envelope_id";
 
-from_row! {
+shown_row! {
     #[derive(Debug)]
     struct RecordRow {
     id: i64,
@@ -458,7 +458,7 @@ impl RecordRow {
 /// State, next hop, host, last reply and time of what released mail became.
 type ReleasedRow = (String, String, Option<String>, Option<String>, i64);
 
-from_row! {
+shown_row! {
     #[derive(Debug)]
     struct RecipientRow {
     address: String,

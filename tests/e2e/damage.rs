@@ -75,6 +75,27 @@ fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
     assert_eq!(gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json().len(), 3);
 }
 
+#[test]
+fn c07_c45_a_row_that_cannot_be_read_keeps_no_other_mail() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    // Octets that are no text, and values of another kind: what flipped bits leave.
+    sql(
+        &database,
+        "UPDATE recipient SET address = CAST(x'ff' || address AS TEXT) WHERE record = 1; \
+         UPDATE recipient SET due = 'soon' WHERE record = 2; \
+         UPDATE record SET queue_id = CAST(x'ff' || queue_id AS TEXT) WHERE id = 3",
+    );
+    gateway.start();
+    open.find("besar");
+    let held = wait_held(&gateway, 3);
+    let said: Vec<&str> = held.iter().filter_map(|row| row["recipients"][0]["diagnostic"].as_str()).collect();
+    assert!(said.iter().all(|text| text.starts_with("stored row is damaged: ")), "{said:?}");
+    assert_eq!(gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json().len(), 3);
+    assert_eq!(open.mails().len(), 1);
+}
+
 /// Starts, and says what an operator sees: everything it logs until it ends or every mail has left.
 fn outcome(gateway: &mut Gateway, open: &Sink, before: usize) -> String {
     let mut command = std::process::Command::new("timeout");
