@@ -46,8 +46,9 @@ impl Queue {
             .fetch_optional(self.0.store.readers())
             .await?;
         let micros = match known {
-            Some(micros) => micros,
-            None => self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?,
+            // A sight in the future is that of a clock which was ahead: it would put the mail off until then.
+            Some(micros) if micros <= now.as_microsecond() => micros,
+            _ => self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?,
         };
         Timestamp::from_microsecond(micros)
             .map_err(|_| QueueError::Row { row: "deferral".to_owned(), problem: "its time".to_owned() })
@@ -92,16 +93,27 @@ impl Write for Mend {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError> {
         let mut mended = Vec::new();
         for table in FOUND_BY {
-            let found = tx.rows("SELECT integrity_check FROM pragma_integrity_check(?)", &values![table])?;
-            let mut problems: Vec<String> = found.into_iter().map(|(problem,)| problem).collect();
-            problems.retain(|problem| problem != "ok");
+            let problems = problems(tx, table)?;
             if !problems.is_empty() {
                 tx.execute(&format!("REINDEX {table}"), &[])?;
+                if let Some(left) = self::problems(tx, table)?.into_iter().next() {
+                    return Err(TxError::Damaged(format!("table `{table}`: {left}")));
+                }
                 mended.push((table, problems));
             }
         }
         Ok(mended)
     }
+}
+
+/// What is wrong with a table and its indexes. A value that does not belong where it stands concerns one row: whoever reads that
+/// row finds it.
+fn problems(tx: &mut Tx<'_>, table: &str) -> Result<Vec<String>, TxError> {
+    const OF_A_VALUE: [&str; 3] = ["NULL value in ", "TEXT value in ", "NUMERIC value in "];
+    let found = tx.rows("SELECT integrity_check FROM pragma_integrity_check(?)", &values![table])?;
+    let mut problems: Vec<String> = found.into_iter().map(|(problem,)| problem).collect();
+    problems.retain(|problem| problem != "ok" && !OF_A_VALUE.iter().any(|begin| problem.starts_with(begin)));
+    Ok(problems)
 }
 
 pub(super) struct VoidLeases;
@@ -126,7 +138,8 @@ impl Write for FirstSeen {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<i64, TxError> {
         let oldest = self.now.saturating_sub(KEPT_MICROS);
         tx.execute("DELETE FROM deferral WHERE first_seen < ?", &values![oldest])?;
-        let sql = "INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING";
+        let sql = "INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) \
+                   DO UPDATE SET first_seen = min(first_seen, excluded.first_seen)";
         tx.execute(sql, &values![&self.digest, self.now])?;
         let (first,) = tx.one("SELECT first_seen FROM deferral WHERE digest = ?", &values![&self.digest])?;
         Ok(first)
