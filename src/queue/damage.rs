@@ -5,6 +5,7 @@
 
 use super::{Queue, QueueError};
 use crate::audit::{ChainWriter, Event, append};
+use crate::store::rows::shown_row;
 use crate::store::{Tx, TxError, Write, values};
 use sqlx::{AssertSqlSafe, query_as};
 use std::sync::Arc;
@@ -14,6 +15,12 @@ const ROWS: i64 = 1000;
 
 /// The names of [`crate::policy::HoldClass`].
 pub(super) const CLASSES: &str = "'quarantine', 'awaiting-key', 'awaiting-revocation', 'signer-revoked', 'operator'";
+
+/// Begins the diagnostic of what is set aside; what is wrong follows. Another process may have written it.
+pub(super) const CONTENT_IS_DAMAGED: &str = "stored content is damaged: ";
+pub(super) const ROW_IS_DAMAGED: &str = "stored row is damaged: ";
+pub(super) const IS_DAMAGED: &str =
+    "(diagnostic GLOB 'stored content is damaged: *' OR diagnostic GLOB 'stored row is damaged: *')";
 
 /// What is wrong comes first that explains the others.
 fn look() -> String {
@@ -39,6 +46,7 @@ impl Queue {
     /// # Errors
     /// The store: what it can't read is damaged as well, and the error says so.
     pub async fn set_damaged_aside(&self) -> Result<usize, QueueError> {
+        self.look_for_orphans().await?;
         let found: Vec<(i64, String)> = query_as(AssertSqlSafe(look())).fetch_all(self.0.store.readers()).await?;
         if found.is_empty() {
             return Ok(0);
@@ -51,6 +59,28 @@ impl Queue {
         self.0.store.write(SetAside { chain: Arc::clone(self.0.audit.chain()), found, now }).await?;
         Ok(count)
     }
+}
+
+impl Queue {
+    /// Mail that is not final and has no recipients left: nobody can say who was to get it, but what it says is there.
+    async fn look_for_orphans(&self) -> Result<(), QueueError> {
+        let sql = format!(
+            "SELECT id, queue_id FROM record WHERE final IS NULL AND NOT EXISTS \
+             (SELECT 1 FROM recipient WHERE recipient.record = record.id) ORDER BY id LIMIT {ROWS}"
+        );
+        let found: Vec<Orphan> = query_as(AssertSqlSafe(sql)).fetch_all(self.0.store.readers()).await?;
+        for Orphan { id, queue_id } in found {
+            tracing::error!(row = id, %queue_id, "stored mail is damaged, its recipients are gone: `segel queue show --original`, docs/backup.md");
+        }
+        Ok(())
+    }
+}
+
+shown_row! {
+    struct Orphan {
+    id: i64,
+    queue_id: String,
+}
 }
 
 struct SetAside {
@@ -79,7 +109,7 @@ pub(super) fn set_rows_aside(
         let changed = tx.execute(
             "UPDATE recipient SET state = 'held', class = 'operator', diagnostic = ?, due = NULL, lease = NULL, \
              token = NULL, changed = ? WHERE id = ? AND state NOT IN ('delivered', 'failed', 'released', 'destroyed')",
-            &values![format!("stored row is damaged: {what}"), now, *row],
+            &values![format!("{ROW_IS_DAMAGED}{what}"), now, *row],
         )?;
         if changed > 0 {
             let of = "SELECT queue_id FROM record WHERE id = (SELECT record FROM recipient WHERE id = ?)";
