@@ -66,7 +66,7 @@ pub struct Gateway {
     /// Whether somebody has switched signing off for a while.
     pub bypass: Bypass,
     /// Whether the time can be relied on.
-    pub clock: clock::Watch,
+    pub clock: Arc<clock::Watch>,
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
     pub(super) budget: Budget,
@@ -213,6 +213,7 @@ impl Gateway {
         let (schedule, notices) = (schedule(&config), notices(&config));
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
             .hold_at_most(config.limits.memory / 4);
+        let clock = queue.clock();
         let budget = Budget::new(config.limits.memory);
         let resolver = Resolver::new(&config.dns);
         let anchors = anchors(&config, &directory);
@@ -229,7 +230,7 @@ impl Gateway {
             audit,
             revocation,
             bypass,
-            clock: clock::Watch::default(),
+            clock,
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
             budget,
@@ -443,14 +444,17 @@ async fn commit(
     mut record: NewRecord,
     alarm: Alarm,
 ) -> Result<(), QueueError> {
-    let hops: HashSet<_> = record
+    // One for each copy and next hop.
+    let deliveries: HashSet<_> = record
         .recipients
         .iter()
-        .filter(|recipient| matches!(recipient.state, NewState::Pending { .. }))
-        .map(|recipient| &recipient.next_hop)
+        .filter_map(|recipient| match recipient.state {
+            NewState::Pending { copy } => Some((copy, &recipient.next_hop)),
+            NewState::Held { .. } => None,
+        })
         .collect();
-    let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(hops.len()).ok());
-    record.lease = room.is_some() && !hops.is_empty();
+    let room = handoff.as_ref().and_then(|sender| sender.try_reserve_many(deliveries.len()).ok());
+    record.lease = room.is_some() && !deliveries.is_empty();
     let mut deliveries = queue.commit_with(record, alarm).await?.into_iter();
     for permit in room.into_iter().flatten() {
         if let Some(delivery) = deliveries.next() {
@@ -458,7 +462,10 @@ async fn commit(
         }
     }
     for delivery in deliveries {
-        queue.release(&delivery).await?;
+        // The mail is on disk: whatever happens here, its client must hear 250, or he sends it again.
+        if let Err(error) = queue.release(&delivery).await {
+            tracing::warn!(queue_id = %delivery.queue_id, %error, "could not give a lease back; the mail waits for its end.");
+        }
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Leases for what is due: after a restart, for retries, and for what a dead holder left.
 
 use super::content::Missing;
-use super::damage::set_rows_aside;
+use super::damage::{CONTENT_IS_DAMAGED, set_rows_aside};
 use super::hold::{Hold, Holds, Room};
 use super::record::{body_from_name, dsn_from_text};
+use super::settle::LONGEST_WAIT;
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
@@ -223,6 +224,7 @@ impl Write for Claim {
     type Output = Claims;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Claims, TxError> {
+        self.by_this_clock(tx)?;
         let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
         let mut left = self.limit;
         let mut grouped = Grouped::new();
@@ -260,17 +262,27 @@ impl Write for Claim {
 }
 
 impl Claim {
+    /// Mail that a clock which was ahead has put off for longer than any schedule does is due now.
+    fn by_this_clock(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let sql = format!(
+            "UPDATE recipient SET due = {DB_NOW} WHERE state = 'pending' AND due > {DB_NOW} + ? AND typeof(due) = 'integer'"
+        );
+        let longest = i64::try_from(LONGEST_WAIT.as_micros()).unwrap_or(i64::MAX);
+        tx.execute(&sql, &values![longest]).map(|_| ())
+    }
+
     /// The oldest due rows that nobody holds. A lease that has ended by the clock is still held while its token is:
     /// clocks are set, and mail waits in memory for next hops that hang.
     fn due(&self, tx: &mut Tx<'_>, full: &HashSet<String>, limit: i64) -> Result<Vec<Due>, TxError> {
+        let longest = self.lease_micros.saturating_mul(2);
         let sql = format!(
             "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
              m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, c.top, c.below, \
              max(k.size - coalesce(c.below, 0), 0) + coalesce(length(c.top), 0) AS size \
              FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
              JOIN content k ON k.id = c.content \
-             WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \
-             AND coalesce(hex(r.token), '') NOT IN (SELECT value FROM json_each(?)))) \
+             WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR ((r.lease <= {DB_NOW} \
+             OR r.lease > {DB_NOW} + {longest}) AND coalesce(hex(r.token), '') NOT IN (SELECT value FROM json_each(?)))) \
              AND r.next_hop NOT IN (SELECT value FROM json_each(?)) ORDER BY r.due, r.id LIMIT ?"
         );
         let full = serde_json::Value::from_iter(full.iter().cloned()).to_string();
@@ -338,7 +350,7 @@ impl Write for SetAside {
     type Output = ();
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
-        let diagnostic = format!("stored content is damaged: {}", self.what);
+        let diagnostic = format!("{CONTENT_IS_DAMAGED}{}", self.what);
         let mut changed = 0;
         for id in &self.ids {
             changed += tx.execute(
