@@ -229,15 +229,15 @@ fn load(path: &Path) -> Result<Config, CliError> {
 }
 
 fn serve(path: &Path, against: &[String]) -> Result<Exit, CliError> {
+    let failed = |error| CliError::Start(Box::new(error));
+    let process = crate::server::Process::new().map_err(failed)?;
     let config = load(path)?;
     log::set_up(&config.log);
     for problem in against {
         tracing::warn!("{problem}.");
     }
-    match crate::server::run(config) {
-        Ok(()) => Ok(Exit::Yes),
-        Err(error) => Err(CliError::Start(Box::new(error))),
-    }
+    process.run(config).map_err(failed)?;
+    Ok(Exit::Yes)
 }
 
 #[cfg(feature = "demo")]

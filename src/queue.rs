@@ -37,6 +37,7 @@ pub use rotation::rewrap;
 pub use settle::{Outcome, RecipientRecord, Schedule, Settlement, Via};
 
 use crate::audit::Audit;
+use crate::clock::Watch;
 use crate::config::NextHop;
 use crate::pki::Crl;
 #[cfg(doc)]
@@ -45,6 +46,7 @@ use crate::seal::{MasterKey, SealError};
 use crate::store::{Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The queue of one gateway. Cheap to clone.
@@ -65,6 +67,7 @@ struct Shared {
     terms: RwLock<Arc<Terms>>,
     work: Notify,
     holds: Arc<hold::Holds>,
+    clock: Arc<Watch>,
     /// Digests of CRLs that were evidence lately: a CRL can be large, and it is the same one for hours.
     crl_digests: Mutex<Vec<(Crl, [u8; 32])>>,
 }
@@ -163,6 +166,7 @@ impl Queue {
             terms: RwLock::new(Arc::new(Terms { schedule, notices })),
             work: Notify::new(),
             holds: hold::Holds::new(),
+            clock: Arc::default(),
             crl_digests: Mutex::new(Vec::new()),
         }))
     }
@@ -178,6 +182,25 @@ impl Queue {
     /// Whether a next hop has greeted lately: until it has, only some mail for it is taken into memory.
     pub fn set_proven(&self, next_hop: &NextHop, proven: bool) {
         self.0.holds.set_proven(next_hop, proven);
+    }
+
+    /// Whether outcomes can be settled: not after the store has met damage, until the next start.
+    pub fn can_settle(&self) -> bool {
+        !self.0.store.is_damaged()
+    }
+
+    /// How long until this mail is given up. After a jump of the clock nobody can say: then it is not.
+    pub fn time_left(&self, delivery: &Delivery) -> Duration {
+        if !self.0.clock.is_settled() {
+            return Duration::MAX;
+        }
+        let left = self.0.terms().schedule.expiry(delivery.received).duration_since(crate::clock::now());
+        Duration::try_from(left).unwrap_or_default()
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> Arc<Watch> {
+        Arc::clone(&self.0.clock)
     }
 
     /// Takes other times, names and routes from now on, after a reload. [`Self::reroute`] applies them to what waits.

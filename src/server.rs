@@ -3,6 +3,7 @@
 //! Holds no logic of its own: what a message meets stands in `pipeline`, what an operator can do in `operations`.
 //! If a part can't start, nothing starts; if a part ends, the server ends with an error instead of running deaf.
 
+mod files;
 mod stop;
 
 use crate::clock;
@@ -12,10 +13,12 @@ use crate::operations::{backup, control, upkeep};
 use crate::pipeline::{Gateway, OpenError, bypass, rejudge};
 use crate::store::{Lock, LockError};
 use crate::{console, inbound, metrics, outbound, systemd};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -81,17 +84,65 @@ pub enum StartError {
     Runtime(#[source] std::io::Error),
 }
 
-/// Runs the gateway until `SIGTERM` or `SIGINT`; `SIGHUP` reloads.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
-    runtime.block_on(async {
-        // Before anybody can be told that the gateway runs: a signal without a handler ends the process.
-        let signals = Signals::new().map_err(StartError::Runtime)?;
-        start(config).await?.until_signal(signals).await
-    })
+/// A process that will be a gateway, and listens to signals already: one without a handler would end it.
+#[derive(Debug)]
+pub struct Process {
+    runtime: Runtime,
+    signals: Signals,
 }
 
+/// How long a start that was told to end waits for what it has begun.
+const ENDING: Duration = Duration::from_secs(3);
+
+impl Process {
+    /// Before anything else, also before the configuration is read.
+    ///
+    /// # Errors
+    /// The system gives no threads or no handlers.
+    pub fn new() -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
+        let signals = runtime.block_on(async { Signals::new() }).map_err(StartError::Runtime)?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs the gateway until `SIGTERM` or `SIGINT`; `SIGHUP` reloads.
+    ///
+    /// # Errors
+    /// It could not start, or a part of it ended.
+    pub fn run(self, config: Config) -> Result<(), StartError> {
+        let Self { runtime, mut signals } = self;
+        files::raise(config.limits.connections);
+        let done = runtime.block_on(async {
+            let started = tokio::select! {
+                biased;
+                () = signals.end() => {
+                    tracing::info!("told to stop before everything had started.");
+                    return Ok(());
+                }
+                started = start(config) => started?,
+                never = ask_for_time() => match never {},
+            };
+            started.until_signal(signals).await
+        });
+        runtime.shutdown_timeout(ENDING);
+        done
+    }
+}
+
+/// A large store takes long to be looked at: a manager that gives up would begin it anew again and again.
+async fn ask_for_time() -> Infallible {
+    loop {
+        tokio::time::sleep(STARTING / 2).await;
+        tracing::info!("still looking at what lies on the disk.");
+        systemd::still_starting("looking at the store", STARTING);
+    }
+}
+
+/// So much is asked for, again and again.
+const STARTING: Duration = Duration::from_secs(60);
+
 /// What the server is told from outside.
+#[derive(Debug)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -105,6 +156,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Returns when it is told to stop.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -142,17 +201,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    // Nobody is listened to before everything that lies on the disk was looked at.
+    let gateway = Arc::new(Gateway::open(config).await?);
+    backup::clear_left(&gateway.snapshot().config.data_dir);
+    backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
+    gateway.queue.recover().await.map_err(OpenError::from)?;
+    gateway.queue.reroute().await.map_err(OpenError::from)?;
+    let config = &gateway.snapshot().config;
     let (console_socket, console) = bind("console", config.console).await?;
     let mut sockets = Vec::new();
     for listener in &config.listeners {
         let (socket, address) = bind(&listener.name, listener.bind).await?;
         sockets.push((listener.clone(), socket, address));
     }
-    let gateway = Arc::new(Gateway::open(config).await?);
-    backup::clear_left(&gateway.snapshot().config.data_dir);
-    backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
-    gateway.queue.recover().await.map_err(OpenError::from)?;
-    gateway.queue.reroute().await.map_err(OpenError::from)?;
     let (shutdown, stopping) = watch::channel(false);
     let (draining, drains) = watch::channel(false);
     let (end, ends) = watch::channel(false);
@@ -221,13 +282,16 @@ impl Running {
         &self.gateway
     }
 
-    async fn until_signal(mut self, signals: Signals) -> Result<(), StartError> {
-        let Signals { mut terminate, mut interrupt, mut hangup } = signals;
+    async fn until_signal(mut self, mut signals: Signals) -> Result<(), StartError> {
         let ended = loop {
             tokio::select! {
-                _ = terminate.recv() => break None,
-                _ = interrupt.recv() => break None,
-                _ = hangup.recv() => drop(self.gateway.reload().await),
+                _ = signals.terminate.recv() => break None,
+                _ = signals.interrupt.recv() => break None,
+                // A reload that takes long keeps nobody from stopping the gateway.
+                _ = signals.hangup.recv() => tokio::select! {
+                    _ = self.gateway.reload() => {}
+                    () = signals.end() => break None,
+                },
                 Some(ended) = self.tasks.join_next() => {
                     let what = ended.unwrap_or_else(|error| format!("a part ({error})"));
                     tracing::error!("{what} ended: the gateway stops.");
@@ -235,13 +299,7 @@ impl Running {
                 }
             }
         };
-        let again = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        self.stop(again).await;
+        self.stop(signals.end()).await;
         ended.map_or(Ok(()), |what| Err(StartError::Ended(what)))
     }
 }

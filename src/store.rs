@@ -17,9 +17,7 @@ pub(crate) use tx::values;
 pub use tx::{Column, Read, Row, Tx, TxError, Value};
 pub use writer::{Urgency, Write};
 
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -137,6 +135,7 @@ impl From<TxError> for StoreError {
     fn from(error: TxError) -> Self {
         let code = match &error {
             TxError::Database(database) => database.sqlite_error().map(|error| error.extended_code),
+            TxError::Damaged(_) => return Self::Damaged(Arc::new(error)),
             _ => None,
         };
         Self::of(code, Arc::new(error))
@@ -211,6 +210,11 @@ impl Store {
         self.writer.counters.commits.load(Ordering::Relaxed)
     }
 
+    /// Whether a transaction has met damage: nothing is written any more until the next start.
+    pub fn is_damaged(&self) -> bool {
+        self.writer.counters.damaged.load(Ordering::Acquire)
+    }
+
     /// Number of the transaction that the writer is in, or was in last. What was seen in one generation and is seen
     /// again in another has been committed in between.
     pub(crate) fn generation(&self) -> Arc<std::sync::atomic::AtomicU64> {
@@ -225,13 +229,11 @@ impl Store {
 }
 
 /// The settings that were measured (DESIGN section 6), as the writer has them ([`writer::connect`]), for connections beside
-/// it. `secure_delete`: a destroyed content key must not stay in a free page.
+/// it; those of a new file are its alone. `secure_delete`: a destroyed content key must not stay in a free page.
 fn options(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
         .foreign_keys(true)
-        .page_size(4096)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))

@@ -17,6 +17,11 @@ pub fn ready(status: &str) {
     tell(&format!("READY=1\nSTATUS={status}\n"));
 }
 
+/// The start takes longer than the manager was told, and goes on: it may take so long from now on.
+pub fn still_starting(status: &str, more: Duration) {
+    tell(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS={status}\n", more.as_micros()));
+}
+
 /// The configuration is being read again; [`ready`] follows, whatever came of it (`Type=notify-reload`).
 pub fn reloading() {
     tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_micros()));

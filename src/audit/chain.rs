@@ -51,10 +51,14 @@ impl ChainWriter {
         match stored {
             // It was there before this transaction wrote anything about the subject: it is committed.
             Some((master, Some(bytes))) => {
-                let key = self
-                    .master
-                    .unwrap_key(&key_context(subject), &WrappedKey { master, bytes })
-                    .map_err(|error| TxError::Refused(format!("audit subject key: {error}")))?;
+                let context = key_context(subject);
+                let opened = self.master.unwrap_key(&context, &WrappedKey { master, bytes });
+                // Without a row there is no deed: then nobody could take or settle this person's mail any more. The fields are
+                // sealed under a key that nobody has, and shown as unreadable.
+                let key = opened.unwrap_or_else(|error| {
+                    tracing::error!(subject, %error, "a key of the audit log is damaged: what is personal in this person's rows is lost.");
+                    self.master.new_key(&context).1
+                });
                 self.remember(subject, COMMITTED, &key);
                 Ok(Some(key))
             }

@@ -4,7 +4,7 @@ use super::AuditError;
 use crate::seal::{MasterKey, WrappedKey};
 use crate::store::{Store, Tx, TxError, Write, values};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use sqlx::{query_as, query_scalar};
+use sqlx::query_as;
 use std::collections::BTreeMap;
 
 /// A checkpoint as it is stored, and as it goes to the log.
@@ -20,7 +20,7 @@ pub struct Checkpoint {
     pub key: String,
 }
 
-/// Signs the heads as they are now.
+/// Signs the heads as they are now; the last checkpoint, if nothing has happened since: a later one would say no more.
 pub(super) async fn make(store: &Store, master: &MasterKey) -> Result<Checkpoint, AuditError> {
     let key = signing_key(store, master).await?;
     let rows: Vec<(String, i64, Vec<u8>)> = query_as(
@@ -31,19 +31,25 @@ pub(super) async fn make(store: &Store, master: &MasterKey) -> Result<Checkpoint
     .await?;
     let heads: BTreeMap<_, _> =
         rows.into_iter().map(|(chain, seq, hash)| (chain, (seq, data_encoding::HEXLOWER.encode(&hash)))).collect();
-    let at = crate::clock::now().as_microsecond();
     let text = serde_json::to_string(&heads)?;
-    let signature = key.sign(&signed_octets(at, &text)).as_ref().to_vec();
     let public = data_encoding::HEXLOWER.encode(key.public_key().as_ref());
-    let last: Option<String> = query_scalar("SELECT heads FROM audit_checkpoint ORDER BY id DESC LIMIT 1")
-        .fetch_optional(store.readers())
-        .await?;
+    let last: Option<(i64, String, Vec<u8>, String)> =
+        query_as("SELECT at, heads, signature, key FROM audit_checkpoint ORDER BY id DESC LIMIT 1")
+            .fetch_optional(store.readers())
+            .await?;
+    // One whose signature no longer holds is not leaned on.
+    let same = |(at, last, signature, by): &(i64, String, Vec<u8>, String)| {
+        *last == text && *by == public && holds(key.public_key().as_ref(), *at, last, signature)
+    };
+    if let Some((at, _, signature, key)) = last.filter(same) {
+        return Ok(Checkpoint { at, heads, signature: data_encoding::HEXLOWER.encode(&signature), key });
+    }
+    let at = crate::clock::now().as_microsecond();
+    let signature = key.sign(&signed_octets(at, &text)).as_ref().to_vec();
     store.write(Insert { at, heads: text.clone(), signature: signature.clone(), key: public.clone() }).await?;
     let signature = data_encoding::HEXLOWER.encode(&signature);
-    if last.as_ref() != Some(&text) {
-        // The copy that somebody who rewrites the database can't reach.
-        tracing::info!(at, heads = %text, %signature, key = %public, "checkpoint of the audit log.");
-    }
+    // The copy that somebody who rewrites the database can't reach.
+    tracing::info!(at, heads = %text, %signature, key = %public, "checkpoint of the audit log.");
     Ok(Checkpoint { at, heads, signature, key: public })
 }
 

@@ -2,7 +2,7 @@
 
 use super::print::Printer;
 use super::queue::{
-    EvidenceArguments, ListArguments, ShowArguments, evidence, failed, say_more, seconds, sender, show,
+    EvidenceArguments, ListArguments, ShowArguments, evidence, failed, say_lost, say_more, seconds, sender, show,
 };
 use super::{CliError, Exit, local};
 use crate::clock;
@@ -83,6 +83,7 @@ fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result
     let opened = local::open(config)?;
     let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Held, arguments.limit)).map_err(failed)?;
     say_more(&page);
+    say_lost(opened.wait(opened.gateway.queue.counts()).map_err(failed)?.lost);
     let records = page.records;
     let now = clock::now();
     if arguments.json {

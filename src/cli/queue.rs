@@ -93,6 +93,7 @@ pub(super) fn failed(error: QueueError) -> OperationError {
 fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result<Exit, CliError> {
     let opened = local::open(config)?;
     let page = opened.wait(opened.gateway.queue.list_at_most(Filter::Pending, arguments.limit)).map_err(failed)?;
+    let lost = opened.wait(opened.gateway.queue.counts()).map_err(failed)?.lost;
     if arguments.json {
         for record in &page.records {
             out.json(record)?;
@@ -102,7 +103,17 @@ fn list(config: &Config, arguments: &ListArguments, out: &mut Printer) -> Result
         out.table(&["id", "received", "from", "to", "tries", "due", "next hop", "last reply"], &rows, "no mail waits")?;
     }
     say_more(&page);
+    say_lost(lost);
     Ok(Exit::Yes)
+}
+
+/// What no list can show.
+pub(super) fn say_lost(lost: i64) {
+    if lost > 0 {
+        warning_line(&format!(
+            "{lost} recipients are held whose record is gone: the store was damaged, docs/backup.md says what to do"
+        ));
+    }
 }
 
 /// A list that ends before its end says so, and not where a program reads it.

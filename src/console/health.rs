@@ -56,7 +56,7 @@ pub struct Crls {
 pub enum Status {
     /// Nothing to do.
     Ok,
-    /// Mail is taken, but a source of CRLs fails, the clock has jumped or signing is bypassed.
+    /// Mail is taken, but a source of CRLs fails, the clock has jumped, signing is bypassed or stored mail is damaged.
     Degraded,
     /// The gateway stops.
     Draining,
@@ -92,6 +92,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
     let settled = gateway.clock.is_settled();
     let listening = watched.listening.are_all();
     let bypass = gateway.bypass_until();
+    let damaged = queue.is_some_and(|counts| counts.damaged > 0);
     let draining = *watched.draining.borrow();
     let status = match store {
         "failed" => Status::StoreFailed,
@@ -99,7 +100,7 @@ pub(super) async fn look(watched: &Watched) -> Health {
         _ if draining => Status::Draining,
         _ if full => Status::DiskFull,
         _ if !listening => Status::ListenerClosed,
-        _ if !failing.is_empty() || !settled || bypass.is_some() => Status::Degraded,
+        _ if !failing.is_empty() || !settled || bypass.is_some() || damaged => Status::Degraded,
         _ => Status::Ok,
     };
     Health {

@@ -29,6 +29,10 @@ pub(super) async fn text(watched: &Watched) -> Result<String, Error> {
     if let Ok(Ok(stock)) = timeout(PATIENCE, gateway.queue.stock()).await {
         queue(&page, &stock)?;
     }
+    if let Ok(Ok(counts)) = timeout(PATIENCE, gateway.queue.counts()).await {
+        let help = "Recipients whose mail was set aside because what is stored of it is damaged.";
+        page.gauge("segel_queue_damaged_recipients", help, whole(counts.damaged))?;
+    }
     page.gauge("segel_draining", "1: the gateway stops.", f64::from(u8::from(*watched.draining.borrow())))?;
     page.gauge("segel_clock_settled", "0 for some minutes after the clock has jumped.", {
         f64::from(u8::from(gateway.clock.is_settled()))

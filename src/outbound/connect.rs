@@ -40,6 +40,9 @@ const AGE: Duration = Duration::from_secs(300);
 /// Octets per write: each has its own timeout.
 const BLOCK: usize = 64 << 10;
 
+/// What is said of mail that expires meanwhile.
+pub(super) const TOO_LATE: &str = "the mail expired before the next hop had taken it";
+
 /// TCP, or TLS over it.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
@@ -52,6 +55,8 @@ pub struct Connection {
     input: BytesMut,
     pub(super) mails: u32,
     since: Instant,
+    /// When the mail that is being sent expires.
+    pub(super) until: Option<Instant>,
     pub(super) target: Target,
     tls: Option<String>,
     pub(super) surroundings: Arc<Surroundings>,
@@ -243,6 +248,7 @@ async fn reach(
         input: BytesMut::with_capacity(4 << 10),
         mails: 0,
         since: Instant::now(),
+        until: None,
         target: target.clone(),
         tls: None,
         surroundings: Arc::clone(surroundings),
@@ -411,10 +417,11 @@ impl Connection {
                 Step::Ready => return Ended::Ready,
                 Step::Handshake => return Ended::Handshake,
                 Step::Broken => return Ended::Broken,
-                Step::Read(phase) => match timeout(phase.timeout(), self.stream.read_buf(&mut self.input)).await {
+                Step::Read(phase) => match timeout(self.patience(phase), self.stream.read_buf(&mut self.input)).await {
                     Ok(Ok(0)) => self.client.lost("connection closed by the next hop"),
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => self.client.lost(&format!("connection lost: {error}")),
+                    Err(_) if self.patience(phase).is_zero() => self.client.lost(TOO_LATE),
                     Err(_) => self.client.lost("the next hop did not answer in time"),
                 },
                 // Nobody was asked anything: taken for the answer to the final dot, it would lose a mail or bounce it.
@@ -471,14 +478,22 @@ impl Connection {
         self.write(&end, Phase::DataBlock).await
     }
 
+    /// How long is waited: after the end of the data as long as the phase allows, however late it is.
+    fn patience(&self, phase: Phase) -> Duration {
+        let left = self.until.filter(|_| !self.client.committed());
+        let left = left.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(phase.timeout(), |left| left.min(phase.timeout()))
+    }
+
     async fn write(&mut self, octets: &[u8], phase: Phase) -> Result<(), &'static str> {
         for block in octets.chunks(BLOCK) {
+            let patience = self.patience(phase);
             let writing = async {
                 self.stream.write_all(block).await?;
                 // TLS keeps octets back until it is told.
                 self.stream.flush().await
             };
-            match timeout(phase.timeout(), writing).await {
+            match timeout(patience, writing).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err("connection lost while sending"),
                 Err(_) => return Err("the next hop does not read"),

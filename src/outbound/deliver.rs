@@ -8,6 +8,7 @@ use super::connect::{Connection, Ended, open_other, outcome};
 use crate::queue::{Delivery, DeliveryRecipient, Outcome};
 use crate::smtp::client::{Fate, Mail, Recipient};
 use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 /// Other servers that are asked for whoever was put off.
 const OTHERS: usize = 2;
@@ -24,8 +25,15 @@ struct Attempt {
 /// Delivers over a connection. Leaves in `connection` what can be used again. One outcome for each recipient, with his
 /// id; `None` if the connection had been used before and was closed before the end of the data could have left: then
 /// nothing was delivered, and a new connection may do better.
-pub async fn send(delivery: &Delivery, connection: &mut Option<Connection>) -> Option<Vec<(i64, Outcome)>> {
+///
+/// The next hop is waited for until `until`, but for its reply to the end of the data: whatever comes of that is known.
+pub async fn send(
+    delivery: &Delivery,
+    connection: &mut Option<Connection>,
+    until: Option<Instant>,
+) -> Option<Vec<(i64, Outcome)>> {
     let mut open = connection.take()?;
+    open.until = until;
     let attempt = open.attempt(delivery, &delivery.recipients).await;
     if attempt.repeatable {
         return None;
@@ -54,6 +62,7 @@ async fn elsewhere(
             return;
         }
         let Some(mut other) = open_other(others, delivery.next_hop.tls, &first.surroundings).await else { return };
+        other.until = first.until;
         let attempt = other.attempt(delivery, &left).await;
         outcomes.extend(attempt.outcomes);
         others = std::mem::take(&mut other.others);

@@ -46,6 +46,16 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// Whether the lease is still this delivery's.
     fn stands(&self, delivery: &Delivery) -> impl Future<Output = Result<bool, QueueError>> + Send;
 
+    /// Whether outcomes can be settled at all before the next start: without that nothing may be begun.
+    fn can_settle(&self) -> bool {
+        true
+    }
+
+    /// How long until this mail is given up.
+    fn time_left(&self, _delivery: &Delivery) -> Duration {
+        Duration::MAX
+    }
+
     /// Takes note whether a next hop has greeted lately.
     fn set_proven(&self, next_hop: &NextHop, proven: bool);
 }
@@ -65,6 +75,14 @@ impl Ledger for Queue {
 
     async fn stands(&self, delivery: &Delivery) -> Result<bool, QueueError> {
         Self::stands(self, delivery).await
+    }
+
+    fn can_settle(&self) -> bool {
+        Self::can_settle(self)
+    }
+
+    fn time_left(&self, delivery: &Delivery) -> Duration {
+        Self::time_left(self, delivery)
     }
 
     fn set_proven(&self, next_hop: &NextHop, proven: bool) {
@@ -150,12 +168,27 @@ impl<L: Ledger> Worker<L> {
     async fn claim(&mut self) {
         self.grow();
         while self.settling.try_join_next().is_some() {}
+        if !self.ledger.can_settle() {
+            return;
+        }
+        self.give_up();
         if *self.stalled.borrow() > 0 {
             return;
         }
         match self.ledger.claim(CLAIM).await {
             Ok(due) => due.into_iter().for_each(|delivery| self.dispatch(delivery)),
             Err(error) => tracing::error!(%error, "could not claim due deliveries"),
+        }
+    }
+
+    /// What has expired while it waited for a lane: a next hop that hangs must not keep it.
+    fn give_up(&mut self) {
+        for hop in self.hops.values() {
+            for delivery in hop.take_if(|delivery| self.ledger.time_left(delivery).is_zero()) {
+                let outcomes = lane::everybody(&delivery, &lane::too_late());
+                told::ended(&delivery, &outcomes, (self.current)().names, None);
+                self.settling.spawn(lane::settle(self.ledger.clone(), delivery, outcomes, Arc::clone(&self.stalled)));
+            }
         }
     }
 

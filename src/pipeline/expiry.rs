@@ -28,7 +28,9 @@ pub async fn tell(gateway: &Arc<Gateway>, now: Timestamp) -> Result<usize, Queue
     let told: Vec<(String, i64, i64)> =
         query_as("SELECT subject, step, told FROM expiry_told").fetch_all(gateway.store.readers()).await?;
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-    let last = told.iter().filter_map(|(.., at)| Timestamp::from_microsecond(*at).ok()).map(day).max();
+    // What a clock that was ahead has noted must not silence the warnings until then.
+    let told_at = told.iter().filter_map(|(.., at)| Timestamp::from_microsecond(*at).ok());
+    let last = told_at.filter(|at| *at <= now).map(day).max();
     if last.is_some_and(|last| last >= day(now)) {
         return Ok(0);
     }

@@ -157,7 +157,7 @@ pub async fn explain(
     let looked = gather::inspect(gateway, snapshot, &arrival, &Arc::default(), now).await?;
     let mut facts = gather::dry_facts(gateway, snapshot, &arrival, looked, None, now).await?;
     // As if it came now; what asks remembers nothing.
-    facts.first_seen = Some(gather::seen_before(gateway, &arrival).await?.unwrap_or(now));
+    facts.first_seen = Some(gather::seen_before(gateway, &arrival, now).await?.unwrap_or(now));
     let decision = policy::decide(&facts, &snapshot.config.policy, now);
     asked.look_at(gateway, &facts, &decision, now);
     Ok(match decision {

@@ -66,7 +66,7 @@ pub struct Gateway {
     /// Whether somebody has switched signing off for a while.
     pub bypass: Bypass,
     /// Whether the time can be relied on.
-    pub clock: clock::Watch,
+    pub clock: Arc<clock::Watch>,
     snapshot: RwLock<Arc<Snapshot>>,
     workers: Arc<Semaphore>,
     pub(super) budget: Budget,
@@ -213,6 +213,7 @@ impl Gateway {
         let (schedule, notices) = (schedule(&config), notices(&config));
         let queue = Queue::new(store.clone(), master, audit.clone(), &config.data_dir, schedule, notices)
             .hold_at_most(config.limits.memory / 4);
+        let clock = queue.clock();
         let budget = Budget::new(config.limits.memory);
         let resolver = Resolver::new(&config.dns);
         let anchors = anchors(&config, &directory);
@@ -229,7 +230,7 @@ impl Gateway {
             audit,
             revocation,
             bypass,
-            clock: clock::Watch::default(),
+            clock,
             snapshot: RwLock::new(snapshot),
             workers: Arc::new(Semaphore::new(workers)),
             budget,
@@ -460,9 +461,9 @@ async fn commit(
         }
     }
     for delivery in deliveries {
-        // It is on disk, so it is 250 whatever happens here: the lease ends by itself.
+        // The mail is on disk: whatever happens here, its client must hear 250, or he sends it again.
         if let Err(error) = queue.release(&delivery).await {
-            tracing::warn!(%error, "a delivery waits until its lease ends.");
+            tracing::warn!(queue_id = %delivery.queue_id, %error, "could not give a lease back; the mail waits for its end.");
         }
     }
     Ok(())

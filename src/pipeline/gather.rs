@@ -161,8 +161,12 @@ pub async fn first_seen(gateway: &Gateway, arrival: &Arrival, now: Timestamp) ->
 }
 
 /// When it was first seen, if it was; nothing is remembered.
-pub async fn seen_before(gateway: &Gateway, arrival: &Arrival) -> Result<Option<Timestamp>, AcceptError> {
-    gateway.queue.seen_before(digest(arrival)?).await.map_err(AcceptError::Queue)
+pub async fn seen_before(
+    gateway: &Gateway,
+    arrival: &Arrival,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, AcceptError> {
+    gateway.queue.seen_before(digest(arrival)?, now).await.map_err(AcceptError::Queue)
 }
 
 fn digest(arrival: &Arrival) -> Result<[u8; 32], AcceptError> {

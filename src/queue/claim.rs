@@ -1,14 +1,16 @@
 //! Leases for what is due: after a restart, for retries, and for what a dead holder left.
 
 use super::content::Missing;
+use super::damage::{CONTENT_IS_DAMAGED, set_rows_aside};
 use super::hold::{Hold, Holds, Room};
 use super::record::{body_from_name, dsn_from_text};
+use super::settle::LONGEST_WAIT;
 use super::{DB_NOW, Delivery, DeliveryRecipient, Direction, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::config::NextHop;
 use crate::mail::{Address, DsnRequest, Ret, ReversePath};
 use crate::store::rows::{from_row, groups};
-use crate::store::{Tx, TxError, Value, Write, values};
+use crate::store::{Read, Row, Tx, TxError, Value, Write, values};
 use jiff::Timestamp;
 use sqlx::query_scalar;
 use std::collections::{BTreeMap, HashSet};
@@ -23,11 +25,16 @@ impl Queue {
         let token = held.value();
         let job = Claim {
             token,
+            chain: Arc::clone(self.0.audit.chain()),
+            now: crate::clock::now().as_microsecond(),
             holds: Arc::clone(&self.0.holds),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             lease_micros: self.0.lease_micros(),
         };
-        let grouped = self.0.store.write(job).await?;
+        let Claims { grouped, unreadable } = self.0.store.write(job).await?;
+        for (row, what) in unreadable {
+            tracing::error!(row, %what, "stored mail is damaged and was set aside: `segel quarantine list`, docs/backup.md");
+        }
         let mut deliveries: Vec<Delivery> = Vec::with_capacity(grouped.len());
         for (rows, room) in grouped.into_values() {
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
@@ -38,10 +45,11 @@ impl Queue {
                     delivery.hold = Hold::new(room, Arc::clone(&held));
                     deliveries.push(delivery);
                 }
-                Err(Trouble::SetAside { queue_id, what }) => self.set_aside(token, ids, queue_id, what).await?,
-                Err(Trouble::Later(error)) => {
-                    tracing::error!(%error, "mail cannot be opened now; tried again in a minute");
-                    self.0.store.write(Release { token, ids, wait_micros: 60_000_000 }).await?;
+                Err(trouble) => {
+                    // What was opened goes out all the same: given up here, it would wait for the end of its lease.
+                    if let Err(error) = self.not_now(token, ids, trouble).await {
+                        tracing::error!(%error, "mail that cannot be opened waits for the end of its lease");
+                    }
                 }
             }
         }
@@ -120,6 +128,16 @@ impl Queue {
         })
     }
 
+    async fn not_now(&self, token: [u8; 16], ids: Vec<i64>, trouble: Trouble) -> Result<(), QueueError> {
+        match trouble {
+            Trouble::SetAside { queue_id, what } => self.set_aside(token, ids, queue_id, what).await,
+            Trouble::Later(error) => {
+                tracing::error!(%error, "mail cannot be opened now; tried again in a minute");
+                Ok(self.0.store.write(Release { token, ids, wait_micros: 60_000_000 }).await?)
+            }
+        }
+    }
+
     async fn set_aside(
         &self,
         token: [u8; 16],
@@ -169,6 +187,8 @@ from_row! {
 
 struct Claim {
     token: [u8; 16],
+    chain: Arc<ChainWriter>,
+    now: i64,
     holds: Arc<Holds>,
     limit: i64,
     lease_micros: i64,
@@ -177,13 +197,38 @@ struct Claim {
 /// By copy and next hop: the rows of one delivery, and its room.
 type Grouped = BTreeMap<(i64, String), (Vec<Claimed>, Room)>;
 
-impl Write for Claim {
-    type Output = Grouped;
+/// What a claim found.
+struct Claims {
+    grouped: Grouped,
+    /// Rows of recipients that were set aside, and what is wrong with each.
+    unreadable: Vec<(i64, String)>,
+}
 
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Grouped, TxError> {
+/// A due row: one that can't be read must not keep the others from being found.
+enum Due {
+    Whole(Box<Claimed>),
+    Unreadable(i64, String),
+}
+
+impl Read for Due {
+    fn read(row: &Row<'_>) -> Result<Self, TxError> {
+        match Claimed::read(row) {
+            Ok(claimed) => Ok(Self::Whole(Box::new(claimed))),
+            Err(error @ TxError::Column { .. }) => Ok(Self::Unreadable(row.get(0)?, error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Write for Claim {
+    type Output = Claims;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Claims, TxError> {
+        self.by_this_clock(tx)?;
         let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
         let mut left = self.limit;
         let mut grouped = Grouped::new();
+        let mut unreadable = Vec::new();
         // Rows of a next hop without room must not stand before those of others: look again without them.
         loop {
             let rows = self.due(tx, &full, left)?;
@@ -191,6 +236,13 @@ impl Write for Claim {
             let before = full.len();
             let mut ids = Vec::with_capacity(found);
             for row in rows {
+                let row = match row {
+                    Due::Whole(row) => *row,
+                    Due::Unreadable(id, what) => {
+                        unreadable.push((id, what));
+                        continue;
+                    }
+                };
                 let id = row.id;
                 if !full.contains(&row.next_hop) {
                     match self.add(&mut grouped, row) {
@@ -202,24 +254,35 @@ impl Write for Claim {
             self.lease(tx, &ids)?;
             left = left.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
             if full.len() == before || left <= 0 {
-                return Ok(grouped);
+                set_rows_aside(tx, &self.chain, &unreadable, self.now)?;
+                return Ok(Claims { grouped, unreadable });
             }
         }
     }
 }
 
 impl Claim {
+    /// Mail that a clock which was ahead has put off for longer than any schedule does is due now.
+    fn by_this_clock(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
+        let sql = format!(
+            "UPDATE recipient SET due = {DB_NOW} WHERE state = 'pending' AND due > {DB_NOW} + ? AND typeof(due) = 'integer'"
+        );
+        let longest = i64::try_from(LONGEST_WAIT.as_micros()).unwrap_or(i64::MAX);
+        tx.execute(&sql, &values![longest]).map(|_| ())
+    }
+
     /// The oldest due rows that nobody holds. A lease that has ended by the clock is still held while its token is:
     /// clocks are set, and mail waits in memory for next hops that hang.
-    fn due(&self, tx: &mut Tx<'_>, full: &HashSet<String>, limit: i64) -> Result<Vec<Claimed>, TxError> {
+    fn due(&self, tx: &mut Tx<'_>, full: &HashSet<String>, limit: i64) -> Result<Vec<Due>, TxError> {
+        let longest = self.lease_micros.saturating_mul(2);
         let sql = format!(
             "SELECT r.id, r.record, r.copy, r.next_hop, r.address, r.dsn, r.tries, r.warned, m.queue_id, m.direction, m.received, \
              m.reverse_path, m.body, m.message_id, m.returned, m.envelope_id, c.number, c.content, c.top, c.below, \
              max(k.size - coalesce(c.below, 0), 0) + coalesce(length(c.top), 0) AS size \
              FROM recipient r JOIN record m ON m.id = r.record JOIN copy c ON c.id = r.copy \
              JOIN content k ON k.id = c.content \
-             WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR (r.lease <= {DB_NOW} \
-             AND coalesce(hex(r.token), '') NOT IN (SELECT value FROM json_each(?)))) \
+             WHERE r.state = 'pending' AND r.due <= {DB_NOW} AND (r.lease IS NULL OR ((r.lease <= {DB_NOW} \
+             OR r.lease > {DB_NOW} + {longest}) AND coalesce(hex(r.token), '') NOT IN (SELECT value FROM json_each(?)))) \
              AND r.next_hop NOT IN (SELECT value FROM json_each(?)) ORDER BY r.due, r.id LIMIT ?"
         );
         let full = serde_json::Value::from_iter(full.iter().cloned()).to_string();
@@ -287,7 +350,7 @@ impl Write for SetAside {
     type Output = ();
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<(), TxError> {
-        let diagnostic = format!("stored content is damaged: {}", self.what);
+        let diagnostic = format!("{CONTENT_IS_DAMAGED}{}", self.what);
         let mut changed = 0;
         for id in &self.ids {
             changed += tx.execute(

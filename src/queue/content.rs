@@ -7,6 +7,7 @@
 use super::{QueueError, QueueId, Shared};
 use crate::seal::{ContentKey, MasterKey, SealError, WrappedKey, sync_folder};
 use bytes::Bytes;
+use rustix::io::Errno;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -203,8 +204,15 @@ impl Shared {
 fn read_file(path: &Path) -> Result<Vec<u8>, Missing> {
     std::fs::read(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Missing::Damaged(format!("file `{}` is gone", path.display())),
+        _ if is_damage(&source) => Missing::Damaged(format!("file `{}` can not be read: {source}", path.display())),
         _ => Missing::Failed(QueueError::File { path: path.to_owned(), source }),
     })
+}
+
+/// What a bad sector or a damaged file system gives, and will give again. Tried for ever it would hold up the mail of others.
+fn is_damage(error: &std::io::Error) -> bool {
+    let found = Errno::from_io_error(error);
+    found.is_some_and(|found| [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA, Errno::ISDIR].contains(&found))
 }
 
 impl From<SealError> for Missing {

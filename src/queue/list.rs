@@ -1,10 +1,11 @@
 //! What operators see, and what they may ask for.
 
 use super::content::{Missing, details_context, original_context};
+use super::damage::IS_DAMAGED;
 use super::{DB_NOW, Queue, QueueError, QueueId};
 use crate::audit::{ChainWriter, Event, append};
 use crate::seal::WrappedKey;
-use crate::store::rows::from_row;
+use crate::store::rows::shown_row;
 use crate::store::{Tx, TxError, Write, values};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -185,6 +186,10 @@ pub struct Counts {
     pub due: i64,
     /// Recipients held.
     pub held: i64,
+    /// Of these, set aside because what is stored of their mail is damaged.
+    pub damaged: i64,
+    /// Of these, those whose record is gone: no list shows them.
+    pub lost: i64,
 }
 
 /// What waits for one thing.
@@ -322,7 +327,12 @@ impl Queue {
              count(*) FILTER (WHERE state = 'held') FROM recipient WHERE state = 'pending' OR state = 'held'"
         );
         let (pending, due, held) = query_as(AssertSqlSafe(sql)).fetch_one(self.0.store.readers()).await?;
-        Ok(Counts { pending, due, held })
+        let sql = format!(
+            "SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.id = recipient.record)) \
+             FROM recipient WHERE state = 'held' AND class = 'operator' AND {IS_DAMAGED}"
+        );
+        let (damaged, lost) = query_as(AssertSqlSafe(sql)).fetch_one(self.0.store.readers()).await?;
+        Ok(Counts { pending, due, held, damaged, lost })
     }
 
     /// What waits, by state and by what it waits for. Looks at nothing that is over, however much of it there is.
@@ -401,7 +411,7 @@ const COLUMNS: &str = "id, queue_id, received, direction, reverse_path, header_f
      serial, size, rule, notice_for, parent, listener, peer, helo, policy, original, details, details_master, \
      details_wrapped, returned, envelope_id";
 
-from_row! {
+shown_row! {
     #[derive(Debug)]
     struct RecordRow {
     id: i64,
@@ -458,7 +468,7 @@ impl RecordRow {
 /// State, next hop, host, last reply and time of what released mail became.
 type ReleasedRow = (String, String, Option<String>, Option<String>, i64);
 
-from_row! {
+shown_row! {
     #[derive(Debug)]
     struct RecipientRow {
     address: String,

@@ -41,19 +41,20 @@ impl Queue {
 
     /// When this mail was first seen; `now`, and remembered on disk, if it was not. Rows older than 30 days go.
     pub async fn first_seen(&self, digest: [u8; 32], now: Timestamp) -> Result<Timestamp, QueueError> {
-        match self.seen_before(digest).await? {
+        match self.seen_before(digest, now).await? {
             Some(first) => Ok(first),
             None => first_sight(self.0.store.write(FirstSeen { digest, now: now.as_microsecond() }).await?),
         }
     }
 
-    /// When this mail was first seen, if it was. Remembers nothing.
-    pub async fn seen_before(&self, digest: [u8; 32]) -> Result<Option<Timestamp>, QueueError> {
+    /// When this mail was first seen, if it was before `now`: a sight in the future is that of a clock which was ahead, and
+    /// would put the mail off until then. Remembers nothing.
+    pub async fn seen_before(&self, digest: [u8; 32], now: Timestamp) -> Result<Option<Timestamp>, QueueError> {
         let known: Option<i64> = query_scalar("SELECT first_seen FROM deferral WHERE digest = ?")
             .bind(&digest[..])
             .fetch_optional(self.0.store.readers())
             .await?;
-        known.map(first_sight).transpose()
+        known.filter(|micros| *micros <= now.as_microsecond()).map(first_sight).transpose()
     }
 
     /// Whether one of these Message-IDs is that of mail for which a private key was asked.
@@ -100,16 +101,27 @@ impl Write for Mend {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, TxError> {
         let mut mended = Vec::new();
         for table in FOUND_BY {
-            let found = tx.rows("SELECT integrity_check FROM pragma_integrity_check(?)", &values![table])?;
-            let mut problems: Vec<String> = found.into_iter().map(|(problem,)| problem).collect();
-            problems.retain(|problem| problem != "ok");
+            let problems = problems(tx, table)?;
             if !problems.is_empty() {
                 tx.execute(&format!("REINDEX {table}"), &[])?;
+                if let Some(left) = self::problems(tx, table)?.into_iter().next() {
+                    return Err(TxError::Damaged(format!("table `{table}`: {left}")));
+                }
                 mended.push((table, problems));
             }
         }
         Ok(mended)
     }
+}
+
+/// What is wrong with a table and its indexes. A value that does not belong where it stands concerns one row: whoever reads that
+/// row finds it.
+fn problems(tx: &mut Tx<'_>, table: &str) -> Result<Vec<String>, TxError> {
+    const OF_A_VALUE: [&str; 3] = ["NULL value in ", "TEXT value in ", "NUMERIC value in "];
+    let found = tx.rows("SELECT integrity_check FROM pragma_integrity_check(?)", &values![table])?;
+    let mut problems: Vec<String> = found.into_iter().map(|(problem,)| problem).collect();
+    problems.retain(|problem| problem != "ok" && !OF_A_VALUE.iter().any(|begin| problem.starts_with(begin)));
+    Ok(problems)
 }
 
 pub(super) struct VoidLeases;
@@ -134,7 +146,8 @@ impl Write for FirstSeen {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<i64, TxError> {
         let oldest = self.now.saturating_sub(KEPT_MICROS);
         tx.execute("DELETE FROM deferral WHERE first_seen < ?", &values![oldest])?;
-        let sql = "INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING";
+        let sql = "INSERT INTO deferral (digest, first_seen) VALUES (?, ?) ON CONFLICT (digest) \
+                   DO UPDATE SET first_seen = min(first_seen, excluded.first_seen)";
         tx.execute(sql, &values![&self.digest, self.now])?;
         let (first,) = tx.one("SELECT first_seen FROM deferral WHERE digest = ?", &values![&self.digest])?;
         Ok(first)

@@ -14,10 +14,10 @@ use crate::plan::notice::{Kind, Told};
 use crate::policy::HoldClass;
 use crate::reason::Reason;
 use crate::seal::WrappedKey;
-use crate::store::rows::{from_row, groups};
+use crate::store::rows::{from_row, groups, shown_row};
 use crate::store::{Tx, TxError, Value, Write, values};
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, query_as};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -454,9 +454,9 @@ impl Queue {
             "SELECT id, queue_id FROM record WHERE id > ? AND {record} AND id IN (SELECT record FROM recipient WHERE \
              {state} AND record > ?) ORDER BY id LIMIT {PAGE}"
         );
-        let rows: Vec<(i64, String)> =
+        let rows: Vec<Named> =
             query_as(AssertSqlSafe(sql)).bind(after).bind(after).fetch_all(self.0.store.readers()).await?;
-        Ok(rows.into_iter().filter_map(|(row, id)| Some((row, QueueId::parse(&id)?))).collect())
+        Ok(rows.into_iter().filter_map(|row| Some((row.id, QueueId::parse(&row.queue_id)?))).collect())
     }
 
     /// Quarantined recipients since before `before`.
@@ -465,12 +465,12 @@ impl Queue {
     /// The store failed.
     pub async fn quarantined_before(&self, before: Timestamp) -> Result<Vec<QueueId>, QueueError> {
         let sql = format!(
-            "SELECT DISTINCT m.queue_id FROM recipient r JOIN record m ON m.id = r.record WHERE r.state = 'held' AND \
+            "SELECT DISTINCT m.id, m.queue_id FROM recipient r JOIN record m ON m.id = r.record WHERE r.state = 'held' AND \
              r.class = 'quarantine' AND r.changed < ? LIMIT {PAGE}"
         );
-        let ids: Vec<String> =
-            query_scalar(AssertSqlSafe(sql)).bind(before.as_microsecond()).fetch_all(self.0.store.readers()).await?;
-        Ok(ids.iter().filter_map(|id| QueueId::parse(id)).collect())
+        let rows: Vec<Named> =
+            query_as(AssertSqlSafe(sql)).bind(before.as_microsecond()).fetch_all(self.0.store.readers()).await?;
+        Ok(rows.iter().filter_map(|row| QueueId::parse(&row.queue_id)).collect())
     }
 
     /// What a digest is to name, oldest first.
@@ -505,6 +505,14 @@ impl Queue {
         self.0.work.notify_one();
         Ok(())
     }
+}
+
+// One that can't be read must not hide the others.
+shown_row! {
+    struct Named {
+    id: i64,
+    queue_id: String,
+}
 }
 
 /// Records looked at in one go.

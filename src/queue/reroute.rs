@@ -1,11 +1,12 @@
 //! Routes that have changed: mail that waits goes where the configuration says now, not where it said on arrival.
 
+use super::damage::CLASSES;
 use super::{DB_NOW, Queue, QueueError};
 use crate::config::NextHop;
 use crate::mail::Address;
-use crate::store::rows::{groups, repeated};
+use crate::store::rows::{groups, repeated, shown_row};
 use crate::store::{Tx, TxError, Value, Write, values};
-use sqlx::query_as;
+use sqlx::{AssertSqlSafe, query_as};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,34 +49,54 @@ impl Queue {
         // Page by page along the index of each state: what is final, which is most, is not looked at.
         let mut after = (i64::MIN, i64::MIN);
         loop {
-            let rows: Vec<(i64, String, String, i64)> = query_as(
-                "SELECT id, address, next_hop, due FROM recipient INDEXED BY recipient_due \
-                 WHERE state = 'pending' AND (due, id) > (?, ?) ORDER BY due, id LIMIT 2000",
+            let rows: Vec<Pending> = query_as(
+                "SELECT id, address, next_hop, due FROM recipient INDEXED BY recipient_due WHERE state = 'pending' \
+                 AND (due, id) > (?, ?) AND typeof(due) = 'integer' ORDER BY due, id LIMIT 2000",
             )
             .bind(after.0)
             .bind(after.1)
             .fetch_all(self.0.store.readers())
             .await?;
-            let Some((last, _, _, due)) = rows.last() else { break };
-            after = (*due, *last);
-            rows.into_iter().for_each(|(id, address, old, _)| consider(id, &address, old));
+            let Some(last) = rows.last() else { break };
+            after = (last.due, last.id);
+            rows.into_iter().for_each(|row| consider(row.id, &row.address, row.next_hop));
         }
+        let sql = format!(
+            "SELECT id, address, next_hop, class FROM recipient INDEXED BY recipient_held WHERE state = 'held' \
+             AND (class, id) > (?, ?) AND class IN ({CLASSES}) ORDER BY class, id LIMIT 2000"
+        );
         let mut after = (String::new(), i64::MIN);
         loop {
-            let rows: Vec<(i64, String, String, String)> = query_as(
-                "SELECT id, address, next_hop, class FROM recipient INDEXED BY recipient_held \
-                 WHERE state = 'held' AND (class, id) > (?, ?) ORDER BY class, id LIMIT 2000",
-            )
-            .bind(&after.0)
-            .bind(after.1)
-            .fetch_all(self.0.store.readers())
-            .await?;
-            let Some((last, _, _, class)) = rows.last() else { break };
-            after = (class.clone(), *last);
-            rows.into_iter().for_each(|(id, address, old, _)| consider(id, &address, old));
+            let rows: Vec<Held> = query_as(AssertSqlSafe(sql.clone()))
+                .bind(&after.0)
+                .bind(after.1)
+                .fetch_all(self.0.store.readers())
+                .await?;
+            let Some(last) = rows.last() else { break };
+            after = (last.class.clone(), last.id);
+            rows.into_iter().for_each(|row| consider(row.id, &row.address, row.next_hop));
         }
         Ok(changes)
     }
+}
+
+// A row that is damaged is left as it is: it is set aside when it is claimed.
+shown_row! {
+    struct Pending {
+    id: i64,
+    address: String,
+    next_hop: String,
+    due: i64,
+}
+}
+
+shown_row! {
+    struct Held {
+    id: i64,
+    address: String,
+    next_hop: String,
+    class: String,
+}
 }
 
 type Row = (i64, Arc<str>, Arc<str>);

@@ -80,6 +80,12 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// The same, and nothing is given up or told of.
+    #[must_use]
+    pub fn without_end(self) -> Self {
+        Self { expire: Duration::MAX, warn: Duration::MAX, ..self }
+    }
+
     /// When mail that was accepted at this time is given up.
     pub fn expiry(&self, received: Timestamp) -> Timestamp {
         received.saturating_add(self.expire).unwrap_or(Timestamp::MAX)
@@ -152,6 +158,9 @@ pub fn settle(recipient: &RecipientRecord, outcome: &Outcome, now: Timestamp, sc
     }
 }
 
+/// No retry is put off for longer: a time further ahead was written by a clock that was ahead.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
 /// Up to 20 % longer, so that what failed together does not come back together.
 fn wait(recipient: &RecipientRecord) -> Duration {
     let index = usize::try_from(recipient.tries).unwrap_or(usize::MAX);
@@ -210,6 +219,7 @@ mod tests {
             assert!(if tries < 3 { (5..30).contains(&wait) } else { (30..=240).contains(&wait) }, "{tries}: {wait}");
             assert!(wait >= last);
             assert_eq!(minutes(255), wait * 6 / 5);
+            assert!(wait * 6 / 5 < LONGEST_WAIT.as_secs() as i64 / 60);
             last = wait;
         }
     }
@@ -225,6 +235,11 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        let never = schedule.without_end();
+        assert!(matches!(
+            settle(&recipient, &deferred(), hours(1 << 20), &never),
+            Settlement::Retry { delayed: false, .. }
+        ));
         let short = Schedule { expire: Duration::from_secs(3600), ..schedule };
         assert!(matches!(settle(&recipient, &deferred(), T, &short), Settlement::Failed { .. }));
     }

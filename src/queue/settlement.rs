@@ -21,6 +21,8 @@ impl Queue {
     pub async fn settle(&self, delivery: &Delivery, outcomes: Vec<(i64, Outcome)>) -> Result<(), QueueError> {
         let now = crate::clock::now();
         let terms = self.0.terms();
+        // After a jump of the clock nothing expires (P33): what waits would all be given back to its senders at once.
+        let schedule = if self.0.clock.is_settled() { terms.schedule } else { terms.schedule.without_end() };
         let mut settled = Vec::with_capacity(outcomes.len());
         for (id, outcome) in outcomes {
             let Some(recipient) = delivery.recipients.iter().find(|recipient| recipient.id == id) else { continue };
@@ -33,7 +35,7 @@ impl Queue {
                 answerable: delivery.reverse_path.mailbox().is_some(),
                 warned: recipient.warned,
             };
-            settled.push((recipient, settle(&state, &outcome, now, &terms.schedule), outcome));
+            settled.push((recipient, settle(&state, &outcome, now, &schedule), outcome));
         }
         let mut telling = Telling::default();
         for (recipient, settlement, outcome) in &settled {

@@ -77,11 +77,27 @@ async fn jobs_are_done_before_closing_and_refused_after() {
 }
 
 #[tokio::test]
+async fn opening_a_store_that_is_there_writes_nothing() {
+    let (folder, store) = store().await;
+    store.write(Insert("a")).await.unwrap();
+    let log = || std::fs::metadata(folder.path().join("segel.db-wal")).unwrap().len();
+    let before = log();
+    let path = folder.path().join("segel.db");
+    let other = Store::open_current(&path).await.unwrap();
+    for one in [&store, &other] {
+        let found: i64 = sqlx::query_scalar("SELECT count(*) FROM setting").fetch_one(one.readers()).await.unwrap();
+        assert!(found > 0);
+    }
+    backup::close(backup::unchecked(&path).await.unwrap()).await;
+    assert_eq!(log(), before, "a full disk must not keep anybody from looking");
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let (folder, store) = store().await;
     store.close().await;
     let path = folder.path().join("segel.db");
-    let connection = writer::connect(&path).unwrap();
+    let connection = writer::connect(&path, true).unwrap();
     connection.execute_batch("PRAGMA user_version = 1000").unwrap();
     drop(connection);
     assert!(matches!(Store::open(&path).await, Err(StoreError::NewerSchema { found: 1000, known: 8 })));
@@ -91,7 +107,7 @@ async fn a_newer_schema_is_refused() {
 async fn an_older_schema_is_brought_up_and_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segel.db");
-    let connection = writer::connect(&path).unwrap();
+    let connection = writer::connect(&path, true).unwrap();
     connection.execute_batch(include_str!("migrations/0001.sql")).unwrap();
     let row = "INSERT INTO certificate (sha256, der, trust, source, added) VALUES (x'00', x'01', 'seen', 'mail', 7); \
                PRAGMA user_version = 1";

@@ -45,6 +45,9 @@ pub enum TxError {
         /// Values given.
         found: usize,
     },
+    /// The database's octets are not what was written, and the database itself does not see it.
+    #[error("{0}")]
+    Damaged(String),
     /// The job itself does not go on.
     #[error("{0}")]
     Refused(String),

@@ -67,12 +67,18 @@ pub(super) struct Counters {
     pub(super) damaged: Arc<AtomicBool>,
 }
 
+impl Counters {
+    fn sound(&self) -> Result<(), StoreError> {
+        match self.damaged.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(StoreError::Damaged(Arc::new(TxError::Damaged("found by an earlier transaction".to_owned())))),
+        }
+    }
+}
+
 impl Handle {
     pub(super) async fn write<W: Write>(&self, job: W) -> Result<W::Output, StoreError> {
-        if self.counters.damaged.load(Ordering::Acquire) {
-            let cause = TxError::Refused("found by an earlier transaction".to_owned());
-            return Err(StoreError::Damaged(Arc::new(cause)));
-        }
+        self.counters.sound()?;
         let (reply, answer) = oneshot::channel();
         let group = Jobs { jobs: vec![(job, reply)], outputs: Vec::new() };
         if !self.jobs.send(Box::new(group)).await {
@@ -89,14 +95,20 @@ impl Handle {
 /// Opens the one connection that writes, with the settings that were measured (DESIGN section 6). `secure_delete`: a
 /// destroyed content key must not stay in a free page. `temp_store`: what a statement might have to take back stays in
 /// memory, it is no larger than a group of rows.
-pub(super) fn connect(database: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+pub(super) fn connect(database: &Path, make: bool) -> Result<Connection, rusqlite::Error> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, make);
     let connection = Connection::open_with_flags(database, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // In this order: the first two hold for a new file only until something is in it.
+    // Before the others: these two hold for a new file only until something is in it. Said to one that is there, the second is a
+    // transaction of its own: nothing could be opened, or looked at, on a full disk.
+    let shrinks: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if shrinks != INCREMENTAL {
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
+    }
     connection.execute_batch(
-        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+        "PRAGMA journal_mode = WAL; \
          PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000; \
          PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;",
     )?;
@@ -141,7 +153,7 @@ impl Writer {
             }
             other => other,
         };
-        let connection = connect(&self.database).map_err(failed)?;
+        let connection = connect(&self.database, true).map_err(failed)?;
         migrations::run(&connection, &self.database, migrate)?;
         self.connection = Some(connection);
         Ok(())
@@ -164,6 +176,10 @@ impl Writer {
         groups.retain_mut(|group| group.drop_abandoned() > 0);
         if groups.is_empty() {
             return;
+        }
+        // What waited here when the damage was found.
+        if let Err(error) = self.counters.sound() {
+            return groups.into_iter().for_each(|group| group.fail(&error));
         }
         match self.transaction(&mut groups) {
             Ok(()) => groups.into_iter().for_each(|group| group.finish()),
@@ -191,7 +207,8 @@ impl Writer {
     fn transaction(&mut self, groups: &mut [Box<dyn Group>]) -> Result<(), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.database).map_err(TxError::from)?,
+            // One that is gone, with the disk that it lay on, is not made anew: an empty one would be served.
+            None => connect(&self.database, false).map_err(TxError::from)?,
         };
         self.counters.generation.fetch_add(1, Ordering::SeqCst);
         let (watch, jobs) = (Stopwatch::start(), groups.iter().map(|group| group.len()).sum());
@@ -335,6 +352,8 @@ impl<W: Write> Group for Jobs<W> {
     }
 }
 
+/// Of `PRAGMA auto_vacuum`.
+const INCREMENTAL: i64 = 2;
 const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 200;

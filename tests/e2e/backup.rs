@@ -121,6 +121,8 @@ fn a_backup_of_a_running_gateway_is_restored_held_and_leaves_once() {
     open.wait(2);
     let rest = gateway.segel(&["queue", "release", "--restored", "--reason", "tiket 12"]);
     assert!(rest.code == 0 && rest.output.contains("pending"), "{rest:?}");
+    let second = held[1]["queue_id"].as_str().unwrap();
+    assert!(rest.output.contains(second) && !rest.output.contains(first), "{rest:?}");
     open.wait(3);
     assert!(holds(&open.find("besar").content, b"panjang panjang") && open.has("kecil"));
     let none = gateway.segel(&["queue", "release", "--restored", "--reason", "tiket 12"]);
@@ -257,6 +259,40 @@ pub fn killed(gateway: &Gateway, calls: &str, number: usize, arguments: &[&str])
 }
 
 #[test]
+fn what_killed_backups_have_left_goes_with_the_next_one_and_nothing_else() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed) = (Sink::start(), Sink::with(&[("later", RINA)]));
+    let gateway = waiting(&inside, &closed);
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.tar");
+    assert_eq!(gateway.segel(&["backup", &text(&good)]).code, 0);
+    let begun = octets(&good)[..2048].to_vec();
+    let hours_ago = |hours: u64| std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+    let part = |name: &str, octets: &[u8], hours: u64| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, octets).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_modified(hours_ago(hours)).unwrap();
+        (path, file)
+    };
+    let (left, _) = part("a.tar.part-0123abcd", &begun, 2);
+    let (busy, held) = part("b.tar.part-0123abcd", &begun, 2);
+    held.lock().unwrap();
+    let others = [
+        part("c.tar.part-0123abcd", &begun, 0),
+        part("d.tar.part-0123abcd", b"segel.database", 2),
+        part("e.tar.part-0123abc", &begun, 2),
+        part("f.tar.part-0123abcx", &begun, 2),
+        part("g.tar", &begun, 2),
+    ];
+    assert_eq!(gateway.segel(&["backup", &text(&folder.path().join("next.tar"))]).code, 0);
+    assert!(!left.exists() && busy.exists());
+    for (path, _) in others {
+        assert!(path.exists(), "{}", path.display());
+    }
+}
+
+#[test]
 fn kill_9_in_a_backup_or_a_restore_leaves_what_was_there() {
     need!("openssl", "aiosmtpd", "strace");
     let (inside, closed) = (Sink::start(), Sink::with(&[("later", RINA)]));
@@ -306,6 +342,13 @@ fn kill_9_in_a_backup_or_a_restore_leaves_what_was_there() {
     }
     assert!(kills >= 10 && old >= 5 && new == 1, "{kills} kills, {old} old, {new} new");
     gateway.start();
-    assert_eq!(gateway.held().len(), 2);
+    let ids = |rows: Vec<serde_json::Value>| -> BTreeSet<String> {
+        rows.iter().map(|row| row["queue_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let held = ids(gateway.held());
+    assert_eq!(held.len(), 2);
+    let released = gateway.segel(&["queue", "release", "--restored", "--json", "--reason", "tiket 13"]).json();
+    assert!(released.iter().all(|row| row["state"] == "pending" && row["address"] == RINA), "{released:?}");
+    assert_eq!(ids(released), held);
     assert!(!gateway.data().join("restore.tmp").exists(), "the start clears what kills have left");
 }

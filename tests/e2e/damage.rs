@@ -1,12 +1,13 @@
 //! What a disk does to the store is reported and kept apart; mail around it goes on (C07).
 
 use crate::backup::{long, octets, settled};
-use crate::support::client::send;
+use crate::support::client::{get, send};
 use crate::support::database::sql;
-use crate::support::pki::{RINA, SITI};
+use crate::support::pki::{RATNA, RINA, SITI};
 use crate::support::process::run;
-use crate::support::{Gateway, Setup, Sink, letter};
-use std::path::PathBuf;
+use crate::support::{Gateway, Pki, Setup, Sink, letter};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// A stopped gateway with three small mails and a large one that are due, whose next hop takes them at the next start.
 fn stopped(inside: &Sink, closed: &Sink, open: &Sink) -> (Gateway, PathBuf) {
@@ -73,6 +74,187 @@ fn c07_damaged_contents_and_rows_are_set_aside_and_the_others_leave() {
     gateway.wait_log("the daily round is done");
     assert_eq!((gateway.held().len(), open.mails().len()), (3, 2));
     assert_eq!(gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json().len(), 3);
+}
+
+#[test]
+fn c07_c45_a_row_that_cannot_be_read_keeps_no_other_mail() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    // Octets that are no text, and values of another kind: what flipped bits leave.
+    sql(
+        &database,
+        "UPDATE recipient SET address = CAST(x'ff' || address AS TEXT) WHERE record = 1; \
+         UPDATE recipient SET due = 'soon' WHERE record = 2; \
+         UPDATE record SET queue_id = CAST(x'ff' || queue_id AS TEXT) WHERE id = 3",
+    );
+    gateway.start();
+    open.find("besar");
+    let held = wait_held(&gateway, 3);
+    let said: Vec<&str> = held.iter().filter_map(|row| row["recipients"][0]["diagnostic"].as_str()).collect();
+    assert!(said.iter().all(|text| text.starts_with("stored row is damaged: ")), "{said:?}");
+    assert_eq!(gateway.segel(&["audit", "search", "--event", "damaged", "--json"]).json().len(), 3);
+    assert_eq!(open.mails().len(), 1);
+}
+
+/// Where the root page of a table or an index begins.
+fn root(database: &Path, name: &str) -> usize {
+    let page = sql(database, &format!("SELECT rootpage FROM sqlite_schema WHERE name = '{name}'"));
+    (page[0].parse::<usize>().unwrap() - 1) * 4096
+}
+
+#[test]
+fn c07_a_content_that_the_disk_does_not_give_holds_up_nobody_and_its_sender_is_told() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::with(&[("refuse", RINA)]));
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    // What is read for the notice is the original: the disk gives an error for it, as for a bad sector.
+    let file = "SELECT file FROM content WHERE file IS NOT NULL AND id IN (SELECT original FROM record)";
+    let path = gateway.data().join("content").join(&sql(&database, file)[0]);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    gateway.start();
+    let notices = inside.wait(4);
+    assert!(notices.iter().all(|mail| String::from_utf8_lossy(&mail.content).contains("5.1.1")));
+    settled(&gateway, 0);
+    assert_eq!(gateway.held().len(), 0);
+}
+
+#[test]
+fn c07_a_damaged_key_of_the_audit_log_keeps_nobody_from_writing() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    sql(&database, "UPDATE audit_subject SET wrapped = zeroblob(76)");
+    gateway.start();
+    for id in ["satu", "dua", "tiga", "besar"] {
+        open.find(id);
+    }
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "baru", "x")).starts_with("250"));
+    open.find("baru");
+    settled(&gateway, 0);
+    gateway.wait_log("a key of the audit log is damaged");
+    assert_eq!(gateway.segel(&["audit", "verify"]).code, 0);
+    let rows = gateway.segel(&["audit", "search", "--event", "delivered", "--json"]).json();
+    assert!(rows.len() == 5 && rows.iter().all(|row| row["personal"] == "unreadable"), "{rows:?}");
+    assert_eq!(open.mails().len(), 5);
+}
+
+#[test]
+fn c07_after_damage_nothing_is_taken_or_delivered_until_the_next_start() {
+    need!("openssl", "aiosmtpd");
+    Pki::with_mailboxes();
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let mut gateway = Setup::new(inside.address, outside.address).start();
+    gateway.know(&[RATNA]);
+    let database = gateway.data().join("segel.db");
+    // Three that wait in memory for a next hop that hangs.
+    outside.signal("STOP");
+    for id in ["satu", "dua", "tiga"] {
+        assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, id, "x")).starts_with("250"));
+    }
+    // A page that the first encrypted mail to somebody needs, and nothing before it.
+    let at = root(&database, "correspondent");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&database).unwrap();
+    let mut good = [0];
+    file.read_exact_at(&mut good, at as u64).unwrap();
+    file.write_all_at(&[0x55], at as u64).unwrap();
+    let health = |gateway: &Gateway| get(gateway.console(), "/health");
+    assert_eq!(health(&gateway).0, 200);
+    let reply = send(gateway.inside, SITI, &[RATNA], &letter(SITI, RATNA, "rahasia", "x"));
+    assert!(reply.starts_with("451"), "{reply}");
+    gateway.wait_log("mail is neither taken nor delivered until the gateway is started again");
+    // From here on everybody hears it, on both sides.
+    for (listener, from, to) in [(gateway.inside, SITI, RINA), (gateway.outside, RINA, SITI)] {
+        let reply = send(listener, from, &[to], &letter(from, to, "sesudah", "x"));
+        assert!(reply.starts_with("451"), "{reply}");
+    }
+    let (code, body) = health(&gateway);
+    assert!(code == 503 && body.contains("store-failed"), "{code} {body}");
+    outside.signal("CONT");
+    let direct = send(outside.address, SITI, &[RINA], &letter(SITI, RINA, "langsung", "x"));
+    assert!(direct.starts_with("250"), "{direct}");
+    outside.find("langsung");
+    std::thread::park_timeout(std::time::Duration::from_secs(2));
+    assert_eq!(outside.mails().len(), 1, "nothing is begun that can't be settled");
+    assert_eq!(health(&gateway).0, 503);
+    assert_eq!(gateway.stop(), Some(0));
+    file.write_all_at(&good, at as u64).unwrap();
+    gateway.start();
+    assert_eq!(health(&gateway).0, 200);
+    for id in ["satu", "dua", "tiga"] {
+        outside.find(id);
+    }
+    settled(&gateway, 0);
+    assert_eq!(outside.mails().len(), 4, "each once, and what heard 451 not at all");
+    assert_eq!(gateway.segel(&["audit", "verify"]).code, 0);
+}
+
+#[test]
+fn c07_what_lies_on_the_disk_is_looked_at_before_anybody_is_listened_to() {
+    need!("openssl", "aiosmtpd");
+    let inside = Sink::start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut setup = Setup::new(inside.address, inside.address);
+    let mut gateway = setup.start();
+    gateway.stop();
+    setup.inside = taken.local_addr().unwrap().to_string();
+    gateway.edit("name = \"dalam\"\nbind = \"127.0.0.1:0\"", &format!("name = \"dalam\"\nbind = \"{}\"", setup.inside));
+    let answer = gateway.segel(&["serve"]);
+    assert!(answer.code == 3 && answer.errors.contains("cannot listen on"), "{answer:?}");
+    // Both are wrong: the first that is said is what was looked at first.
+    let database = gateway.data().join("segel.db");
+    let at = root(&database, "recipient");
+    std::fs::OpenOptions::new().write(true).open(&database).unwrap().write_all_at(&[0x55], at as u64).unwrap();
+    let answer = gateway.segel(&["serve"]);
+    assert!(answer.code == 3 && answer.errors.contains("the database is damaged"), "{answer:?}");
+    assert!(!answer.errors.contains("cannot listen on"), "{answer:?}");
+}
+
+#[test]
+fn c07_mail_whose_recipients_are_gone_is_told_of() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    // A page that was written to the wrong place: an empty one of the same kind.
+    let (from, to) = (root(&database, "alert"), root(&database, "recipient"));
+    let mut file = octets(&database);
+    file.copy_within(from..from + 4096, to);
+    std::fs::write(&database, file).unwrap();
+    gateway.start();
+    gateway.wait_log("its recipients are gone");
+    let ids = sql(&database, "SELECT queue_id FROM record");
+    assert_eq!(ids.len(), 4);
+    for id in ids {
+        let original = gateway.segel(&["queue", "show", "--original", &id]);
+        assert!(original.code == 0 && original.output.contains("Message-ID"), "{original:?}");
+    }
+}
+
+#[test]
+fn c07_mail_whose_record_is_gone_is_counted_where_operators_look() {
+    need!("openssl", "aiosmtpd");
+    let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    sql(
+        &database,
+        "PRAGMA foreign_keys = OFF; DELETE FROM record WHERE id = 2; UPDATE recipient SET tries = 'x' WHERE record = 3",
+    );
+    gateway.start();
+    open.find("besar");
+    gateway.wait_log("the daily round is done");
+    wait_held(&gateway, 1);
+    for list in ["queue", "quarantine"] {
+        let answer = gateway.segel(&[list, "list"]);
+        assert!(answer.code == 0 && answer.errors.contains("1 recipients are held whose record is gone"), "{answer:?}");
+    }
+    let (_, body) = get(gateway.console(), "/health");
+    let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&health["status"], &health["queue"]["damaged"], &health["queue"]["lost"]),
+        (&"degraded".into(), &2.into(), &1.into())
+    );
+    assert!(get(gateway.console(), "/metrics").1.contains("segel_queue_damaged_recipients 2"));
 }
 
 /// Starts, and says what an operator sees: everything it logs until it ends or every mail has left.

@@ -201,3 +201,19 @@ fn s63_recipients_are_verified_by_the_server_that_gets_the_mail() {
     // No mail was sent to ask.
     assert!(inside.mails().is_empty());
 }
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_what_does_not_fit_is_said() {
+    need!("openssl", "aiosmtpd");
+    let inside = Sink::start();
+    let mut setup = Setup::new(inside.address, inside.address);
+    let limited = "ulimit -Sn 300; ulimit -Hn 1200; exec \"$0\" \"$@\"";
+    setup.under = ["sh", "-c", limited].map(str::to_owned).into();
+    let mut gateway = setup.start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.server().id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["1200", "1200"]);
+    // 1000 connections unless the configuration says otherwise.
+    let said = gateway.wait_log("limits.connections needs more open files");
+    assert!(said.contains("needed=1600") && said.contains("LimitNOFILE"), "{said}");
+}

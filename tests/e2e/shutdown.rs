@@ -2,7 +2,9 @@
 
 use crate::support::client::send;
 use crate::support::pki::{RINA, SITI};
+use crate::support::process::Process;
 use crate::support::{Client, Setup, Sink, letter};
+use std::process::Command;
 
 #[test]
 fn s16_sigterm_drains_and_loses_nothing() {
@@ -46,4 +48,54 @@ fn s16_sigterm_drains_and_loses_nothing() {
     outside.wait(2);
     assert_eq!(kept("waits"), 1);
     assert_eq!(kept("busy"), usize::from(promised));
+}
+
+/// Whether a process has handlers for SIGHUP, SIGINT and SIGTERM.
+fn listens(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    [1, 2, 15].iter().all(|number| caught.unwrap_or(0) >> (number - 1) & 1 == 1)
+}
+
+#[test]
+fn a_signal_before_everything_has_started_is_a_clean_end_or_waits() {
+    need!("openssl", "aiosmtpd", "mkfifo");
+    let inside = Sink::start();
+    let mut gateway = Setup::new(inside.address, inside.address).start();
+    gateway.stop();
+    let configuration = gateway.home.configuration();
+    let text = std::fs::read(&configuration).unwrap();
+    let pipe = configuration.with_file_name("pipe.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (signals, code) in [(&["HUP"][..], None), (&["HUP", "TERM"], Some(0)), (&["INT"], Some(0))] {
+        // It waits for its configuration, so nothing else has begun.
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_segel"));
+        let mut server = Process::start(serve.args(["serve", "-c"]).arg(&pipe));
+        for _ in 0..600 {
+            if listens(server.id()) {
+                break;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        signals.iter().for_each(|name| server.signal(name));
+        assert!(server.runs(), "{signals:?}");
+        std::fs::write(&pipe, &text).unwrap();
+        let log = |server: &Process| server.stderr.all().join("\n");
+        match code {
+            Some(_) => {
+                assert_eq!(server.wait(), code, "{signals:?}");
+                assert!(!log(&server).contains("listener `"), "{}", log(&server));
+            }
+            None => {
+                let started = |lines: &[String]| lines.iter().any(|line| line.contains("console on ")).then_some(());
+                assert!(server.stderr.wait(crate::support::PATIENCE, started).is_some(), "{}", log(&server));
+                // The reload that was asked for reads the pipe once more.
+                std::fs::write(&pipe, &text).unwrap();
+                let reloaded = |lines: &[String]| lines.iter().any(|line| line.contains("reloaded.")).then_some(());
+                assert!(server.stderr.wait(crate::support::PATIENCE, reloaded).is_some(), "{}", log(&server));
+                server.signal("TERM");
+                assert_eq!(server.wait(), Some(0));
+            }
+        }
+    }
 }

@@ -64,17 +64,49 @@ pub(super) fn release(config: &Config, arguments: ReleaseArguments, out: &mut Pr
     if waiting.is_empty() && !json {
         out.line("no mail is held because of a restore")?;
     }
+    let mut rows = Vec::new();
+    let mut released = Ok(());
     for (id, recipients, judged) in waiting {
         left += judged;
-        if !recipients.is_empty() {
-            change(config, one(id, recipients, reason.clone()), Change::Release, out)?;
+        if recipients.is_empty() {
+            continue;
+        }
+        match changed(config, one(id.clone(), recipients, reason.clone()), Change::Release) {
+            Ok(changes) => rows.extend(changes.into_iter().map(|change| Released { queue_id: id.clone(), change })),
+            Err(error) => {
+                released = Err(error);
+                break;
+            }
         }
     }
+    // Also where one could not be released: those before it are on their way.
+    if json {
+        rows.iter().try_for_each(|row| out.json(row))?;
+    } else if !rows.is_empty() {
+        out.table(&["id", "recipient", "state", ""], &rows.iter().map(Released::row).collect::<Vec<_>>(), "")?;
+    }
+    released?;
     if left > 0 {
         let text = "waited for a certificate or a CRL: `segel quarantine list` shows them, `segel quarantine release` judges them again";
         warning_line(&format!("{left} recipients {text}"));
     }
     Ok(Exit::Yes)
+}
+
+/// One recipient whose restored mail goes on.
+#[derive(serde::Serialize)]
+struct Released {
+    queue_id: String,
+    #[serde(flatten)]
+    change: Changed,
+}
+
+impl Released {
+    fn row(&self) -> Vec<String> {
+        let mut cells = vec![self.queue_id.clone()];
+        cells.extend(row(&self.change));
+        cells
+    }
 }
 
 /// Queue id, recipients whose copy is there, and how many others have none.
@@ -104,11 +136,8 @@ pub(super) fn change(
     change: Change,
     out: &mut Printer,
 ) -> Result<Exit, CliError> {
-    let Arguments { recipients, reason, json, id } = arguments;
-    let command = Command::QueueChange { id, recipients, change, operator: local::operator(), reason };
-    let Output::QueueChanged { recipients } = local::change(config, command)? else {
-        return Err(CliError::Failed("the server gave an answer to another question".to_owned()));
-    };
+    let json = arguments.json;
+    let recipients = changed(config, arguments, change)?;
     if json {
         for recipient in &recipients {
             out.json(recipient)?;
@@ -120,6 +149,15 @@ pub(super) fn change(
         out.line("nothing was changed: it was so already")?;
     }
     Ok(Exit::Yes)
+}
+
+fn changed(config: &Config, arguments: Arguments, change: Change) -> Result<Vec<Changed>, CliError> {
+    let Arguments { recipients, reason, json: _, id } = arguments;
+    let command = Command::QueueChange { id, recipients, change, operator: local::operator(), reason };
+    match local::change(config, command)? {
+        Output::QueueChanged { recipients } => Ok(recipients),
+        _ => Err(CliError::Failed("the server gave an answer to another question".to_owned())),
+    }
 }
 
 fn row(recipient: &Changed) -> Vec<String> {

@@ -13,8 +13,10 @@ use crate::queue::KEPT_FOR_BACKUP;
 use crate::seal::sync_folder;
 use crate::store::backup;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A backup that is on disk.
 #[derive(Clone, Debug)]
@@ -123,12 +125,17 @@ impl Drop for Part {
 impl Job {
     fn write(self, mut manifest: Manifest, seconds: u64) -> Result<Made, OperationError> {
         let folder = folder_of(&self.file);
+        clear_parts(&folder);
         let database = self.scratch.path().join(DATABASE);
         let octets = std::fs::metadata(&database).map_err(|error| io("read", &database, &error))?.len();
         need_space(&folder, octets)?;
         let path = self.part();
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let opened = opened.map_err(|error| io("make", &path, &error))?;
+        // As long as it is written, no other backup takes it for what a killed one has left.
+        if let Err(error) = opened.try_lock() {
+            tracing::debug!(%error, "the part of a backup has no lock.");
+        }
         let mut part = Part(Some(path.clone()));
         let mut archive = Writer::new(opened, seconds);
         let failed = |error: &std::io::Error| io("write", &self.file, error);
@@ -163,6 +170,41 @@ impl Job {
             found => found,
         }
     }
+}
+
+/// So long after the last octet a part is nobody's any more, whatever wrote it.
+const OLD: Duration = Duration::from_secs(3600);
+
+/// Removes what killed backups left where the new one will lie. Only what is surely that: its name, what it begins with, and
+/// nobody writes it.
+fn clear_parts(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_left_part(path)) {
+        match std::fs::remove_file(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "what a killed backup had left was removed."),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "what a killed backup has left stays behind."),
+        }
+    }
+}
+
+fn is_left_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let random = name.and_then(|name| name.rsplit_once(".part-")).map(|(_, random)| random);
+    let is_named = random.is_some_and(|random| {
+        random.len() == 8 && random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    let is_old = |found: &std::fs::Metadata| {
+        found.is_file() && found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD))
+    };
+    if !is_named || !path.symlink_metadata().is_ok_and(|found| is_old(&found)) {
+        return false;
+    }
+    let Ok(mut file) = open(path) else { return false };
+    let mut begin = [0; DATABASE.len() + 1];
+    // The header of a tar file begins with the name of its first file, which is filled up with zeros.
+    file.read_exact(&mut begin).is_ok()
+        && begin.strip_suffix(b"\0") == Some(DATABASE.as_bytes())
+        && file.try_lock().is_ok()
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

@@ -123,7 +123,7 @@ pub(in crate::outbound) async fn deliver(
                 Err(why) => return delivery.recipients.iter().map(|recipient| (recipient.id, why.clone())).collect(),
             }
         }
-        if let Some(outcomes) = send_over(delivery, connection).await {
+        if let Some(outcomes) = send_over(delivery, connection, None).await {
             return outcomes;
         }
     }

@@ -45,6 +45,19 @@ impl Lines {
         line.push_back(delivery);
     }
 
+    /// The first that is meant, whoever's turn it is.
+    fn remove(&mut self, is_meant: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        let found = self.of.iter().find_map(|(sender, line)| Some((sender.clone(), line.iter().position(&is_meant)?)));
+        let (sender, place) = found?;
+        let line = self.of.get_mut(&sender)?;
+        let delivery = line.remove(place);
+        if line.is_empty() {
+            self.of.remove(&sender);
+            self.turns.retain(|one| *one != sender);
+        }
+        delivery
+    }
+
     fn pop(&mut self) -> Option<Delivery> {
         let sender = self.turns.pop_front()?;
         let line = self.of.get_mut(&sender)?;
@@ -103,6 +116,19 @@ impl Hop {
         taken
     }
 
+    /// Those that no lane has taken and that are meant.
+    pub(super) fn take_if(&self, is_meant: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        // With a permit one of them is ours, whoever takes others meanwhile.
+        while let Ok(permit) = self.ready.try_acquire() {
+            let Some(delivery) = self.lines().remove(&is_meant) else { break };
+            permit.forget();
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            taken.push(delivery);
+        }
+        taken
+    }
+
     /// How many lanes it may have.
     pub(super) fn window(&self) -> usize {
         self.window.load(Ordering::Acquire)
@@ -133,6 +159,7 @@ mod tests {
     use crate::config::{DeliverTls, NextHop};
     use crate::mail::{Address, ReversePath};
     use crate::outbound::deliver::tests::delivery;
+    use std::sync::atomic::Ordering;
 
     #[tokio::test]
     async fn c21_senders_take_turns() {
@@ -153,6 +180,15 @@ mod tests {
         assert_eq!(order, [1, 4, 5, 8, 2, 7]);
         assert_eq!(hop.take_all().iter().map(|one| one.record).collect::<Vec<_>>(), [3, 6]);
         assert!(hop.take_all().is_empty() && hop.lines().of.is_empty());
+        for (id, sender) in [(1, "siti"), (2, "budi"), (3, "siti")] {
+            let mut one = delivery(&next_hop, id, &["u@b.example"]);
+            one.reverse_path = ReversePath::Mailbox(Address::parse(&format!("{sender}@own.example")).unwrap());
+            hop.push(one);
+        }
+        let taken: Vec<i64> = hop.take_if(|one| one.record != 1).iter().map(|one| one.record).collect();
+        assert_eq!((taken.len(), hop.waiting.load(Ordering::Acquire)), (2, 1), "{taken:?}");
+        assert_eq!(hop.next().await.unwrap().record, 1);
+        assert!(hop.take_if(|_| true).is_empty() && hop.lines().of.is_empty() && hop.lines().turns.is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::rest::Rests;
 use crate::config::NextHop;
 use crate::metrics::{Stopwatch, UnderWay};
 use crate::outbound::Current;
-use crate::outbound::connect::{Connection, open};
+use crate::outbound::connect::{Connection, TOO_LATE, open};
 use crate::outbound::deliver::send;
 use crate::outbound::told;
 use crate::queue::{Delivery, Outcome, QueueError};
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a connection is kept without work.
 const IDLE: Duration = Duration::from_secs(5);
@@ -82,7 +82,12 @@ impl<L: Ledger> Lane<L> {
         if let Some(connection) = self.disconnect() {
             connection.quit().await;
         }
-        while self.settling.join_next().await.is_some() {}
+        // One that can't be settled, because of damage in its rows, must not keep a place of the next hop's for ever.
+        let mut settling = self.settling;
+        let settled = async { while settling.join_next().await.is_some() {} };
+        if timeout(SETTLE_PAUSE.1 * 2, settled).await.is_err() {
+            settling.detach_all();
+        }
     }
 
     /// The next delivery; `None` after some idle seconds, or when the server stops.
@@ -108,7 +113,12 @@ impl<L: Ledger> Lane<L> {
                 _ = stalled.wait_for(|count| *count == 0) => {}
             }
         }
+        // A next hop that hangs must not keep it past its expiry.
+        let until = Instant::now().checked_add(self.ledger.time_left(delivery));
         loop {
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Done::Settle(everybody(delivery, &too_late()));
+            }
             let surroundings = (self.current)();
             if let Some(connection) = &mut self.connection
                 && (!connection.is_of(&surroundings) || connection.is_stale().await)
@@ -120,6 +130,7 @@ impl<L: Ledger> Lane<L> {
                 let opened = tokio::select! {
                     biased;
                     () = async { drop(self.shutdown.wait_for(|stop| *stop).await) } => return Done::Release,
+                    () = passed(until) => return Done::Settle(everybody(delivery, &too_late())),
                     opened = open(&self.next_hop, &surroundings) => opened,
                 };
                 match opened {
@@ -134,11 +145,15 @@ impl<L: Ledger> Lane<L> {
                     }
                 }
             }
+            if !self.ledger.can_settle() {
+                drop(self.shutdown.wait_for(|stop| *stop).await);
+                return Done::Release;
+            }
             // Without an answer it is sent: the settlement looks at the lease again.
             if delivery.hold.age() > DOUBTFUL && matches!(self.ledger.stands(delivery).await, Ok(false)) {
                 return Done::Forget;
             }
-            let outcomes = send(delivery, &mut self.connection).await;
+            let outcomes = send(delivery, &mut self.connection, until).await;
             match &self.connection {
                 // A dialogue to its end: the next hop bears one more at a time.
                 Some(_) if self.hop.widen(surroundings.per_hop) => self.proven.notify_one(),
@@ -206,6 +221,19 @@ impl<L: Ledger> Lane<L> {
 
 pub(super) fn everybody(delivery: &Delivery, outcome: &Outcome) -> Vec<(i64, Outcome)> {
     delivery.recipients.iter().map(|recipient| (recipient.id, outcome.clone())).collect()
+}
+
+/// Never, where there is no such time.
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is said of mail that expires before a next hop has taken it. The last reply, if there was one, says more.
+pub(super) fn too_late() -> Outcome {
+    Outcome::Deferred { status: "4.4.7".to_owned(), diagnostic: TOO_LATE.to_owned() }
 }
 
 /// Gives a lease back; the next start would do it too.

@@ -21,6 +21,8 @@ struct Memory {
     released: Arc<Mutex<Vec<i64>>>,
     /// The store is full.
     full: Arc<AtomicBool>,
+    /// When all mail expires.
+    expires: Option<tokio::time::Instant>,
 }
 
 impl Ledger for Memory {
@@ -40,6 +42,10 @@ impl Ledger for Memory {
     }
 
     fn set_proven(&self, _next_hop: &NextHop, _proven: bool) {}
+
+    fn time_left(&self, _delivery: &Delivery) -> Duration {
+        self.expires.map_or(Duration::MAX, |at| at.saturating_duration_since(tokio::time::Instant::now()))
+    }
 
     async fn settle(&self, _delivery: &Delivery, outcomes: Vec<(i64, Outcome)>) -> Result<(), QueueError> {
         if self.full.load(Ordering::Acquire) {
@@ -307,6 +313,80 @@ async fn c21_mail_for_more_next_hops_than_there_are_lanes_arrives() {
     }
     memory.wait_for(700).await;
     assert_eq!(memory.delivered(), 700);
+    stop.send(true).unwrap();
+    timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
+}
+
+/// Takes mail as far as the command that begins with `stop`, and answers that only after a while, if at all.
+async fn hangs_at(stop: &'static str, after: Duration) -> NextHop {
+    let (listener, next_hop) = silent().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (reader, mut writer) = stream.into_split();
+                let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(reader));
+                let (mut line, mut data) = (String::new(), false);
+                loop {
+                    if line.starts_with(stop) {
+                        sleep(after).await;
+                    }
+                    let reply = match line.as_str() {
+                        "" if !data => "220 hop\r\n",
+                        "." => "250 taken\r\n",
+                        _ if data => "",
+                        "DATA" => "354 go\r\n",
+                        _ => "250 ok\r\n",
+                    };
+                    data = line == "DATA" || (data && line != ".");
+                    if tokio::io::AsyncWriteExt::write_all(&mut writer, reply.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    let Ok(Some(next)) = lines.next_line().await else { return };
+                    line = next;
+                }
+            });
+        }
+    });
+    next_hop
+}
+
+#[tokio::test]
+async fn c14_mail_at_a_next_hop_that_hangs_is_given_up_when_it_expires() {
+    let (greeting, _kept) = {
+        let (listener, next_hop) = silent().await;
+        (next_hop, listener)
+    };
+    let never = Duration::from_secs(3600);
+    let mut hops = vec![greeting];
+    for stop in ["EHLO", "MAIL", "RCPT", "DATA"] {
+        hops.push(hangs_at(stop, never).await);
+    }
+    let expires = tokio::time::Instant::now() + Duration::from_secs(2);
+    let memory = Memory { expires: Some(expires), ..Memory::default() };
+    let (sender, handoff) = mpsc::channel(100);
+    let (stop, shutdown) = watch::channel(false);
+    let worker = tokio::spawn(run(memory.clone(), handoff, current(), shutdown));
+    // More than there are lanes: some wait for their turn.
+    for (number, next_hop) in (0..).zip(&hops) {
+        for id in 0..5 {
+            sender.send(delivery(next_hop, number * 10 + id, &["u@b.example"])).await.unwrap();
+        }
+    }
+    // Whatever takes its time after the end of the data has the mail.
+    let late = hangs_at(".", Duration::from_secs(3)).await;
+    sender.send(delivery(&late, 1000, &["u@b.example"])).await.unwrap();
+    memory.wait_for(26).await;
+    {
+        let settled = memory.settled.lock().unwrap();
+        for (id, outcomes) in settled.iter() {
+            match &outcomes[..] {
+                [Outcome::Delivered { .. }] => assert_eq!(*id, 1000),
+                [Outcome::Deferred { diagnostic, .. }] => assert!(diagnostic.contains("expired"), "{id}: {diagnostic}"),
+                other => panic!("{id}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(memory.delivered(), 1);
     stop.send(true).unwrap();
     timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
 }

@@ -90,7 +90,7 @@ async fn p32_held_mail_is_kept_with_its_reasons_and_not_delivered() {
     assert!(fixture.queue.list(Filter::Pending).await.unwrap().is_empty());
     assert_eq!(fixture.queue.show(&id).await.unwrap().details["subject"], SUBJECT);
     assert_eq!(fixture.queue.evidence(&id).await.unwrap().original, message(100));
-    assert_eq!(fixture.queue.counts().await.unwrap(), Counts { pending: 0, due: 0, held: 1 });
+    assert_eq!(fixture.queue.counts().await.unwrap(), Counts { pending: 0, due: 0, held: 1, damaged: 0, lost: 0 });
     assert!(matches!(fixture.queue.show(&QueueId::random()).await, Err(QueueError::NotFound(_))));
 }
 

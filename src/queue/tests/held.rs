@@ -102,3 +102,36 @@ async fn another_master_key_sets_nothing_aside() {
     assert!(fixture.queue.claim(10).await.unwrap().is_empty());
     assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
 }
+
+#[tokio::test]
+async fn p33_what_a_clock_that_was_ahead_has_written_keeps_no_mail() {
+    let fixture = Fixture::new().await;
+    let job = record(100, &["a@b.example"]);
+    let deliveries = fixture.queue.commit(job).await.unwrap();
+    drop(deliveries);
+    // A year ahead, when the mail was put off and when its lease was given.
+    fixture
+        .store
+        .write(Sql("UPDATE recipient SET due = due + 31536000000000, lease = lease + 31536000000000"))
+        .await
+        .unwrap();
+    let claimed = fixture.queue.claim(10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    // What is held in memory stays with whoever has it, whatever stands there.
+    fixture.store.write(Sql("UPDATE recipient SET lease = lease + 31536000000000")).await.unwrap();
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+    // What a schedule may give is left alone.
+    fixture.queue.settle(&claimed[0], all(&claimed[0], &deferred())).await.unwrap();
+    assert!(fixture.queue.claim(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn p33_a_first_sight_in_the_future_does_not_put_mail_off_until_then() {
+    let fixture = Fixture::new().await;
+    let (now, ahead) = (crate::clock::now(), crate::clock::now() + std::time::Duration::from_secs(86_400));
+    assert_eq!(fixture.queue.first_seen([1; 32], ahead).await.unwrap().as_microsecond(), ahead.as_microsecond());
+    for later in [0, 60] {
+        let at = now + std::time::Duration::from_secs(later);
+        assert_eq!(fixture.queue.first_seen([1; 32], at).await.unwrap().as_microsecond(), now.as_microsecond());
+    }
+}

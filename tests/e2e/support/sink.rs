@@ -125,6 +125,11 @@ impl Sink {
         Self { process, address: ([127, 0, 0, 1], port).into(), _folder: folder }
     }
 
+    /// Sends it a signal by name: `STOP` and `CONT` make it hang for a while.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Everything that has arrived, in order.
     pub fn mails(&self) -> Vec<Mail> {
         self.process.stdout.all().iter().filter_map(|line| read(line)).collect()
