@@ -25,7 +25,7 @@ use crate::pki::{Certificate, Crl, Name, WantedCrls};
 use crate::store::{Store, StoreError};
 use accept::{Arrived, accept};
 use jiff::Timestamp;
-use source::{Origin, Source, Sources};
+use source::{Origin, Source, Sources, is_ldap};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -277,7 +277,7 @@ impl Revocation {
                     Err(_) => Err("reading it failed".to_owned()),
                 }
             }
-            Err(FetchError::Denied(Denied::Scheme)) => Err(NOT_ASKED.to_owned()),
+            Err(FetchError::Denied(Denied::Scheme)) if is_ldap(&url) => Err(NOT_ASKED.to_owned()),
             Err(error) => Err(error.to_string()),
         };
         let now = clock::now();

@@ -48,6 +48,11 @@ impl Origin {
     }
 }
 
+/// Whether nobody is asked there, whoever names it.
+pub(super) fn is_ldap(location: &str) -> bool {
+    location.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ldap"))
+}
+
 /// A URL, or an imported list.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -107,8 +112,7 @@ impl Source {
     /// Whether its last answer was no good, or its CRL's time is over. A place that can't be asked at all (`ldap`) is missed as
     /// long as mail wants its list: somebody may have imported it since.
     pub(super) fn is_missed(&self, location: &str, now: Timestamp) -> bool {
-        let can_be_asked = !location.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("ldap"));
-        (can_be_asked || now.duration_since(self.needed) < LATELY) && (self.failures > 0 || !self.is_current(now))
+        (!is_ldap(location) || now.duration_since(self.needed) < LATELY) && (self.failures > 0 || !self.is_current(now))
     }
 
     /// Whether it may be asked: it is time, or it has once given the list of another CA than the one that is wanted.
