@@ -221,6 +221,4 @@ pub trait KeyBackend: Send + Sync {
 }
 
 #[cfg(test)]
-pub(crate) mod bench;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;

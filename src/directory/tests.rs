@@ -2,7 +2,7 @@
 
 use super::{Directory, DirectoryError};
 use crate::audit::Audit;
-use crate::keys::bench::{Bench, FOR_MAIL};
+use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use crate::mail::{Address, Domain};
 use crate::pki::{Certificate, RevocationMode};
 use crate::seal::MasterKey;

@@ -1,6 +1,8 @@
 //! Import against OpenSSL, both ways.
 
-use super::bench::{Bench, FOR_MAIL};
+pub(crate) mod bench;
+
+use bench::{Bench, FOR_MAIL};
 use super::software::OpenKey;
 use super::{KeyError, Unfit, import, pkcs12};
 use crate::crypto::{self, Digest, SignatureAlgorithm};

@@ -4,7 +4,7 @@ use super::Crls;
 use super::Unusable;
 use super::accept::{Arrived, accept};
 use super::crls::compare_numbers;
-use crate::keys::bench::Bench;
+use crate::keys::tests::bench::Bench;
 use crate::limits::Limits;
 use crate::pki::path::AnchorSource;
 use crate::pki::{Certificate, Crl};
@@ -155,7 +155,7 @@ fn i67_only_proven_paths_say_where_crls_are() {
     let other = Certificate::bundle(&bench.read("other.pem")).unwrap().remove(0);
     let points =
         "crlDistributionPoints=URI:http://a.example/1.crl,URI:ldap://a.example/cn=x,URI:HTTPS://b.example/2.crl";
-    let extensions = [crate::keys::bench::FOR_MAIL, &[points]].concat();
+    let extensions = [crate::keys::tests::bench::FOR_MAIL, &[points]].concat();
     let leaf = bench.issue("leaf", "root", "siti@own.test", &extensions);
     bench
         .openssl("x509 -req -in leaf.csr -CA root.pem -CAkey root.key -sha1 -set_serial 9 -days 30 -extfile ext.cnf -out weak.pem")

@@ -1,6 +1,6 @@
 //! Old files, files with several pairs, and the files of others.
 
-use super::super::bench::{Bench, FOR_MAIL};
+use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use super::super::{KeyError, import};
 use super::read;
 

@@ -1,6 +1,6 @@
 //! The register over a real store.
 
-use super::super::bench::{Bench, FOR_MAIL};
+use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use super::super::{Custody, KeyBackend, KeyError, import};
 use super::{ImportRequest, Keys, context};
 use crate::audit::Audit;

@@ -1,6 +1,6 @@
 //! Content keys out of what OpenSSL encrypted, and nothing out of what is wrong.
 
-use super::super::bench::Bench;
+use crate::keys::tests::bench::Bench;
 use super::super::{KeyError, import};
 use super::OpenKey;
 use crate::cms::ContentInfo;
