@@ -2,10 +2,10 @@
 
 pub(crate) mod bench;
 
-use bench::{Bench, FOR_MAIL};
 use super::software::OpenKey;
 use super::{KeyError, Unfit, import, pkcs12};
 use crate::crypto::{self, Digest, SignatureAlgorithm};
+use bench::{Bench, FOR_MAIL};
 
 const ALGORITHMS: [(&str, SignatureAlgorithm); 5] = [
     ("rsa:2048", SignatureAlgorithm::RsaPkcs1(Digest::Sha256)),

@@ -1,8 +1,8 @@
 //! Old files, files with several pairs, and the files of others.
 
-use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use super::super::{KeyError, import};
 use super::read;
+use crate::keys::tests::bench::{Bench, FOR_MAIL};
 
 const RSA: &str = "rsa:2048";
 const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";

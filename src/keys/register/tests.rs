@@ -1,11 +1,11 @@
 //! The register over a real store.
 
-use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use super::super::{Custody, KeyBackend, KeyError, import};
 use super::{ImportRequest, Keys, context};
 use crate::audit::Audit;
 use crate::cms::recipient_info::{Agreement, Derivation, RecipientIdentifier, SealedKey};
 use crate::crypto::{self, Digest, SignatureAlgorithm};
+use crate::keys::tests::bench::{Bench, FOR_MAIL};
 use crate::mail::{Address, Domain};
 use crate::pki::Certificate;
 use crate::policy::KeyKind;

@@ -1,12 +1,12 @@
 //! Content keys out of what OpenSSL encrypted, and nothing out of what is wrong.
 
-use crate::keys::tests::bench::Bench;
 use super::super::{KeyError, import};
 use super::OpenKey;
 use crate::cms::ContentInfo;
 use crate::cms::enveloped_data::Envelope;
 use crate::cms::recipient_info::{Agreement, Derivation, SealedKey};
 use crate::crypto::{Digest, agreement};
+use crate::keys::tests::bench::Bench;
 use crate::limits::Limits;
 
 const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
