@@ -211,13 +211,15 @@ impl Keys {
         held.into_iter().flatten().map(|held| held.entry.clone()).collect()
     }
 
-    /// The certificate that others should encrypt to for this mailbox: of those whose key can decrypt and that hold at
-    /// `now`, the one that began last.
-    pub fn encryption_certificate(&self, address: &Address, now: jiff::Timestamp) -> Option<Certificate> {
+    /// The keys whose certificates others could encrypt to for this mailbox: they can decrypt and hold at `now`, the one that
+    /// began last first.
+    pub fn encryption_keys(&self, address: &Address, now: jiff::Timestamp) -> Vec<KeyEntry> {
         let index = self.index();
-        let held = index.openers.get(&address.mailbox_key())?.iter().map(|held| &held.entry.certificate);
-        let current = held.filter(|certificate| certificate.not_before() <= now && now < certificate.not_after());
-        current.max_by_key(|certificate| certificate.not_before()).cloned()
+        let held = index.openers.get(&address.mailbox_key()).into_iter().flatten().map(|held| &held.entry);
+        let holds = |entry: &&KeyEntry| entry.certificate.not_before() <= now && now < entry.certificate.not_after();
+        let mut current: Vec<KeyEntry> = held.filter(holds).cloned().collect();
+        current.sort_by_key(|entry| std::cmp::Reverse(entry.certificate.not_before()));
+        current
     }
 
     /// The organisation's or system's keys with an address in `domain`, best first; none for other kinds.

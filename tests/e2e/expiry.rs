@@ -2,7 +2,7 @@
 
 use crate::support::client::send;
 use crate::support::gateway::inspect;
-use crate::support::pki::{BUDI, RINA, SITI, openssl};
+use crate::support::pki::{BUDI, REVOKED_OPENER, RINA, SITI, openssl};
 use crate::support::{Gateway, Pki, Setup, Sink, letter};
 use std::path::Path;
 
@@ -125,8 +125,10 @@ fn p26_a_successor_of_the_encryption_key_is_announced_with_the_next_signed_mail(
         assert_eq!(pki.verify(&mail, &[]), Ok(SITI.to_owned()));
         let printed = pki.print(&mail);
         assert_eq!(printed.matches("object: S/MIME Capabilities (").count(), 1, "{printed}");
-        let serials: Vec<usize> =
-            [old, new].into_iter().filter(|serial| printed.contains(&format!("serialNumber: {serial}"))).collect();
+        let serials: Vec<usize> = [old, new, REVOKED_OPENER]
+            .into_iter()
+            .filter(|serial| printed.contains(&format!("serialNumber: {serial}")))
+            .collect();
         (serials, printed.matches("object: id-smime-aa-encrypKeyPref (").count())
     };
     assert_eq!(announced("announce-none"), (vec![], 0));
@@ -134,7 +136,10 @@ fn p26_a_successor_of_the_encryption_key_is_announced_with_the_next_signed_mail(
     assert_eq!(announced("announce-old"), (vec![old], 1));
     gateway.own_key(SITI, "siti-opens-2");
     assert_eq!(announced("announce-new"), (vec![new], 1));
-    // One that was blocked is nobody's to encrypt to.
+    // One that its CA has revoked, or that was blocked, is nobody's to encrypt to.
+    pki.opener("siti-opens-3", SITI, REVOKED_OPENER, "20260601000000Z");
+    gateway.own_key(SITI, "siti-opens-3");
+    assert_eq!(announced("announce-not-the-revoked"), (vec![new], 1));
     let keys = gateway.segel(&["key", "list", "--json"]).json();
     let newest = keys.iter().find(|key| key["serial"].as_str() == Some("4b02")).unwrap_or_else(|| panic!("{keys:#?}"));
     assert_eq!(gateway.segel(&["key", "block", newest["id"].as_str().unwrap()]).code, 0);

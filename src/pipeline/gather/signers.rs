@@ -1,7 +1,7 @@
 //! Own keys that could sign for a sender, each with its standing at this moment.
 
 use super::super::{Gateway, Snapshot};
-use super::{add_wanted, path_material};
+use super::{add_wanted, encryption_certificate, path_material};
 use crate::keys::KeyEntry;
 use crate::mail::Address;
 use crate::pki::path::PolicyInputs;
@@ -59,7 +59,7 @@ fn sender_key(
     };
     let encryption = address.filter(|_| !entry.can_decrypt);
     SenderKey {
-        encryption: encryption.and_then(|address| gateway.keys.encryption_certificate(address, now)),
+        encryption: encryption.and_then(|address| to_announce(gateway, snapshot, address, now)),
         id: entry.id.clone(),
         kind: entry.kind,
         certificate: entry.certificate.clone(),
@@ -67,6 +67,20 @@ fn sender_key(
         addresses: entry.addresses.clone(),
         standing,
     }
+}
+
+/// The newest certificate of the mailbox that others can encrypt to. One that is known to be revoked or blocked is announced to
+/// nobody; what is not known is for those who encrypt.
+fn to_announce(gateway: &Gateway, snapshot: &Snapshot, address: &Address, now: Timestamp) -> Option<Certificate> {
+    let withdrawn = |reason: &Reason| matches!(reason, Reason::Revoked | Reason::OnHold | Reason::BlockedLocally);
+    let fit =
+        gateway.keys.encryption_keys(address, now).into_iter().map(|entry| (entry.certificate, entry.chain)).find(
+            |(certificate, chain)| {
+                let (checked, _) = encryption_certificate(gateway, snapshot, certificate, chain, Some(address), now);
+                checked.err().is_none_or(|reasons| !reasons.iter().any(withdrawn))
+            },
+        );
+    fit.map(|(certificate, _)| certificate)
 }
 
 /// Whether an own certificate may sign now: path, purpose, address and revocation, as for anybody's.

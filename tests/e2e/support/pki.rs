@@ -44,6 +44,8 @@ pub const PASSWORD: &str = "rahasia";
 
 /// In the shared list before his certificate is made.
 const YUDI_SERIAL: usize = 70;
+/// The same, for a certificate that others would encrypt to.
+pub const REVOKED_OPENER: usize = 0x4b03;
 
 /// Usages of a key that signs, and of one to which can be encrypted besides.
 const SIGNS: &str = "digitalSignature";
@@ -107,7 +109,7 @@ impl Pki {
         let revoked = |serial: usize| {
             format!("R\t400101000000Z\t260101000000Z,keyCompromise\t{serial:02X}\tunknown\t/CN=revoked\n")
         };
-        self.crl("issuing", "crl", &[revoked(16 + 5), revoked(YUDI_SERIAL)].concat());
+        self.crl("issuing", "crl", &[revoked(16 + 5), revoked(YUDI_SERIAL), revoked(REVOKED_OPENER)].concat());
         self.crl("root", "root-crl", "");
         // `openssl cms` takes lists from where it takes anchors.
         fs::write(self.folder.join("root-and-crl.pem"), [self.read("root.pem"), self.read("crl.pem")].concat())
