@@ -277,7 +277,7 @@ impl Revocation {
                     Err(_) => Err("reading it failed".to_owned()),
                 }
             }
-            Err(FetchError::Denied(Denied::Scheme)) if is_ldap(&url) => Err(NOT_ASKED.to_owned()),
+            Err(FetchError::Denied(Denied::Scheme)) if is_ldap(url) => Err(NOT_ASKED.to_owned()),
             Err(error) => Err(error.to_string()),
         };
         let now = clock::now();
