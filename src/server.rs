@@ -113,16 +113,17 @@ impl Process {
         let Self { runtime, mut signals } = self;
         files::raise(config.limits.connections);
         let done = runtime.block_on(async {
-            let started = tokio::select! {
+            let opened = tokio::select! {
                 biased;
                 () = signals.end() => {
                     tracing::info!("told to stop before everything had started.");
                     return Ok(());
                 }
-                started = start(config) => started?,
+                opened = open(config) => opened?,
                 never = ask_for_time() => match never {},
             };
-            started.until_signal(signals).await
+            // From here on people may be heard: a signal waits until all of it runs, and then ends it in order.
+            listen(opened).await?.until_signal(signals).await
         });
         runtime.shutdown_timeout(ENDING);
         done
@@ -197,16 +198,29 @@ impl StartError {
 
 /// Starts everything, or nothing.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    listen(open(config).await?).await
+}
+
+/// What lies on the disk has been looked at, and nobody listened to.
+struct Opened {
+    gateway: Arc<Gateway>,
+    lock: Lock,
+}
+
+async fn open(config: Config) -> Result<Opened, StartError> {
     let lock = Lock::take(&config.data_dir)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    // Nobody is listened to before everything that lies on the disk was looked at.
     let gateway = Arc::new(Gateway::open(config).await?);
     backup::clear_left(&gateway.snapshot().config.data_dir);
     backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
     gateway.queue.recover().await.map_err(OpenError::from)?;
     gateway.queue.reroute().await.map_err(OpenError::from)?;
+    Ok(Opened { gateway, lock })
+}
+
+async fn listen(Opened { gateway, lock }: Opened) -> Result<Running, StartError> {
     let config = &gateway.snapshot().config;
     let (console_socket, console) = bind("console", config.console).await?;
     let mut sockets = Vec::new();
