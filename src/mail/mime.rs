@@ -319,6 +319,10 @@ impl Parser<'_> {
             if field.space_before_colon {
                 self.report(Ambiguity::FieldName);
             }
+            // Blanks for some readers, and part of a parameter's value for others. (ESC and shifts stand in old file names.)
+            if span(bytes, field.value.clone()).iter().any(|octet| matches!(octet, 0x0b | 0x0c | 0x1c..=0x1f)) {
+                self.report(Ambiguity::Parameter);
+            }
             *slot = Some(header.text(bytes, field));
         }
         values

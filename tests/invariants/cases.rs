@@ -54,3 +54,15 @@ fn a_date_that_is_none_hides_no_author() {
         b"Date: Wed, 22 Jul 2015 01:02:29 +090p\nFrom: Atsushi <x@x.example>\nTo: y@y.example\n\ntext\n",
     );
 }
+
+/// A form feed behind a boundary is a blank for one reader and belongs to the boundary for another, which then sees no parts.
+#[test]
+fn a_blank_of_some_readers_behind_a_boundary_is_no_clear_mail() {
+    for blank in ["\u{b}", "\u{c}", "\u{1c}", "\u{1f}"] {
+        let head = format!("From: a@b.example\r\nContent-Type: multipart/mixed; boundary=b{blank}\r\n\r\n");
+        let mail = format!("{head}--b\r\nContent-Type: text/plain\r\n\r\none\r\n--b--\r\n");
+        checks::readers::check(mail.as_bytes());
+        let structure = segel::mail::mime::parse(mail.as_bytes(), &segel::limits::Limits::default()).unwrap();
+        assert!(structure.ambiguities.contains(&segel::mail::mime::Ambiguity::Parameter), "{blank:?}");
+    }
+}
