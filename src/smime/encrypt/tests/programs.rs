@@ -2,27 +2,23 @@
 
 use super::*;
 use crate::crypto::ContentCipher as Cipher;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 const RSA: [&str; 2] = ["e-rsa", "e-rsa2"];
 
-/// Runs a tool in `dir` with one line of input; its output, if it succeeds.
-fn run(dir: &Path, line: &str, input: &str) -> Result<Vec<u8>, String> {
+/// Runs a tool in `dir`, which has to succeed; its output.
+fn run(dir: &Path, line: &str) -> Vec<u8> {
     let mut words = line.split_whitespace();
-    let mut child = Command::new(words.next().unwrap())
+    let output = Command::new(words.next().unwrap())
         .current_dir(dir)
         .env("GNUPGHOME", dir)
         .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    if output.status.success() { Ok(output.stdout) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 /// Whether all of `tools` are installed.
@@ -43,13 +39,29 @@ fn pkcs12(dir: &Path, name: &str) {
     std::fs::write(dir.join(format!("{name}.p12")), ca().read(&file)).unwrap();
 }
 
+/// The RSA key `name` as gpg-agent keeps one without a passphrase: libgcrypt has p < q and the inverse of p, where PKCS #1
+/// has p > q and the inverse of q. (By PKCS #12 it would be simpler, but gpgsm 2.2 fails on a few files in a hundred,
+/// and on the same ones again.)
+fn agents(name: &str) -> String {
+    let file = fresh(name);
+    ca().openssl(&format!("rsa -in {name}.key -traditional -out {file}"));
+    let listed = String::from_utf8(ca().openssl(&format!("asn1parse -in {file}"))).unwrap();
+    let numbers: Vec<_> = listed.lines().filter(|line| line.contains("INTEGER")).collect();
+    let number = |at: usize| {
+        let hex = numbers[at].rsplit(':').next().unwrap();
+        format!("#00{hex}#")
+    };
+    let [n, e, d, q, p, u] = [1, 2, 3, 4, 5, 8].map(number);
+    assert!((q.len(), &q) > (p.len(), &p), "PKCS #1 as OpenSSL writes it has p > q");
+    format!("(private-key (rsa (n {n})(e {e})(d {d})(p {p})(q {q})(u {u})))\n")
+}
+
 /// What both programs decrypt: written by us for `name` with each CBC.
 fn written(dir: &Path, decrypt: &str) {
     for name in RSA {
         for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc] {
             std::fs::write(dir.join("in"), encrypt(ENTITY, cipher, &[to(name, false)]).unwrap()).unwrap();
-            let out = run(dir, decrypt, "x\n").unwrap_or_else(|error| panic!("{name} {}: {error}", cipher.name()));
-            assert_eq!(out, ENTITY, "{name} {}", cipher.name());
+            assert_eq!(run(dir, decrypt), ENTITY, "{name} {}", cipher.name());
         }
     }
 }
@@ -61,7 +73,7 @@ fn i10_o36_nss() {
     }
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let run = |line: &str| run(dir, line, "").unwrap_or_else(|error| panic!("{line}: {error}"));
+    let run = |line: &str| run(dir, line);
     ca();
     run("certutil -N -d sql:. --empty-password");
     for name in ["root", "issuing"] {
@@ -85,14 +97,8 @@ fn i10_o36_gpgsm() {
     }
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
-    // On a busy machine its agent sometimes gives up on a file that it takes the next time.
-    let patient = |line: &str| {
-        let tried: Vec<_> = (0..3).map_while(|_| run(dir, line, "x\n").err()).collect();
-        assert!(tried.len() < 3, "{line}: {tried:?}");
-    };
-    let run = |line: &str| run(dir, line, "x\n").unwrap_or_else(|error| panic!("{line}: {error}"));
+    let run = |line: &str| run(dir, line);
     std::fs::write(dir.join("gpgsm.conf"), "disable-crl-checks\n").unwrap();
-    std::fs::write(dir.join("gpg-agent.conf"), "allow-loopback-pinentry\n").unwrap();
     let fingerprint = ca().openssl("x509 -in root.pem -noout -fingerprint -sha1");
     let fingerprint = String::from_utf8(fingerprint).unwrap();
     let trusted = format!("{} S relax\n", fingerprint.split('=').nth(1).unwrap().trim());
@@ -101,11 +107,17 @@ fn i10_o36_gpgsm() {
         copy(dir, name);
         run(&format!("gpgsm --batch --import {name}"));
     }
+    let keys = dir.join("private-keys-v1.d");
+    std::fs::create_dir(&keys).unwrap();
     for name in RSA {
-        pkcs12(dir, name);
-        patient(&format!("gpgsm --batch --pinentry-mode loopback --passphrase-fd 0 --import {name}.p12"));
+        copy(dir, &format!("{name}.pem"));
+        run(&format!("gpgsm --batch --import {name}.pem"));
+        let listed = run(&format!("gpgsm --batch --with-colons --with-keygrip --list-keys {name}@example.id"));
+        let listed = String::from_utf8(listed).unwrap();
+        let grip = listed.lines().find_map(|line| line.strip_prefix("grp:")).unwrap().trim_matches(':');
+        std::fs::write(keys.join(format!("{grip}.key")), agents(name)).unwrap();
     }
-    written(dir, "gpgsm --batch --pinentry-mode loopback --passphrase-fd 0 --decrypt in");
+    written(dir, "gpgsm --batch --decrypt in");
     std::fs::write(dir.join("plain"), ENTITY).unwrap();
     run("gpgsm --batch --encrypt -r e-rsa2@example.id -o out plain");
     assert_eq!(opened(&read(&std::fs::read(dir.join("out")).unwrap()).unwrap(), "e-rsa2"), ENTITY);
