@@ -25,4 +25,4 @@ fn serial_hex(content: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod testing;
+mod tests;

@@ -12,7 +12,7 @@ use crate::cms::enveloped_data::Envelope;
 use crate::cms::recipient_info::{RecipientIdentifier, SealedKey};
 use crate::limits::Limits;
 use crate::pki::recipient::{RecipientRequest, check};
-use crate::smime::testing::{self, Ca, ENTITY};
+use crate::smime::tests::{self, Ca, ENTITY};
 use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512,
     OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey, PrivateDecryptingKey,
@@ -31,7 +31,7 @@ const KEYS: [(&str, &str, &str); 6] = [
 /// The test CA with certificates for encryption.
 fn ca() -> &'static Ca {
     static MORE: OnceLock<()> = OnceLock::new();
-    let ca = testing::ca();
+    let ca = tests::ca();
     MORE.get_or_init(|| {
         for (number, (name, algorithm, usage)) in KEYS.into_iter().enumerate() {
             ca.openssl(&format!("genpkey -algorithm {algorithm} -out {name}.key"));

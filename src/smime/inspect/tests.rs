@@ -1,7 +1,7 @@
 #![allow(clippy::string_slice, reason = "a test says so by failing")]
 use super::*;
 use crate::smime::report;
-use crate::smime::testing::{Ca, ENTITY, ca, crlf, finish};
+use crate::smime::tests::{Ca, ENTITY, ca, crlf, finish};
 use Reason::*;
 
 mod attacks;

@@ -1,6 +1,6 @@
 #![allow(clippy::string_slice, reason = "a test says so by failing")]
 use super::*;
-use crate::smime::testing::ca;
+use crate::smime::tests::ca;
 
 const P256: &str = "-signer p256.pem -inkey p256.key -md sha256";
 

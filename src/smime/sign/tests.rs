@@ -1,5 +1,5 @@
 use super::*;
-use crate::smime::testing::{Ca, ENTITY, ca};
+use crate::smime::tests::{Ca, ENTITY, ca};
 
 fn signer(ca: &Ca, name: &str) -> Signer {
     let (algorithm, digest) = match name {

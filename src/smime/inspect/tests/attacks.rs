@@ -1,7 +1,7 @@
 //! Mail that one reader takes for signed and another for something else; mail that costs more than it is worth.
 
 use super::*;
-use crate::smime::testing::finish_with;
+use crate::smime::tests::finish_with;
 
 const SIGNATURE: &str = "Content-Type: application/pkcs7-signature; name=smime.p7s\r\n";
 

@@ -1,7 +1,7 @@
 //! What keys open, with which key and what is said about it.
 
 use super::*;
-use crate::smime::testing::finish_keys;
+use crate::smime::tests::finish_keys;
 use std::cell::RefCell;
 
 /// A mail that is this CMS object.

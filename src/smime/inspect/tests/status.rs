@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pki::revocation::Status;
-use crate::smime::testing::finish_with;
+use crate::smime::tests::finish_with;
 
 #[test]
 fn i28_revoked_and_held_leaf_and_intermediate() {

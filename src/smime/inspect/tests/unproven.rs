@@ -3,7 +3,7 @@
 use super::opened::{check_open, encrypted_mail, entity_of, signed_entity, signed_entity_of};
 use super::*;
 use crate::cms::content_info::{self, ID_ENVELOPED_DATA};
-use crate::smime::testing::finish_keys;
+use crate::smime::tests::finish_keys;
 
 /// Everything that anybody gets to see.
 fn seen(inspected: &Inspected) -> String {
