@@ -96,7 +96,13 @@ fn sent_and_received(input: &[u8], choices: &mut Choices) {
     let ascii = |address: &Address| address.local().is_ascii();
     let path_goes = mail.reverse_path.mailbox().is_none_or(ascii);
     let wire = |address: &Address| format!("{}@{}", address.local(), written(address));
-    let expected: Vec<String> = addresses.iter().filter(|address| ascii(address)).map(wire).collect();
+    // Whom two commands name is one recipient.
+    let mut expected: Vec<String> = Vec::new();
+    for mailbox in addresses.iter().filter(|address| ascii(address)).map(wire) {
+        if !expected.contains(&mailbox) {
+            expected.push(mailbox);
+        }
+    }
     let (fates, received) = Line::new(choices).carry(mail);
     assert_eq!(fates.len(), addresses.len());
     if !(sendable && path_goes) {

@@ -51,6 +51,7 @@ impl Address {
     /// Mailbox       = Local-part "@" ( Domain / address-literal )     ; RFC 5321 section 4.1.2
     /// Local-part    = Dot-string / Quoted-string                      ; UTF-8 by RFC 6531 section 3.3
     /// ```
+    /// Control characters are no text, U+0080 to U+009F included (RFC 5198 section 2): terminals obey them.
     ///
     /// # Errors
     /// [`AddressError`] says which part is wrong.
@@ -63,6 +64,9 @@ impl Address {
         let domain = text.get(at..).and_then(|rest| rest.strip_prefix('@')).ok_or_else(syntax)?;
         if at > LOCAL_PART {
             return Err(AddressError::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(syntax());
         }
         Ok(Self { text: text.to_owned(), at, domain: Domain::parse(domain)? })
     }

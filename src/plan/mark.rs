@@ -26,15 +26,25 @@ pub fn rewrite(message: &[u8], authserv_id: &str, prepend: &str, limits: &Limits
     let own = forged::comparable(authserv_id);
     let mut out = Vec::with_capacity(prepend.len() + message.len());
     out.extend_from_slice(prepend.as_bytes());
+    keep(&mut out, message, |field| !forged::is_forged(field, &own, limits) && !is_named(field, passed::NAME));
+    out
+}
+
+/// Appends `message` without the fields that are not `wanted`. All other bytes stay, and every line ends where it ended, whichever
+/// octets end one: the empty line of one reader must not become part of a line, nor a line of another become empty.
+fn keep(out: &mut Vec<u8>, message: &[u8], wanted: impl Fn(&[u8]) -> bool) {
     let mut fields = Fields::of(message);
     for field in fields.by_ref() {
-        let bytes = span(message, field);
-        if !forged::is_forged(bytes, &own, limits) && !is_named(bytes, passed::NAME) {
+        let (bytes, next) = (span(message, field.clone()), message.get(field.end));
+        if wanted(bytes) {
             out.extend_from_slice(bytes);
+        } else if out.ends_with(b"\r") && bytes.ends_with(b"\n") {
+            out.push(b'\n');
+        } else if bytes.ends_with(b"\r") && next == Some(&b'\r') {
+            out.push(b'\r');
         }
     }
     out.extend_from_slice(span(message, fields.end()..message.len()));
-    out
 }
 
 /// Whether a field of this name stands in the header section, in any case.
@@ -50,30 +60,17 @@ fn is_named(field: &[u8], name: &str) -> bool {
 /// The header section without the fields of this name, in any case. All other bytes stay.
 pub fn without(section: &[u8], name: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(section.len());
-    let mut fields = Fields::of(section);
-    for field in fields.by_ref() {
-        let bytes = span(section, field);
-        if !is_named(bytes, name) {
-            out.extend_from_slice(bytes);
-        }
-    }
-    out.extend_from_slice(span(section, fields.end()..section.len()));
+    keep(&mut out, section, |field| !is_named(field, name));
     out
 }
 
 /// The section without DKIM signatures of these domains and their subdomains: what is done to the mail breaks them (O59).
 pub fn without_dkim(section: &[u8], own: &[DomainPolicy]) -> Vec<u8> {
+    let ours = |field: &[u8]| {
+        dkim_domain(field).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())))
+    };
     let mut out = Vec::with_capacity(section.len());
-    let mut fields = Fields::of(section);
-    for field in fields.by_ref() {
-        let bytes = span(section, field);
-        let ours =
-            || dkim_domain(bytes).is_some_and(|domain| own.iter().any(|own| is_within(&domain, own.domain.ascii())));
-        if !(is_named(bytes, "DKIM-Signature") && ours()) {
-            out.extend_from_slice(bytes);
-        }
-    }
-    out.extend_from_slice(span(section, fields.end()..section.len()));
+    keep(&mut out, section, |field| !(is_named(field, "DKIM-Signature") && ours(field)));
     out
 }
 

@@ -66,3 +66,23 @@ fn a_blank_of_some_readers_behind_a_boundary_is_no_clear_mail() {
         assert!(structure.ambiguities.contains(&segel::mail::mime::Ambiguity::Parameter), "{blank:?}");
     }
 }
+
+/// A field went that stood behind a bare CR, and the empty line behind it became part of the line before: the body's first
+/// lines were fields for whoever ends lines at LF.
+#[test]
+fn i42_a_field_that_goes_takes_no_empty_line_along() {
+    checks::headers::check(b"A: b\rReturn-Path: <x@y.example>\r\n\r\nSegel-Verdict: valid\r\n");
+    checks::headers::check(b"A: b\rReturn-Path: <x@y.example>\n\nSegel-Verdict: valid\n");
+}
+
+/// A terminal obeys U+008C in an address as it obeys an escape.
+#[test]
+fn a_control_character_is_no_part_of_an_address() {
+    checks::headers::check("From: siti@example.id\nTo: y\n\nfr\u{8c}22@dom.example\n".as_bytes());
+}
+
+/// Whom two commands name is one recipient.
+#[test]
+fn a_recipient_who_is_named_twice_gets_one_mail() {
+    checks::smtp_data::check(b"u@y.example\r\nz.xn--`NOO\rNOOP\nm");
+}

@@ -112,6 +112,8 @@ fn i58_what_is_no_address_is_refused_whole() {
         "a@go。id",
         "a@\u{202e}go.id",
         "a@go.id\u{200b}",
+        "a\u{8c}@d",
+        "\"a\u{85}\"@d",
     ] {
         assert!(Address::parse(text).is_err(), "{text:?}");
     }

@@ -145,6 +145,21 @@ fn malformed_header_sections_pass_without_forged_fields() {
     }
 }
 
+/// Where some readers end a line at CR and others don't, a field that goes takes no empty line along and makes none.
+#[test]
+fn i42_the_body_stays_the_body_when_a_field_before_it_goes() {
+    for (message, expected) in [
+        ("A: b\rReturn-Path: <x@y>\r\n\r\nSegel-Verdict: valid\r\n", "A: b\r\n\r\nSegel-Verdict: valid\r\n"),
+        ("A: b\rReturn-Path: <x@y>\n\nSegel-Verdict: valid\n", "A: b\r\n\nSegel-Verdict: valid\n"),
+        ("A: b\rReturn-Path: <x@y>\r\nC: d\r\n\r\nx", "A: b\r\nC: d\r\n\r\nx"),
+        ("A: b\rReturn-Path: <x@y>\rC: d\r\n\r\nx", "A: b\rC: d\r\n\r\nx"),
+        ("A: b\r\nReturn-Path: <x@y>\r\r\nC: d\r\n\r\nx", "A: b\r\n\r\r\nC: d\r\n\r\nx"),
+        ("Return-Path: <x@y>\r\r\nC: d\r\n\r\nx", "\r\r\nC: d\r\n\r\nx"),
+    ] {
+        assert_eq!(marked(message), format!("New: field\r\n{expected}"), "{message:?}");
+    }
+}
+
 #[test]
 fn s17_received_names_the_recipient_only_if_asked() {
     let mut value = Received {
