@@ -391,10 +391,7 @@ fn p07_a_configured_url_over_https_is_proven_by_tls_ca() {
     authority.person(RINA, "issuing", 16);
     authority.tls("tls");
     authority.crl("issuing", 1, &[], "");
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = crate::support::port::free();
     let mut command = std::process::Command::new("openssl");
     command.args([
         "s_server",
