@@ -17,7 +17,7 @@ pub mod upkeep;
 
 use crate::keys::{Custody, ImportRequest, KeyError, import};
 use crate::mail::{Address, Domain};
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, ReloadError};
 use crate::pki::{Certificate, RevocationMode};
 use crate::policy::KeyKind;
 use crate::queue::{Change, Changed, QueueError, QueueId};
@@ -542,8 +542,12 @@ async fn import_anchor(
 
 async fn reload(gateway: &Arc<Gateway>) -> Result<Output, OperationError> {
     gateway.reload().await.map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        OperationError::new(ErrorKind::Configuration, format!("nothing was reloaded\n{}", lines.join("\n")))
+        // The store that can't be read, at the end of the gateway for instance, is no error of the configuration.
+        let of_store = |error: &ReloadError| matches!(error, ReloadError::Open(_));
+        let kind = if errors.iter().any(of_store) { ErrorKind::Store } else { ErrorKind::Configuration };
+        let line = |error: &ReloadError| if of_store(error) { with_causes(error) } else { error.to_string() };
+        let lines: Vec<String> = errors.iter().map(line).collect();
+        OperationError::new(kind, format!("nothing was reloaded\n{}", lines.join("\n")))
     })?;
     let snapshot = gateway.snapshot();
     Ok(Output::Reloaded { policy: snapshot.config.policy.hash.clone(), warnings: snapshot.config.warnings.clone() })

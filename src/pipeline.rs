@@ -21,7 +21,7 @@ mod told;
 pub mod transform;
 
 pub use budget::Room;
-pub use gateway::{Gateway, OpenError, Snapshot};
+pub use gateway::{Gateway, OpenError, ReloadError, Snapshot};
 pub use reaccept::{Override, ReacceptError, Released, ReleasedTo, destroy, reaccept, reject};
 
 use crate::clock;

@@ -257,7 +257,7 @@ async fn c01_crash_table_3_an_abandoned_commit_stores_nothing() {
     }
     // Whatever the abandoned one still does in its thread comes before the next one's end.
     fixture.queue.commit(record(LARGE, &["b@example.org"])).await.unwrap();
-    for _ in 0..100 {
+    for _ in 0..3000 {
         if fixture.files() == 2 {
             break;
         }

@@ -234,6 +234,28 @@ async fn what_may_wait_shares_a_flush_and_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_gone_after_an_error_of_the_disk_is_not_made_anew() {
+    let (folder, store) = store().await;
+    store.write(Insert("a")).await.unwrap();
+    // After this the writer trusts its connection no more: the next job finds another one.
+    let fails = |_: &mut Tx<'_>| -> Result<(), TxError> {
+        // SQLITE_IOERR_FSYNC
+        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(10 | 4 << 8), None).into())
+    };
+    let failed = store.write(Do(fails, Urgency::Now)).await;
+    assert!(matches!(failed, Err(StoreError::Io(_))), "{failed:?}");
+    let (database, aside) = (folder.path().join("segel.db"), folder.path().join("aside"));
+    std::fs::rename(&database, &aside).unwrap();
+    for _ in 0..2 {
+        assert!(store.write(Insert("b")).await.is_err());
+        assert!(!database.exists(), "an empty one in its place would be served");
+    }
+    std::fs::rename(&aside, &database).unwrap();
+    store.write(Insert("c")).await.unwrap();
+    assert_eq!(names(&store).await, ["a", "c"]);
+}
+
+#[tokio::test]
 async fn a_defect_in_a_job_closes_the_store_and_nobody_hangs() {
     let (_folder, store) = store().await;
     let other = store.clone();

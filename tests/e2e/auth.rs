@@ -148,7 +148,7 @@ fn s44_client_certificates() {
             assert!(text.contains("alert") && !text.contains("221 2.0.0"), "{name} {version}: {text}");
         }
     }
-    assert!(gateway.log().iter().any(|line| line.contains("evoked")), "{:#?}", gateway.log());
+    gateway.wait_log("evoked");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn c42_p22_what_was_encrypted_lies_in_clear_nowhere() {
     assert_eq!(held.len(), 4, "{held:?}");
     assert_eq!(held.iter().filter(|row| row.contains("integrity-unproven")).count(), 2, "{held:?}");
     assert_eq!(held.iter().filter(|row| row.contains("revoked")).count(), 2, "{held:?}");
-    for _ in 0..100 {
+    for _ in 0..600 {
         if gateway.queued().len() == 4 {
             break;
         }

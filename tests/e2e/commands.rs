@@ -52,7 +52,7 @@ fn queue_list_and_show_name_the_reason() {
     assert!(reply.starts_with("250"), "{reply}");
     outside.find("deferred");
     let mut rows = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1200 {
         rows = gateway.segel(&["queue", "list", "--json"]).json();
         if rows.iter().any(|row| row.to_string().contains("4.2.1")) {
             break;
@@ -75,7 +75,7 @@ fn sighup_reloads_all_or_nothing() {
     gateway
         .edit("[[domain]]\nname = \"kabupaten.go.id\"\n", "[[domain]]\nname = \"kabupaten.go.id\"\nsign = \"never\"\n");
     gateway.server().signal("HUP");
-    gateway.wait_log("reload");
+    gateway.wait_log("reloaded.");
     assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "unsigned", "x")).starts_with("250"));
     assert!(Pki::shared().verify(&outside.find("unsigned").content, &[]).is_err());
     gateway.edit("sign = \"never\"", "sign = \"perhaps\"");

@@ -4,10 +4,11 @@ use crate::backup::{long, octets, settled};
 use crate::support::client::{get, send};
 use crate::support::database::sql;
 use crate::support::pki::{RATNA, RINA, SITI};
-use crate::support::process::run;
-use crate::support::{Gateway, Pki, Setup, Sink, letter};
+use crate::support::process::Process;
+use crate::support::{Gateway, PATIENCE, Pki, Setup, Sink, letter};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// A stopped gateway with three small mails and a large one that are due, whose next hop takes them at the next start.
 fn stopped(inside: &Sink, closed: &Sink, open: &Sink) -> (Gateway, PathBuf) {
@@ -258,11 +259,20 @@ fn c07_mail_whose_record_is_gone_is_counted_where_operators_look() {
 }
 
 /// Starts, and says what an operator sees: everything it logs until it ends or every mail has left.
-fn outcome(gateway: &mut Gateway, open: &Sink, before: usize) -> String {
-    let mut command = std::process::Command::new("timeout");
-    command.args(["-s", "TERM", "6", env!("CARGO_BIN_EXE_segel"), "serve", "-c"]).arg(gateway.home.configuration());
-    let output = run(&mut command, b"");
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+fn outcome(gateway: &Gateway, open: &Sink, before: usize) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_segel"));
+    let mut server = Process::start(command.args(["serve", "-c"]).arg(gateway.home.configuration()));
+    let begun = Instant::now();
+    while server.runs() && open.mails().len() < before + 4 && begun.elapsed() < PATIENCE {
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    if server.runs() {
+        server.signal("TERM");
+        server.wait();
+    }
+    // To its end.
+    server.stderr.wait(PATIENCE, |_| None::<()>);
+    let log = server.stderr.all().join("\n");
     assert!(!log.contains("panicked"), "{log}");
     let left = open.mails().len() - before;
     if left == 4 { format!("all left\n{log}") } else { log }
@@ -270,9 +280,9 @@ fn outcome(gateway: &mut Gateway, open: &Sink, before: usize) -> String {
 
 #[test]
 fn c07_a_damaged_database_is_never_a_silent_empty_queue() {
-    need!("openssl", "aiosmtpd", "timeout");
+    need!("openssl", "aiosmtpd");
     let (inside, closed, open) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
-    let (mut gateway, database) = stopped(&inside, &closed, &open);
+    let (gateway, database) = stopped(&inside, &closed, &open);
     let good = octets(&database);
     let roots = "SELECT rootpage FROM sqlite_schema WHERE name IN ('record', 'recipient', 'recipient_due', 'setting')";
     let mut places: Vec<usize> =
@@ -286,7 +296,7 @@ fn c07_a_damaged_database_is_never_a_silent_empty_queue() {
         bad[at] = 0x55;
         std::fs::write(&database, bad).unwrap();
         let before = open.mails().len();
-        let log = outcome(&mut gateway, &open, before);
+        let log = outcome(&gateway, &open, before);
         let told = log.contains("the database is damaged") && log.contains("segel restore");
         assert!(told || log.starts_with("all left"), "octet {at}: {log}");
         reported += usize::from(told);

@@ -3,7 +3,7 @@
 use crate::support::client::send;
 use crate::support::pki::{DEWI, RINA, SITI};
 use crate::support::process::{Process, run};
-use crate::support::{PATIENCE, Setup, Sink, letter};
+use crate::support::{PATIENCE, Setup, Sink, letter, port};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -31,7 +31,7 @@ impl Postfix {
             "req -x509 -newkey rsa:2048 -nodes -keyout {root}/key.pem -out {root}/cert.pem -days 30 -subj /CN=mx"
         );
         assert!(run(Command::new("openssl").args(line.split(' ')), b"").status.success());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free();
         let main = format!(
             "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\
              myhostname = mx.mitra.example\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmydestination =\n\

@@ -3,7 +3,7 @@
 use crate::support::client::send;
 use crate::support::pki::{RINA, SITI};
 use crate::support::process::signal;
-use crate::support::{Client, Setup, Sink, fields, letter};
+use crate::support::{Client, Setup, Sink, fields, letter, port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -140,7 +140,7 @@ fn c01_c02_fifty_kills_under_load_lose_nothing() {
     const CONNECTIONS: usize = 10;
     let (inside, outside) = (Sink::start(), Sink::start());
     let mut setup = Setup::new(inside.address, outside.address).domain("sign = \"never\"\n");
-    setup.inside = format!("127.0.0.1:{}", free_port());
+    setup.inside = format!("127.0.0.1:{}", port::free());
     let mut gateway = setup.start();
     let ledger = Arc::new(Ledger::default());
     let address = gateway.inside;
@@ -236,11 +236,6 @@ fn try_send(client: &mut Client, content: &[u8]) -> Option<String> {
     client.try_raw(content).then_some(())?;
     client.try_raw(b".\r\n").then_some(())?;
     client.reply()
-}
-
-/// A port that was free a moment ago, for a server that must come back at the same one.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Site {
         assert!(reply.starts_with("250"), "{reply}");
         self.inside.find("settle");
         let waiting = || self.gateway.queued();
-        for _ in 0..100 {
+        for _ in 0..600 {
             if waiting().is_empty() {
                 return;
             }
@@ -289,7 +289,7 @@ fn o30_a_rule_on_the_envelope_alone_refuses_when_the_recipient_is_named() {
 fn assert_waits_for_a_certificate(site: &Site, to: &str, id: &str) {
     let content = letter(SITI, to, id, "Jangan terbuka.");
     let mut replies = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..300 {
         let reply = send(site.gateway.inside, SITI, &[to, TANPA], &content);
         let done = !reply.starts_with("451 4.");
         replies.push(reply);

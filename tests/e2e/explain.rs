@@ -147,7 +147,7 @@ impl Site {
 }
 
 fn copy(sink: &Sink, id: &str, to: &str) -> Mail {
-    for _ in 0..400 {
+    for _ in 0..2400 {
         let is_it = |mail: &&Mail| {
             mail.to.iter().any(|one| one == to)
                 && fields(&mail.content, "message-id").join("").contains(&format!("<{id}@"))

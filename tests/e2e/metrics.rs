@@ -182,12 +182,15 @@ fn what_happens_is_counted_and_nobody_is_named() {
     need!("openssl", "aiosmtpd");
     let busy = busy();
     let mut text = String::new();
-    // A delivery is counted beside its settlement.
-    for _ in 0..200 {
+    // A delivery is counted beside its settlement, the end of a session after the client's.
+    for _ in 0..1200 {
         text = page(&busy.gateway);
         let hop =
             format!("segel_deliveries_total{{next_hop=\"smtp://{}\",result=\"delivered\"}}", busy._outside.address);
-        if text.contains(&hop) && value(&text, &hop) >= 3.0 {
+        if text.contains(&hop)
+            && value(&text, &hop) >= 3.0
+            && text.contains("segel_connections{listener=\"dalam\"} 0\n")
+        {
             break;
         }
         std::thread::park_timeout(Duration::from_millis(50));

@@ -2,15 +2,9 @@
 
 use crate::support::client::send;
 use crate::support::pki::SITI;
-use crate::support::{Dns, Gateway, PATIENCE, Peer, Setup, Sink, letter};
+use crate::support::{Dns, Gateway, PATIENCE, Peer, Setup, Sink, letter, port};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::time::Instant;
-
-/// A port that is free on the first address of loopback, and so most likely on the others.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
 
 /// A gateway that goes by MX: to this port, and to these private addresses alone.
 fn gateway(dns: &Dns, inside: &Sink, port: u16) -> Gateway {
@@ -48,7 +42,7 @@ fn tried(gateway: &Gateway, queue_id: &str) -> String {
 #[test]
 fn c10_the_best_exchanger_that_answers_gets_the_mail() {
     need!("openssl", "aiosmtpd", "knotd");
-    let port = free_port();
+    let port = port::free();
     let (best, second) = (Peer::at("127.0.0.2", port), Peer::at("127.0.0.3", port));
     let dns = Dns::start(
         "two.example. MX 20 second.test.\ntwo.example. MX 10 best.test.\n\
@@ -74,7 +68,7 @@ fn c10_the_best_exchanger_that_answers_gets_the_mail() {
 #[test]
 fn c10_equal_exchangers_share_the_mail() {
     need!("openssl", "aiosmtpd", "knotd");
-    let port = free_port();
+    let port = port::free();
     let (one, other) = (Peer::at("127.0.0.2", port), Peer::at("127.0.0.3", port));
     let mut zone = "one.test. A 127.0.0.2\nother.test. A 127.0.0.3\n".to_owned();
     for number in 0..20 {
@@ -93,7 +87,7 @@ fn c10_equal_exchangers_share_the_mail() {
 #[test]
 fn c11_c12_c13_what_dns_says_decides() {
     need!("openssl", "aiosmtpd", "knotd");
-    let port = free_port();
+    let port = port::free();
     let server = Peer::at("127.0.0.2", port);
     let dns = Dns::start(
         "null.example. MX 0 .\n\
@@ -151,7 +145,7 @@ fn c12_a_server_that_greets_with_our_name_is_us() {
 #[test]
 fn c15_whom_one_exchanger_puts_off_another_takes() {
     need!("openssl", "aiosmtpd", "knotd");
-    let port = free_port();
+    let port = port::free();
     let first = Peer::with(&serde_json::json!({
         "host": "127.0.0.2", "port": port,
         "replies": {"RCPT TO:<orang@grey": "450 4.7.1 greylisted", "RCPT TO:<orang@gone": "550 5.1.1 no"}

@@ -140,7 +140,7 @@ fn i60_c44_i62_bad_ciphertexts_look_alike() {
     let mut client = Client::hello(site.gateway.outside);
     let mut shapes = BTreeSet::new();
     let mut logs = Vec::new();
-    for of_kind in &mails {
+    for (number, of_kind) in (1..).zip(&mails) {
         let before = site.gateway.log().len();
         for mail in of_kind.iter().take(4) {
             let reply = client.transaction(RATNA, &[WATI], mail);
@@ -148,15 +148,10 @@ fn i60_c44_i62_bad_ciphertexts_look_alike() {
             shapes.insert(shape(&reply));
         }
         // The log is read beside the dialogue.
-        let told = || site.gateway.log()[before..].iter().filter(|line| line.contains("mail accepted.")).count();
-        for _ in 0..200 {
-            if told() == 4 {
-                break;
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        assert_eq!(told(), 4);
-        logs.push(shapes_of(&site.gateway.log()[before..]));
+        let log = site.gateway.log_with(4 * number, "mail accepted.");
+        // What is written once a minute comes with one mail or with another.
+        let of_mail = log[before..].iter().filter(|line| !line.contains("checkpoint of the audit log."));
+        logs.push(shapes_of(of_mail));
     }
     assert_eq!(shapes.len(), 1, "{shapes:?}");
     // The same lines, whatever was wrong.
@@ -186,8 +181,8 @@ fn i60_c44_i62_bad_ciphertexts_look_alike() {
 }
 
 /// Level and text of each line, without what differs from mail to mail; how often each came.
-fn shapes_of(lines: &[String]) -> Vec<String> {
-    let mut all: Vec<String> = lines.iter().map(|line| words_without_ids(line)).collect();
+fn shapes_of<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = lines.map(|line| words_without_ids(line)).collect();
     all.sort();
     all
 }
@@ -297,6 +292,12 @@ fn worst_of(what: &str, by_kind: &[Vec<f64>]) -> (f64, String) {
     worst
 }
 
+/// The grid's first line for mail of these lengths, in seconds.
+const FIRST_LINE: f64 = 0.1;
+
+/// Of fewer, chance may give some that are all alike, and any difference from the others then looks certain.
+const ENOUGH: usize = 100;
+
 /// Mails of every kind in random order over several connections. `SEGEL_ORACLE_SAMPLES` of each kind, else
 /// 10,000, which takes two minutes.
 #[test]
@@ -334,15 +335,22 @@ fn i60_replies_take_the_same_time_whatever_was_wrong() {
         |kind: usize| -> Vec<f64> { times.iter().filter(|(one, _)| *one == kind).map(|(_, took)| *took).collect() };
     let by_kind: Vec<Vec<f64>> = (0..KINDS.len()).map(of).collect();
     for (name, of_kind) in KINDS.iter().zip(&by_kind) {
-        assert!(of_kind.iter().all(|took| *took > 0.045), "{name}: a reply left before the grid's first line");
+        assert!(
+            of_kind.iter().all(|took| *took > FIRST_LINE - 0.005),
+            "{name}: a reply left before the grid's first line"
+        );
     }
     let worst = worst_of("all", &by_kind);
     assert!(worst.0 < THRESHOLD, "{}", worst.1);
     // What leaves with the grid's first line varies little: there a smaller difference would show.
-    let first_line = |of_kind: &Vec<f64>| of_kind.iter().copied().filter(|took| *took < 0.075).collect();
+    let first_line = |of_kind: &Vec<f64>| of_kind.iter().copied().filter(|took| *took < FIRST_LINE * 1.5).collect();
     let early: Vec<Vec<f64>> = by_kind.iter().map(first_line).collect();
-    let worst = worst_of("first line", &early);
-    assert!(worst.0 < THRESHOLD, "{}", worst.1);
+    if early.iter().all(|of_kind| of_kind.len() >= ENOUGH) {
+        let worst = worst_of("first line", &early);
+        assert!(worst.0 < THRESHOLD, "{}", worst.1);
+    } else {
+        println!("first line: on so busy a machine too few replies leave with it to be compared");
+    }
     assert!(site.inside.mails().is_empty() && site.outside.mails().is_empty());
 }
 

@@ -56,7 +56,7 @@ fn p32_mail_that_only_waits_is_told_of_when_it_is_quarantined() {
     let mut setup = Setup::new(inside.address, outside.address);
     setup.crls = format!("[\"{}\"]", Pki::shared().path("root-crl.der"));
     setup.keys = Vec::new();
-    let setup = setup.more("[incoming]\ndefer_for = \"0s\"\nhold_for = \"4s\"\n");
+    let setup = setup.more("[incoming]\ndefer_for = \"0s\"\nhold_for = \"8s\"\n");
     let gateway = with_security(&setup, &format!("security = [\"{TEAM}\"]"));
     let mail = Pki::shared().sign(&letter(RINA, SITI, "waiting", "x"), RINA);
     let reply = send(gateway.outside, RINA, &[SITI], &mail);
@@ -79,7 +79,7 @@ fn p32_many_at_once_are_not_many_notices() {
     }
     inside.wait(20);
     assert_eq!(gateway.held().len(), 23);
-    for _ in 0..100 {
+    for _ in 0..600 {
         if gateway.queued().is_empty() {
             break;
         }
@@ -92,7 +92,7 @@ fn p32_many_at_once_are_not_many_notices() {
 fn p32_quarantined_mail_is_destroyed_after_its_time() {
     need!("openssl", "aiosmtpd");
     let (inside, outside) = (Sink::start(), Sink::start());
-    let gateway = Setup::new(inside.address, outside.address).more("[quarantine]\nkeep = \"4s\"\n").start();
+    let gateway = Setup::new(inside.address, outside.address).more("[quarantine]\nkeep = \"8s\"\n").start();
     let reply = send(gateway.outside, JOKO, &[SITI], &revoked("keep"));
     let id = reply.split_once("queued as ").unwrap().1.split_whitespace().next().unwrap().to_owned();
     let held = gateway.held();

@@ -26,6 +26,17 @@ fn states(gateway: &Gateway, id: &str) -> Vec<String> {
     shown["recipients"].as_array().unwrap().iter().map(state).collect()
 }
 
+/// Waits until a recipient is in this state.
+fn wait_for(gateway: &Gateway, id: &str, recipient: usize, state: &str) {
+    for _ in 0..600 {
+        if states(gateway, id)[recipient] == state {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    panic!("{recipient} is not {state}: {:?}", states(gateway, id));
+}
+
 #[test]
 fn c46_hold_release_and_delete_outlive_kills_and_are_audited() {
     need!("openssl", "aiosmtpd");
@@ -48,6 +59,8 @@ fn c46_hold_release_and_delete_outlive_kills_and_are_audited() {
     gateway.retry_until(&outside, 2);
     assert_eq!(outside.wait(2)[1].to, [RINA], "the held one is left out");
 
+    // The settlement follows the next hop's 250 after a while.
+    wait_for(&gateway, &id, 0, "delivered");
     // The server is dead: the command works on the store, and leases of the dead one do not stand in its way.
     gateway.kill();
     let refused = gateway.segel(&["queue", "hold", &id, "--recipient", RINA, "--reason", "x"]);
@@ -66,12 +79,7 @@ fn c46_hold_release_and_delete_outlive_kills_and_are_audited() {
     let mails = outside.wait(3);
     assert_eq!(mails[2].to, [DEWI]);
     assert!(mails[2].content == mails[1].content, "the same copy");
-    for _ in 0..600 {
-        if states(&gateway, &id)[1] == "delivered" {
-            break;
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(100));
-    }
+    wait_for(&gateway, &id, 1, "delivered");
     let rows = gateway.segel(&["audit", "search", "--queue-id", &id, "--json"]).json();
     for (event, reason) in
         [("operator-held", "tiket 7"), ("operator-deleted", "tiket 8"), ("operator-released", "tiket 9")]

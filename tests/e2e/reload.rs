@@ -1,9 +1,9 @@
 //! Reload: all or nothing, and while mail comes in nothing is lost.
 
 use crate::support::client::send;
-use crate::support::pki::{BUDI, RINA, SITI};
+use crate::support::pki::{ASING, BUDI, RINA, SITI, openssl};
 use crate::support::tls::{Certificates, GATE, handshake};
-use crate::support::{Client, Gateway, Pki, Setup, Sink, letter};
+use crate::support::{Client, Gateway, Pki, Setup, Sink, fields, letter};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -138,6 +138,38 @@ fn a_file_that_is_broken_changes_nothing_and_is_named_with_its_line() {
     assert_eq!(gateway.segel(&["reload"]).code, 0);
     assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "after", "x")).starts_with("250"));
     assert!(Pki::shared().verify(&outside.find("after").content, &[]).is_err());
+}
+
+#[test]
+fn an_anchor_that_is_imported_or_removed_beside_reloads_is_so_afterwards() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let gateway = gateway(&inside, &outside);
+    let root = Pki::shared().path("stranger-root.pem");
+    let printed = openssl(&["x509", "-in", &root, "-noout", "-fingerprint", "-sha256"]).stdout;
+    let fingerprint = String::from_utf8(printed).unwrap().trim().rsplit('=').next().unwrap().replace(':', "");
+    let import = ["trust", "import", "--fingerprint", &fingerprint, "--revocation", "none", &root];
+    let remove = ["trust", "remove", &fingerprint];
+    for number in 0..6 {
+        for (arguments, expected) in [(&import[..], "valid"), (&remove, "indeterminate; reasons=untrusted")] {
+            let home = &gateway.home;
+            thread::scope(|scope| {
+                let reloads: Vec<_> = (0..3).map(|_| scope.spawn(|| home.segel(&["reload"]))).collect();
+                thread::park_timeout(std::time::Duration::from_millis(5 * number));
+                let changed = home.segel(arguments);
+                assert_eq!(changed.code, 0, "{changed:?}");
+                for reload in reloads {
+                    let answer = reload.join().unwrap();
+                    assert_eq!(answer.code, 0, "{answer:?}");
+                }
+            });
+            let id = format!("{}-{number}", arguments[1]);
+            let mail = Pki::shared().sign(&letter(ASING, SITI, &id, "x"), ASING);
+            assert!(send(gateway.outside, ASING, &[SITI], &mail).starts_with("250"));
+            let verdict = &fields(&inside.find(&id).content, "segel-verdict")[0];
+            assert!(verdict.starts_with(expected), "{id}: {verdict}");
+        }
+    }
 }
 
 #[test]

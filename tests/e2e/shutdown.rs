@@ -2,7 +2,7 @@
 
 use crate::support::client::send;
 use crate::support::pki::{RINA, SITI};
-use crate::support::process::Process;
+use crate::support::process::{Process, signal};
 use crate::support::{Client, Setup, Sink, letter};
 use std::process::Command;
 
@@ -31,7 +31,7 @@ fn s16_sigterm_drains_and_loses_nothing() {
     assert_eq!(gateway.server().wait(), Some(0));
     assert!(std::net::TcpStream::connect(gateway.inside).is_err(), "nobody listens any more");
     gateway.start();
-    for _ in 0..100 {
+    for _ in 0..600 {
         let rows = gateway.segel(&["queue", "list", "--json"]).json();
         if rows.is_empty() {
             break;
@@ -45,9 +45,34 @@ fn s16_sigterm_drains_and_loses_nothing() {
         let has = |mail: &crate::support::Mail| String::from_utf8_lossy(&mail.content).contains(&format!("<{id}@"));
         outside.mails().iter().filter(|mail| mail.kind == "kept" && has(mail)).count()
     };
-    outside.wait(2);
+    outside.wait(2 + usize::from(promised));
     assert_eq!(kept("waits"), 1);
     assert_eq!(kept("busy"), usize::from(promised));
+}
+
+#[test]
+fn a_reload_beside_sigterm_keeps_no_gateway_from_its_end() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside) = (Sink::start(), Sink::start());
+    let mut gateway = Setup::new(inside.address, outside.address).start();
+    for number in 0..8_u64 {
+        let id = format!("round-{number}");
+        assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, &id, "x")).starts_with("250"));
+        let (server, home) = (gateway.server().id(), &gateway.home);
+        let asked = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| home.segel(&["reload"]));
+            signal(server, "HUP");
+            std::thread::park_timeout(std::time::Duration::from_millis(7 * number));
+            signal(server, "HUP");
+            signal(server, "TERM");
+            asked.join().unwrap()
+        });
+        // Who asked for it hears that it is done, or that nobody is there any more.
+        assert!(asked.code == 0 || asked.code == 3 && !asked.errors.is_empty(), "{asked:?}");
+        assert_eq!(gateway.server().wait(), Some(0), "{:#?}", gateway.log());
+        gateway.start();
+        outside.find(&id);
+    }
 }
 
 /// Whether a process has handlers for SIGHUP, SIGINT and SIGTERM.

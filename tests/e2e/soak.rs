@@ -3,10 +3,10 @@
 //!
 //! Some seconds in the suite; `SEGEL_SOAK=600` (seconds) for as long as you like. Filling the disk and Postfix need root.
 
-use crate::support::mta::{self, Kind, Mta, free_port};
+use crate::support::mta::{self, Kind, Mta};
 use crate::support::pki::{ASING, Pki, RATNA, RINA, SITI, WATI};
 use crate::support::process::run;
-use crate::support::{Gateway, Setup, Sink, letter};
+use crate::support::{Gateway, Setup, Sink, letter, port};
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -196,7 +196,7 @@ fn c02_nothing_is_lost_in_a_soak() {
     let disk = Disk::make();
     let mut setup = Setup::new(to(0, &inside_sink), to(1, &outside_sink));
     let listeners: (SocketAddr, SocketAddr) =
-        (([127, 0, 0, 1], free_port()).into(), ([127, 0, 0, 1], free_port()).into());
+        (([127, 0, 0, 1], port::free()).into(), ([127, 0, 0, 1], port::free()).into());
     setup.inside = listeners.0.to_string();
     setup.outside = listeners.1.to_string();
     setup.data = disk.folder.display().to_string();

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod mta;
 pub mod peer;
 pub mod pki;
+pub mod port;
 pub mod process;
 pub mod sink;
 pub mod tls;

@@ -189,31 +189,37 @@ async fn blocking_stops_signing_and_every_change_is_audited() {
     world.keys.sign(&entry.id, ES256, b"pesan").unwrap();
 }
 
-/// What was logged while the guard lives.
-fn captured() -> (Arc<std::sync::Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
-    struct Buffer(Arc<std::sync::Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread has logged; none where nobody reads it.
+    static LOGGED: std::cell::RefCell<Option<Vec<u8>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// What this thread logs from now on stands in `LOGGED`.
+///
+/// One subscriber for the whole process: with one of a thread's own, a line that another thread comes by first counts as
+/// wanted by nobody, here too, until the next subscriber begins.
+fn capture() {
+    struct Buffer;
     impl std::io::Write for Buffer {
         fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
+            LOGGED.with_borrow_mut(|logged| logged.as_mut().into_iter().for_each(|all| all.extend_from_slice(octets)));
             Ok(octets.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
-    let buffer = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let writer = Arc::clone(&buffer);
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || Buffer(Arc::clone(&writer)))
-        .finish();
-    (buffer, tracing::subscriber::set_default(subscriber))
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Buffer).finish();
+    // It may be there already.
+    tracing::subscriber::set_global_default(subscriber).ok();
+    tracing::callsite::rebuild_interest_cache();
+    LOGGED.set(Some(Vec::new()));
 }
 
 #[tokio::test]
 async fn p44_the_log_holds_no_password_no_address_and_no_key() {
     const PASSWORD: &str = "kenari-9f3b";
-    let (log, _guard) = captured();
+    capture();
     let world = World::new().await;
     let request = world.request("siti", KeyKind::Individual, &[]);
     let secret = format!("{:?}", &request.key_der[36..44]).replace(['[', ']'], "");
@@ -226,7 +232,7 @@ async fn p44_the_log_holds_no_password_no_address_and_no_key() {
     let entry = world.keys.import(request).await.unwrap();
     world.keys.sign(&entry.id, ES256, b"pesan").unwrap();
     world.keys.destroy(&entry.id).await.unwrap();
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(LOGGED.take().unwrap()).unwrap();
     assert!(log.contains("as a caller would log it") && log.contains(&entry.id), "{log}");
     for canary in [PASSWORD, "siti@", &secret] {
         assert!(!log.contains(canary), "{canary}: {log}");

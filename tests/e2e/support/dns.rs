@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use super::process::Process;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ impl Dns {
     pub fn start(zone: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().display().to_string();
-        let address = free();
+        let address: SocketAddr = ([127, 0, 0, 1], super::port::free()).into();
         let head =
             "$ORIGIN .\n$TTL 60\n@ SOA ns.test. root.test. 1 3600 600 86400 60\n@ NS ns.test.\nns.test. A 127.0.0.1\n";
         fs::write(folder.path().join("zone"), format!("{head}{zone}\n")).unwrap();
@@ -48,16 +48,5 @@ impl Dns {
     /// For `[dns]` of the configuration.
     pub fn lines(&self) -> String {
         format!("[dns]\nservers = [\"{}\"]\n", self.address)
-    }
-}
-
-/// A port that is free for both UDP and TCP.
-fn free() -> SocketAddr {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What a scenario wants to be different. The parts are lines of TOML.
@@ -264,6 +265,16 @@ impl Gateway {
         server.stderr.wait(PATIENCE, find).unwrap_or_else(|| panic!("no `{text}` in {:#?}", self.log()))
     }
 
+    /// The log as soon as it has `count` lines that contain `text`: what the server writes before it answers is read beside
+    /// the answer.
+    pub fn log_with(&self, count: usize, text: &str) -> Vec<String> {
+        let all = |lines: &[String]| {
+            (lines.iter().filter(|line| line.contains(text)).count() >= count).then(|| lines.to_vec())
+        };
+        let server = self.server.as_ref().expect("a running server");
+        server.stderr.wait(PATIENCE, all).unwrap_or_else(|| panic!("{count} times `{text}`? {:#?}", self.log()))
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) -> Option<i32> {
         let mut server = self.server.take().expect("a running server");
@@ -320,7 +331,8 @@ impl Gateway {
 
     /// Asks for a retry of everything that waits until `sink` has seen `count` mails.
     pub fn retry_until(&self, sink: &super::Sink, count: usize) {
-        for _ in 0..200 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             if sink.mails().len() >= count {
                 return;
             }
@@ -328,7 +340,7 @@ impl Gateway {
                 // Work in progress cannot be retried; the next round asks again.
                 let _ = self.segel(&["queue", "retry", row["queue_id"].as_str().unwrap()]);
             }
-            std::thread::park_timeout(std::time::Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
         panic!("no retry: {:?}", self.queued());
     }

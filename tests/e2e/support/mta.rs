@@ -4,7 +4,7 @@
 
 use super::PATIENCE;
 use super::process::Process;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,11 +27,6 @@ pub struct Mta {
     script: PathBuf,
     pub address: SocketAddr,
     folder: TempDir,
-}
-
-/// A port that nobody uses now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn peers() -> PathBuf {
@@ -57,7 +52,7 @@ impl Mta {
     /// One that relays everything to `relay`.
     pub fn start(kind: Kind, relay: SocketAddr) -> Self {
         let folder = tempfile::Builder::new().prefix("segel-neighbour").tempdir().unwrap();
-        let port = free_port();
+        let port = super::port::free();
         let text = match kind {
             Kind::Postfix => postfix(folder.path(), port, relay),
             Kind::Exim => exim(folder.path(), port, relay),
