@@ -26,8 +26,8 @@ fn confined(writable: &str) -> Vec<String> {
 
 /// Whether the restrictions can be applied here; says why not.
 fn can_confine() -> bool {
-    let probe = "test \"$(id -u)\" = 0 && unshare --mount true && command -v setpriv systemd-analyze && \
-                 ldconfig -p | grep -q libseccomp.so.2";
+    let probe = "test \"$(id -u)\" = 0 && unshare --mount mount -t proc -o subset=pid proc /proc && \
+                 command -v setpriv systemd-analyze && ldconfig -p | grep -q libseccomp.so.2";
     let can = run(Command::new("sh").args(["-c", probe]), b"").status.success();
     if !can {
         println!("skipped: needs root, mount namespaces, setpriv, systemd-analyze and libseccomp");
