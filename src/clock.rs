@@ -14,6 +14,12 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// How long the machine has run, sleep included: what the kernel tells of a process counts from there.
+pub fn since_boot() -> Duration {
+    let passed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(passed).unwrap_or_default()
+}
+
 /// Between two looks the time of day may drift from the time that has passed by no more than this.
 const JUMP: SignedDuration = SignedDuration::from_mins(5);
 /// So long after a jump the time is not relied on: whoever set the clock may set it again.

@@ -5,6 +5,7 @@ use super::{CliError, Exit};
 use crate::config::{Config, ConfigError, MasterKeySource};
 use crate::seal::{MasterKey, SealError};
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -14,12 +15,16 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// A master key that is there has to be one; who may not read it can't tell.
+/// A master key that is there has to be one; who may not read it, or not now, can't tell.
 fn with_master_key(mut config: Config) -> Result<Config, Vec<ConfigError>> {
     let MasterKeySource::File(key) = &config.master_key else { return Ok(config) };
     match MasterKey::open(&config.master_key) {
         Ok(_) => Ok(config),
-        Err(SealError::Read { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(SealError::Read { source, .. })
+            if source.kind() == ErrorKind::PermissionDenied
+                // An encrypted credential is there as long as the service runs.
+                || (source.kind() == ErrorKind::NotFound && key.starts_with("/run/credentials")) =>
+        {
             let text = format!("the master key `{}` was not looked at: {source}", key.display());
             config.warnings.push(text);
             Ok(config)

@@ -174,15 +174,20 @@ fn people(shown: &Shown, out: &mut Printer) -> Result<(), CliError> {
     let reasons = if record.reasons.is_empty() { String::new() } else { format!(": {}", record.reasons.join(", ")) };
     out.line(&format!("{}  {}, {}{reasons}", record.queue_id, record.direction, record.verdict))?;
     let text = |name: &str| shown.details.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let at = seconds(&record.received);
+    // A notice came from nobody: the gateway has made it.
+    let (origin, author) = if shown.peer.is_empty() {
+        (("made", at), String::new())
+    } else {
+        let origin = format!("{at} from {} ({}) on {}", shown.peer, shown.helo, shown.listener);
+        (("received", origin), "not exactly one mailbox".to_owned())
+    };
     out.labelled(
         2,
         &[
-            (
-                "received",
-                format!("{} from {} ({}) on {}", seconds(&record.received), shown.peer, shown.helo, shown.listener),
-            ),
+            origin,
             ("reverse-path", record.reverse_path.clone().unwrap_or_else(|| "<>".to_owned())),
-            ("From", record.header_from.clone().unwrap_or_else(|| "not exactly one mailbox".to_owned())),
+            ("From", record.header_from.clone().unwrap_or(author)),
             ("Subject", text("subject")),
             ("Message-ID", record.message_id.clone().unwrap_or_default()),
             ("size", format!("{} octets", record.size)),

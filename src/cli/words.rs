@@ -53,7 +53,7 @@ const REASONS: [(Reason, &str, &str); 26] = [
     (
         Reason::RevocationUnknown,
         "whether a certificate of the path is revoked could not be established",
-        "A current CRL of the issuer is missing or does not verify: name one in trust.crls, or give it with `--crl`.",
+        "A current CRL of the issuer is missing or does not verify: `segel revocation status` says what is at hand, `segel revocation import FILE` takes one in; `inspect` is given one with `--crl`.",
     ),
     (
         Reason::NotForMail,

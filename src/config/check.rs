@@ -331,6 +331,8 @@ fn master_key(file: &File, directory: &Path, data_dir: &Path, findings: &mut Fin
 
 /// Where the packaged service keeps its data; who runs a command on that finds its key where systemd has it from.
 const PACKAGED_DATA: &str = "/var/lib/segel";
+/// Where systemd shows the credentials of the packaged service while it runs.
+const RUNNING: &str = "/run/credentials/segel.service";
 
 /// The systemd credential `segel-master`: of the service itself, or for a command that root runs beside it.
 fn credential(data_dir: &Path) -> Option<PathBuf> {
@@ -338,8 +340,13 @@ fn credential(data_dir: &Path) -> Option<PathBuf> {
     // systemd.exec(5), "Credentials": the directory is named by this variable.
     let own = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let beside = own.is_none() && data_dir == Path::new(PACKAGED_DATA) && !data_dir.join("master.key").exists();
-    let beside = ["/run/credentials/segel.service", "/etc/credstore"].into_iter().filter(|_| beside).map(PathBuf::from);
-    own.into_iter().chain(beside).map(|directory| directory.join(NAME)).find(|path| path.is_file())
+    let places = [RUNNING, "/etc/credstore"].into_iter().filter(|_| beside).map(PathBuf::from);
+    let found = own.into_iter().chain(places).map(|directory| directory.join(NAME)).find(|path| path.is_file());
+    // An encrypted one can be read while the service runs, and then there.
+    found.or_else(|| {
+        let sealed = beside && Path::new("/etc/credstore.encrypted").join(NAME).is_file();
+        sealed.then(|| Path::new(RUNNING).join(NAME))
+    })
 }
 
 /// Port 0 stands for any free port, so it never collides.

@@ -72,7 +72,8 @@ pub(super) fn private_key(
     directory: &Path,
     findings: &mut Findings<'_>,
 ) -> Option<Arc<Zeroizing<Vec<u8>>>> {
-    let hint = "an unencrypted private key in PEM, readable by this service alone (mode 0600)";
+    let hint =
+        "an unencrypted private key in PEM, readable by the service alone (0600 and its own, or 0640 and its group's)";
     let (path, content) = read(key, written, directory, MOST, hint, findings)?;
     let content = Zeroizing::new(content);
     match PrivateKeyDer::from_pem_slice(&content) {
@@ -90,7 +91,7 @@ pub(super) fn private_key(
 fn instead_of_a_key(content: &[u8]) -> Option<(&'static str, &'static str)> {
     let has = |text: &str| memchr::memmem::find(content, text.as_bytes()).is_some();
     if has("ENCRYPTED") {
-        Some(("an encrypted one", "`openssl pkey -in FILE -out KEY.pem` takes the passphrase off; mode 0600"))
+        Some(("an encrypted one", "`openssl pkey -in FILE -out KEY.pem` takes the passphrase off"))
     } else if has("-----BEGIN CERTIFICATE-----") {
         Some(("a certificate", "the private key is the file that begins with `-----BEGIN PRIVATE KEY-----` or alike"))
     } else if content.first() == Some(&0x30) {
@@ -152,7 +153,7 @@ pub(super) fn password(
     directory: &Path,
     findings: &mut Findings<'_>,
 ) -> Option<Arc<Zeroizing<String>>> {
-    let hint = "a file with the password in its first line, readable by this service alone (mode 0600)";
+    let hint = "a file with the password in its first line, readable by the service alone (0600 and its own, or 0640 and its group's)";
     let (path, content) = read(key, written, directory, MOST, hint, findings)?;
     let content = Zeroizing::new(content);
     let line = content.split(|octet| *octet == b'\n').next().unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::queue::Stock;
 use jiff::Timestamp;
 use prometheus::{Error, Gauge, GaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -167,6 +168,9 @@ fn certificates(page: &Page, gateway: &Gateway, snapshot: &Snapshot, now: Timest
     page.gauges("segel_tls_certificate_expiry_timestamp_seconds", help, &["serial"], shown)
 }
 
+/// When the process began: looked at once, so that it stays the same when the clock is set.
+static START: OnceLock<f64> = OnceLock::new();
+
 /// What every exporter tells of its process, under the names that all use.
 fn process(page: &Page) -> Result<(), Error> {
     use rustix::process::{Resource, getrlimit};
@@ -184,7 +188,7 @@ fn process(page: &Page) -> Result<(), Error> {
     page.0.register(Box::new(processor))
 }
 
-/// proc(5): `/proc/self/stat`, `/proc/stat` and `/proc/self/fd`.
+/// proc(5): `/proc/self/stat` and `/proc/self/fd`; nothing else is to be seen under `ProcSubset=pid`.
 struct Own {
     start: f64,
     resident: f64,
@@ -203,11 +207,10 @@ fn read() -> Option<Own> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     // Counted from the third field of the manual page.
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-    let machine = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<f64>().ok()?;
+    let age = clock::since_boot().as_secs_f64() - field(22)? / ticks;
     let files = std::fs::read_dir("/proc/self/fd").ok()?.count();
     Some(Own {
-        start: boot + field(22)? / ticks,
+        start: *START.get_or_init(|| clock::now().as_duration().as_secs_f64() - age),
         resident: field(24)? * page,
         virtual_size: field(23)?,
         threads: field(20)?,

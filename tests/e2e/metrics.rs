@@ -162,6 +162,22 @@ fn promtool_finds_nothing_wrong() {
     assert!(!answer.status.success());
 }
 
+/// One that compares series with different labels, or names one that is never there, would be silent for ever.
+#[test]
+fn each_alert_fires_where_it_should() {
+    let Some(promtool) = promtool() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, cases) = (read("config/alerts.yml"), read("tests/e2e/support/alerts_test.yml"));
+    for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(cases.contains(&format!("{{alertname=\"{name}\",")), "{name} is not tried");
+    }
+    let file = folder.path().join("cases.yml");
+    std::fs::write(folder.path().join("alerts.yml"), rules).unwrap();
+    std::fs::write(&file, cases).unwrap();
+    let answer = run(Command::new(&promtool).args(["test", "rules"]).arg(&file), b"");
+    assert!(answer.status.success(), "{answer:?}");
+}
+
 #[test]
 fn each_alert_says_what_to_do() {
     let text = read("config/alerts.yml");

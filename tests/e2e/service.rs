@@ -1,6 +1,6 @@
 //! The systemd unit: what it forbids, and that the gateway works all the same.
 
-use crate::support::client::send;
+use crate::support::client::{get, send};
 use crate::support::pki::{DEWI, LILIS, RATNA, RINA, SITI};
 use crate::support::process::run;
 use crate::support::sink::PYTHON;
@@ -26,8 +26,8 @@ fn confined(writable: &str) -> Vec<String> {
 
 /// Whether the restrictions can be applied here; says why not.
 fn can_confine() -> bool {
-    let probe = "test \"$(id -u)\" = 0 && unshare --mount true && command -v setpriv systemd-analyze && \
-                 ldconfig -p | grep -q libseccomp.so.2";
+    let probe = "test \"$(id -u)\" = 0 && unshare --mount mount -t proc -o subset=pid proc /proc && \
+                 command -v setpriv systemd-analyze && ldconfig -p | grep -q libseccomp.so.2";
     let can = run(Command::new("sh").args(["-c", probe]), b"").status.success();
     if !can {
         println!("skipped: needs root, mount namespaces, setpriv, systemd-analyze and libseccomp");
@@ -74,6 +74,7 @@ fn the_restrictions_restrict() {
         socket,
         &writable_code,
         "chown 0 /dev/null",
+        "cat /proc/stat",
     ] {
         assert!(run(Command::new("sh").args(["-c", line]), b"").status.success(), "{line} fails without restrictions");
         assert!(!confined_shell(folder.path(), line).status.success(), "{line}");
@@ -118,6 +119,13 @@ fn the_gateway_works_under_the_unit_s_restrictions() {
     assert!(send(gateway.outside, DEWI, &[SITI], &signed).starts_with("250"));
     let verdict = fields(&inside.find("verified").content, "segel-verdict");
     assert!(verdict[0].starts_with("valid"), "{verdict:?}");
+    // What an alert and the dashboard ask of the process.
+    let (_, page) = get(gateway.console(), "/metrics");
+    let value = |name: &str| page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    assert!(value("process_open_fds ").is_some_and(|files| files > 10.0), "{page}");
+    let began = value("process_start_time_seconds ").unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(now - 600.0 < began && began <= now, "{began} {now}");
     // The control socket, a reload, the end.
     let answer = gateway.segel(&["reload"]);
     assert_eq!(answer.code, 0, "{answer:?}");

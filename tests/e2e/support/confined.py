@@ -136,6 +136,12 @@ def seal_disk(writable):
             subprocess.run(["mount", "-o", "remount,bind,ro", point], check=True)
 
 
+def hide_processes(unit):
+    """What is left of /proc: processes, and of those the user's own."""
+    assert unit["ProcSubset"] == ["pid"] and unit["ProtectProc"] == ["invisible"]
+    subprocess.run(["mount", "-t", "proc", "-o", "subset=pid,hidepid=invisible", "proc", "/proc"], check=True)
+
+
 def limits(unit):
     # LimitMEMLOCK=infinity needs a privilege that containers may lack; what there is stays then.
     for name, kind in (("LimitMEMLOCK", resource.RLIMIT_MEMLOCK), ("LimitCORE", resource.RLIMIT_CORE),
@@ -165,6 +171,7 @@ def main():
     account = pwd.getpwnam(user)
     subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", writable], check=True)
     seal_disk(writable)
+    hide_processes(unit)
     limits(unit)
     os.umask(int(unit["UMask"][0], 8))
     for assignment in unit.get("Environment", []):
