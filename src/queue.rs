@@ -49,6 +49,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// How long mail that has come into memory waits for its next hop, however late it is: as long as a greeting may take (RFC 5321
+/// section 4.5.3.2.1).
+const LAST_TRY: Duration = Duration::from_secs(300);
+
 /// The queue of one gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Queue(Arc<Shared>);
@@ -189,13 +193,14 @@ impl Queue {
         !self.0.store.is_damaged()
     }
 
-    /// How long until this mail is given up. After a jump of the clock nobody can say: then it is not.
+    /// How long until this mail is given up. After a jump of the clock nobody can say: then it is not. What expired while
+    /// nobody tried (the gateway was off, or starts with a clock that is ahead) has one more try.
     pub fn time_left(&self, delivery: &Delivery) -> Duration {
         if !self.0.clock.is_settled() {
             return Duration::MAX;
         }
         let left = self.0.terms().schedule.expiry(delivery.received).duration_since(crate::clock::now());
-        Duration::try_from(left).unwrap_or_default()
+        Duration::try_from(left).unwrap_or_default().max(LAST_TRY.saturating_sub(delivery.hold.age()))
     }
 
     /// The clock that it goes by.

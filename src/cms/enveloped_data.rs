@@ -90,9 +90,13 @@ impl Envelope {
         let whole_blocks = cipher.is_authenticated() || self.ciphertext.len().is_multiple_of(cipher.nonce_length());
         !self.open_beside
             && whole_blocks
-            && !self.ciphertext.is_empty()
-            && !reads_as_text(&self.ciphertext)
+            && self.has_ciphertext()
             && self.recipients.iter().any(|recipient| recipient.sealed.may_be_a_key(cipher.key_length()))
+    }
+
+    /// Whether there is something that can be a ciphertext, whoever can open it: not nothing, and not what everybody reads.
+    pub fn has_ciphertext(&self) -> bool {
+        !self.ciphertext.is_empty() && !reads_as_text(&self.ciphertext)
     }
 
     /// Octets of the ciphertext; the content is as long or up to 16 octets shorter.

@@ -228,7 +228,8 @@ impl Write for Claim {
         let mut full: HashSet<String> = self.holds.full().iter().map(NextHop::to_string).collect();
         let mut left = self.limit;
         let mut grouped = Grouped::new();
-        let mut unreadable = Vec::new();
+        // Each once, however often it is looked for.
+        let mut unreadable = BTreeMap::new();
         // Rows of a next hop without room must not stand before those of others: look again without them.
         loop {
             let rows = self.due(tx, &full, left)?;
@@ -239,7 +240,7 @@ impl Write for Claim {
                 let row = match row {
                     Due::Whole(row) => *row,
                     Due::Unreadable(id, what) => {
-                        unreadable.push((id, what));
+                        unreadable.insert(id, what);
                         continue;
                     }
                 };
@@ -254,6 +255,7 @@ impl Write for Claim {
             self.lease(tx, &ids)?;
             left = left.saturating_sub(i64::try_from(ids.len()).unwrap_or(i64::MAX));
             if full.len() == before || left <= 0 {
+                let unreadable = unreadable.into_iter().collect::<Vec<_>>();
                 set_rows_aside(tx, &self.chain, &unreadable, self.now)?;
                 return Ok(Claims { grouped, unreadable });
             }

@@ -1,6 +1,7 @@
 //! What operators do to mail on its way: each change is durable, happens once, and stands in the audit log.
 
 use crate::support::client::send;
+use crate::support::database::sql;
 use crate::support::pki::{DEWI, RINA, SITI};
 use crate::support::{Gateway, Setup, Sink, letter};
 
@@ -113,6 +114,23 @@ fn c46_a_change_needs_a_reason_and_a_recipient_of_that_mail() {
     assert_eq!(gateway.segel(&["queue", "list", "--json", "--limit", "0"]).json().len(), 0);
     let answer = gateway.segel(&["queue", "list", "--limit", "0"]);
     assert!(answer.errors.contains("newest 0 of 1"), "{answer:?}");
+}
+
+#[test]
+fn c14_mail_that_expired_while_the_gateway_was_off_is_tried_once_more() {
+    need!("openssl", "aiosmtpd");
+    let (inside, outside, other) = (Sink::start(), Sink::with(&[("later", RINA)]), Sink::start());
+    let mut gateway = Setup::new(inside.address, outside.address).start();
+    assert!(send(gateway.inside, SITI, &[RINA], &letter(SITI, RINA, "lama", "x")).starts_with("250"));
+    tried(&gateway);
+    gateway.stop();
+    let year = 365_i64 * 86_400 * 1_000_000;
+    let earlier = format!("UPDATE record SET received = received - {year}; UPDATE recipient SET due = due - {year}");
+    sql(&gateway.data().join("segel.db"), &earlier);
+    gateway.edit(&outside.address.to_string(), &other.address.to_string());
+    gateway.start();
+    other.find("lama");
+    assert!(inside.mails().is_empty(), "its sender was told of a failure");
 }
 
 #[test]

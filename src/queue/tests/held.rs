@@ -126,6 +126,47 @@ async fn p33_what_a_clock_that_was_ahead_has_written_keeps_no_mail() {
 }
 
 #[tokio::test]
+async fn c14_p33_what_expired_while_nobody_tried_has_one_more_try() {
+    let fixture = Fixture::new().await;
+    let mut old = record(100, &["a@b.example"]);
+    old.received = crate::clock::now() - std::time::Duration::from_secs(365 * 86_400);
+    old.lease = false;
+    fixture.queue.commit(old).await.unwrap();
+    let mut delivery = fixture.queue.claim(10).await.unwrap().remove(0);
+    assert!(fixture.queue.time_left(&delivery).as_secs() > 200, "{:?}", fixture.queue.time_left(&delivery));
+    delivery.received = crate::clock::now();
+    assert!(fixture.queue.time_left(&delivery).as_secs() > 4 * 86_400);
+    // After the try it is over.
+    fixture.queue.settle(&delivery, all(&delivery, &deferred())).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'pending'").await, 1);
+    fixture.sql("UPDATE recipient SET due = 1").await;
+    let delivery = fixture.queue.claim(10).await.unwrap().remove(0);
+    fixture.queue.settle(&delivery, all(&delivery, &deferred())).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'failed'").await, 1);
+}
+
+#[tokio::test]
+async fn c45_a_row_that_cannot_be_read_is_reported_once_however_full_a_next_hop_is() {
+    let fixture = Fixture::new().await;
+    let mut held = Vec::new();
+    for number in 0..110 {
+        let mut hanging = record(200, &["a@example.org"]);
+        hanging.lease = number < 100;
+        held.extend(fixture.queue.commit(hanging).await.unwrap());
+    }
+    // One place is free, so the claim looks a second time, without this next hop.
+    held.truncate(held.len() - 1);
+    let mut damaged = record(200, &["b@example.org"]);
+    damaged.recipients[0].next_hop = hop(26);
+    damaged.lease = false;
+    fixture.queue.commit(damaged).await.unwrap();
+    fixture.sql("UPDATE recipient SET due = 1, address = CAST(x'ff' AS TEXT) WHERE next_hop LIKE '%:26'").await;
+    assert_eq!(fixture.queue.claim(10).await.unwrap().len(), 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM recipient WHERE state = 'held' AND class = 'operator'").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM audit WHERE event = 'damaged'").await, 1);
+}
+
+#[tokio::test]
 async fn p33_a_first_sight_in_the_future_does_not_put_mail_off_until_then() {
     let fixture = Fixture::new().await;
     let (now, ahead) = (crate::clock::now(), crate::clock::now() + std::time::Duration::from_secs(86_400));

@@ -20,9 +20,8 @@ pub(super) enum Pgp {
 pub(super) fn pgp(structure: &mime::Structure, bytes: &[u8]) -> Option<Pgp> {
     let root = &structure.root;
     let [first, second] = root.children.as_slice() else { return None };
-    let text = |entity: &Entity| -> Vec<u8> {
-        structure.decode(bytes, entity).map(Cow::into_owned).unwrap_or_default().trim_ascii().to_vec()
-    };
+    // As it lies in the mail where that can be: it may be large.
+    let text = |entity: &Entity| -> Cow<'_, [u8]> { structure.decode(bytes, entity).unwrap_or_default() };
     if root.content_type.is("multipart", "signed") {
         let packets = packets(&armoured(&text(second), "SIGNATURE")?)?;
         let signs = second.content_type.is("application", "pgp-signature")
@@ -34,9 +33,12 @@ pub(super) fn pgp(structure: &mime::Structure, bytes: &[u8]) -> Option<Pgp> {
         && root.content_type.is("multipart", "encrypted")
         && !root.text_outside_parts
         && first.content_type.is("application", "pgp-encrypted")
-        && text(first).eq_ignore_ascii_case(b"Version: 1")
+        && text(first).trim_ascii().eq_ignore_ascii_case(b"Version: 1")
         && second.content_type.is("application", "octet-stream");
-    let packets = packets(&armoured(&text(second), "MESSAGE").filter(|_| two_parts)?)?;
+    if !two_parts {
+        return None;
+    }
+    let packets = packets(&armoured(&text(second), "MESSAGE")?)?;
     is_encrypted(&packets).then_some(Pgp::Encrypted)
 }
 
@@ -69,7 +71,7 @@ const ARMOUR_LINE: usize = 120;
 /// The octets in the one armour (RFC 9580 section 6.2) that `text` is.
 fn armoured(text: &[u8], kind: &str) -> Option<Vec<u8>> {
     let (head, tail) = (format!("-----BEGIN PGP {kind}-----"), format!("-----END PGP {kind}-----"));
-    let inside = std::str::from_utf8(text).ok()?.strip_prefix(&head)?.strip_suffix(&tail)?;
+    let inside = std::str::from_utf8(text.trim_ascii()).ok()?.strip_prefix(&head)?.strip_suffix(&tail)?;
     let mut lines = inside.split('\n').map(|line| line.trim_end_matches(['\r', ' ', '\t']));
     if !lines.next()?.is_empty() {
         return None;

@@ -64,6 +64,8 @@ pub(super) struct Found {
     pub(super) certificates: Vec<Certificate>,
     pub(super) decrypted: bool,
     pub(super) integrity: Option<Integrity>,
+    /// Of an encrypted one: whether there is a ciphertext in it.
+    ciphertext: bool,
     /// Of an encrypted one: whether it really hides its content.
     sealed: bool,
     /// Whether every reader takes it for all there is: nothing stands beside it or beside a layer around it.
@@ -84,6 +86,7 @@ impl Found {
             certificates: Vec::new(),
             decrypted: false,
             integrity: None,
+            ciphertext: false,
             sealed: false,
             whole: false,
             plain_before: false,
@@ -94,7 +97,7 @@ impl Found {
     fn is_what_it_says(&self) -> bool {
         let is_none = |reason: &Reason| matches!(reason, Reason::Malformed | Reason::TooComplex);
         let known = !self.kind.is_signed() || !self.reasons.contains(&Reason::Unsupported);
-        let to_somebody = !self.kind.is_encrypted() || !self.recipients.is_empty();
+        let to_somebody = !self.kind.is_encrypted() || (self.ciphertext && !self.recipients.is_empty());
         known && to_somebody && !self.reasons.iter().any(is_none)
     }
 }

@@ -56,6 +56,7 @@ impl Walker<'_> {
             Ok(envelope) => {
                 found.recipients = envelope.recipients.iter().map(summary).collect();
                 found.content_encryption = Some(envelope.content_encryption.clone());
+                found.ciphertext = envelope.has_ciphertext();
                 found.sealed = envelope.is_sealed();
                 // Other content than a MIME entity is no mail (RFC 8551 section 3.3).
                 match envelope.cipher.filter(|_| envelope.content_type == ID_DATA) {
