@@ -41,7 +41,7 @@ pub struct Running {
     end: watch::Sender<bool>,
     tasks: Tasks,
     pages: JoinHandle<()>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// The parts that run; each gives its name when it ends.
@@ -112,8 +112,12 @@ impl Process {
     pub fn run(self, config: Config) -> Result<(), StartError> {
         let Self { runtime, mut signals } = self;
         files::raise(config.limits.connections);
+        let lock = Arc::new(Lock::take(&config.data_dir)?);
+        // Until the process ends: what a start has begun may still remove files when it is given up, and knows nothing of those
+        // that another gateway writes.
+        std::mem::forget(Arc::clone(&lock));
         let done = runtime.block_on(async {
-            let opened = tokio::select! {
+            let gateway = tokio::select! {
                 biased;
                 () = signals.end() => {
                     tracing::info!("told to stop before everything had started.");
@@ -123,7 +127,7 @@ impl Process {
                 never = ask_for_time() => match never {},
             };
             // From here on people may be heard: a signal waits until all of it runs, and then ends it in order.
-            listen(opened).await?.until_signal(signals).await
+            listen(gateway, lock).await?.until_signal(signals).await
         });
         runtime.shutdown_timeout(ENDING);
         done
@@ -198,17 +202,12 @@ impl StartError {
 
 /// Starts everything, or nothing.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    listen(open(config).await?).await
+    let lock = Arc::new(Lock::take(&config.data_dir)?);
+    listen(open(config).await?, lock).await
 }
 
-/// What lies on the disk has been looked at, and nobody listened to.
-struct Opened {
-    gateway: Arc<Gateway>,
-    lock: Lock,
-}
-
-async fn open(config: Config) -> Result<Opened, StartError> {
-    let lock = Lock::take(&config.data_dir)?;
+/// Looks at what lies on the disk, and listens to nobody yet.
+async fn open(config: Config) -> Result<Arc<Gateway>, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -217,10 +216,10 @@ async fn open(config: Config) -> Result<Opened, StartError> {
     backup::tell_restored(&gateway).await.map_err(StartError::Restored)?;
     gateway.queue.recover().await.map_err(OpenError::from)?;
     gateway.queue.reroute().await.map_err(OpenError::from)?;
-    Ok(Opened { gateway, lock })
+    Ok(gateway)
 }
 
-async fn listen(Opened { gateway, lock }: Opened) -> Result<Running, StartError> {
+async fn listen(gateway: Arc<Gateway>, lock: Arc<Lock>) -> Result<Running, StartError> {
     let config = &gateway.snapshot().config;
     let (console_socket, console) = bind("console", config.console).await?;
     let mut sockets = Vec::new();

@@ -102,14 +102,12 @@ fn s66_fifty_bad_recipients_keep_nobody_waiting() {
     for number in 0..20 {
         assert!(transaction(gateway.outside, RINA, SITI, &format!("meanwhile-{number}")).starts_with("250"));
     }
-    let meanwhile = started.elapsed();
     for _ in 0..3 {
         slow.expect("550 5.7.1 ");
     }
     // 1 + 2 + 3 s.
     let waited = started.elapsed();
     assert!(waited >= Duration::from_secs(6), "{waited:?}");
-    assert!(meanwhile < waited, "{meanwhile:?}");
 }
 
 #[test]

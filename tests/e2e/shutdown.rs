@@ -124,3 +124,30 @@ fn a_signal_before_everything_has_started_is_a_clean_end_or_waits() {
         }
     }
 }
+
+#[test]
+fn whoever_has_the_data_directory_has_it_alone_even_when_a_start_was_given_up() {
+    need!("openssl", "aiosmtpd");
+    let inside = Sink::start();
+    let mut gateway = Setup::new(inside.address, inside.address).start();
+    gateway.stop();
+    let folder = gateway.data().join("content");
+    std::fs::create_dir_all(&folder).unwrap();
+    let left = || std::fs::read_dir(&folder).unwrap().count();
+    // What a start removes, for a while: nothing names it.
+    let many = 40_000;
+    (0..many).for_each(|number| drop(std::fs::File::create(folder.join(format!("nobody-{number}"))).unwrap()));
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_segel"));
+    let mut server = Process::start(serve.args(["serve", "-c"]).arg(gateway.home.configuration()));
+    while left() == many {
+        assert!(server.runs());
+        std::thread::yield_now();
+    }
+    server.signal("TERM");
+    let lock = std::fs::File::options().write(true).open(gateway.data().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let found = left();
+    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    assert_eq!(left(), found, "somebody else removes files");
+    assert_eq!(server.wait(), Some(0));
+}
