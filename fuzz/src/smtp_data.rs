@@ -97,12 +97,14 @@ fn sent_and_received(input: &[u8], choices: &mut Choices) {
     let path_goes = mail.reverse_path.mailbox().is_none_or(ascii);
     let wire = |address: &Address| format!("{}@{}", address.local(), written(address));
     // Whom two commands name is one recipient.
-    let mut expected: Vec<String> = Vec::new();
-    for mailbox in addresses.iter().filter(|address| ascii(address)).map(wire) {
-        if !expected.contains(&mailbox) {
-            expected.push(mailbox);
+    let mut sent: Vec<&Address> = Vec::new();
+    for address in addresses.iter().filter(|address| ascii(address)) {
+        let same = |other: &&Address| other.local() == address.local() && other.domain().same(address.domain());
+        if !sent.iter().any(same) {
+            sent.push(address);
         }
     }
+    let expected: Vec<String> = sent.into_iter().map(wire).collect();
     let (fates, received) = Line::new(choices).carry(mail);
     assert_eq!(fates.len(), addresses.len());
     if !(sendable && path_goes) {

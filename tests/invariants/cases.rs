@@ -85,4 +85,5 @@ fn a_control_character_is_no_part_of_an_address() {
 #[test]
 fn a_recipient_who_is_named_twice_gets_one_mail() {
     checks::smtp_data::check(b"u@y.example\r\nz.xn--`NOO\rNOOP\nm");
+    checks::smtp_data::check(b"\"a b>\\\"<@\"@x.Example\r85\xbd202-5");
 }
