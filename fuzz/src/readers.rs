@@ -15,7 +15,8 @@ pub fn check(data: &[u8]) {
         // stands in a `message/rfc822`, `mail-parser` does not come back. Other nested messages fail an assertion of its own.
         return;
     }
-    let Some(message) = MessageParser::default().parse(data) else {
+    // Over the end of a date that is none it would read on: it is asked for the structure alone.
+    let Some(message) = MessageParser::new().with_mime_headers().default_header_raw().parse(data) else {
         panic!("mail-parser reads nothing");
     };
     compare(data, &structure.root, &message, 0, 0);

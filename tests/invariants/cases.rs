@@ -87,3 +87,23 @@ fn a_recipient_who_is_named_twice_gets_one_mail() {
     checks::smtp_data::check(b"u@y.example\r\nz.xn--`NOO\rNOOP\nm");
     checks::smtp_data::check(b"\"a b>\\\"<@\"@x.Example\r85\xbd202-5");
 }
+
+/// U+00A0 before a type or a name is a blank for some readers and part of the word for others; a fold behind `boundary=` hides
+/// the value from some.
+#[test]
+fn what_only_some_readers_skip_is_no_clear_mail() {
+    let parts = "--b\r\nContent-Type: text/plain\r\n\r\none\r\n--b--\r\n";
+    for (value, expected) in [
+        ("\u{a0} multipart/mixed; boundary=\"b\"", segel::mail::mime::Ambiguity::EightBitHeader),
+        ("multipart/mixed\u{3000}; boundary=\"b\"", segel::mail::mime::Ambiguity::EightBitHeader),
+        ("multipart/mixed;\u{a0}boundary=\"b\"", segel::mail::mime::Ambiguity::Boundary),
+        ("multipart/mixed; boundary=\r\n \"b\"", segel::mail::mime::Ambiguity::Boundary),
+    ] {
+        let mail = format!("From: a@b.example\r\nContent-Type: {value}\r\n\r\n{parts}");
+        checks::readers::check(mail.as_bytes());
+        let structure = segel::mail::mime::parse(mail.as_bytes(), &segel::limits::Limits::default()).unwrap();
+        assert!(structure.ambiguities.contains(&expected), "{value:?}: {:?}", structure.ambiguities);
+    }
+    // The other reader loses the field behind a date that is none.
+    checks::readers::check(b"Date: -04D0\nContent-Type: multipart/mixed; boundary=\"b\"\n\n--b\n\n\n--b--");
+}

@@ -52,7 +52,7 @@ pub(super) fn parse(value: &[u8]) -> Parsed {
     }
     let mut pieces = split(&text, &mut parsed);
     let mut pieces = pieces.drain(..);
-    parsed.value = pieces.next().map(|piece| piece.trim().to_ascii_lowercase()).unwrap_or_default();
+    parsed.value = pieces.next().map(|piece| piece.trim_ascii().to_ascii_lowercase()).unwrap_or_default();
     if !parsed.value.is_ascii() {
         parsed.ambiguities.push(Ambiguity::EightBitHeader);
     }
@@ -128,7 +128,7 @@ fn split(text: &str, parsed: &mut Parsed) -> Vec<String> {
 fn comment_may_begin(piece: Option<&String>) -> bool {
     !piece.is_some_and(|piece| {
         piece.split_once('=').is_some_and(|(name, value)| {
-            is_name_of_file(&name.trim().to_ascii_lowercase()) && !value.trim_start().starts_with('"')
+            is_name_of_file(&name.trim_ascii().to_ascii_lowercase()) && !value.trim_ascii_start().starts_with('"')
         })
     })
 }
@@ -140,7 +140,7 @@ fn is_name_of_file(name: &str) -> bool {
 
 /// Reads one `attribute=value`. An empty piece is a superfluous `;` and nothing else.
 fn parameter(piece: &str, ambiguities: &mut Vec<Ambiguity>) -> Option<Raw> {
-    if piece.trim().is_empty() {
+    if piece.trim_ascii().is_empty() {
         return None;
     }
     let mentions_boundary = mentions_boundary(piece);
@@ -151,14 +151,15 @@ fn parameter(piece: &str, ambiguities: &mut Vec<Ambiguity>) -> Option<Raw> {
         }
         return None;
     };
-    let (name, section, extended) = attribute_parts(&attribute.trim().to_ascii_lowercase());
+    let (name, section, extended) = attribute_parts(&attribute.trim_ascii().to_ascii_lowercase());
     let file = is_name_of_file(&name);
     let complaint = if mentions_boundary { Ambiguity::Boundary } else { Ambiguity::Parameter };
     if (section.is_some() || extended) && !file {
         ambiguities.push(complaint);
     }
     if name == "boundary" {
-        if attribute.ends_with([' ', '\t']) {
+        // A fold is a blank by now; some readers find no value behind it.
+        if attribute.ends_with([' ', '\t']) || value.starts_with([' ', '\t']) {
             ambiguities.push(complaint);
         }
     } else if mentions_boundary || !is_attribute(&name) || could_hold_parameters(value) {
@@ -192,7 +193,7 @@ fn mentions_boundary(piece: &str) -> bool {
             // A file may be called `boundary.pdf`; an equals sign after the word is another thing.
             named(attribute)
                 || named(value.rsplit_once('=').map_or("", |(before, _)| before))
-                || attribute.trim().is_empty()
+                || attribute.trim_ascii().is_empty()
         })
 }
 
