@@ -2,7 +2,8 @@
 //!
 //! Mail that is clean already keeps its body byte for byte. Otherwise each leaf that a relay could change is encoded
 //! anew; what holds a signature or encryption of its own is never touched, and makes the whole opaque if it would have to
-//! be. Mail that two readers see differently is refused: signing would vouch for both readings.
+//! be. So does a structure that two readers see differently: its octets are wrapped as they are. What has no structure at all,
+//! or one beyond the limits, is refused.
 
 mod rewrite;
 
