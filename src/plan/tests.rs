@@ -148,3 +148,15 @@ fn i41_no_other_field_is_lifted_from_inside() {
         assert!(!text.contains(absent), "{absent}: {text}");
     }
 }
+
+/// A field of ours that hides behind a bare CR goes, and what stood below the header section inside stays below it.
+#[test]
+fn i42_what_is_inside_never_becomes_a_field_around_it() {
+    let entity =
+        b"Content-Type: text/plain\r\nContent-Description: x\rReturn-Path: <a@b>\r\n\r\nSegel-Verdict: forged\r\n";
+    for copy in &copies(entity).copies {
+        let text = text(copy);
+        let (section, _) = text.split_once("\r\n\r\n").unwrap();
+        assert!(!section.contains("forged") && !section.contains("Return-Path"), "{text}");
+    }
+}
